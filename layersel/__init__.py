@@ -1,0 +1,1 @@
+"""Which layers of a pretrained transformer need an adapter for this task?"""
