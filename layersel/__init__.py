@@ -1,1 +1,25 @@
-"""Which layers of a pretrained transformer need an adapter for this task?"""
+"""Which layers of a pretrained transformer need an adapter for this task?
+
+Example:
+    from layersel import select_layers
+
+    selection = select_layers(model, texts, n=3, score="cka", tokenizer=tokenizer, pooling="cls")
+    model = peft.get_peft_model(model, selection.lora_config(r=8))
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from layersel.selection import Selection, select_layers
+
+__version__ = "0.1.0"
+__all__ = ["Selection", "__version__", "select_layers"]
+
+
+def __getattr__(name: str) -> Any:
+    """The library's front door, imported when it is used: entry scripts show their help without loading PyTorch."""
+    if name in ("Selection", "select_layers"):
+        import layersel.selection
+
+        return getattr(layersel.selection, name)
+    raise AttributeError(f"module 'layersel' has no attribute {name!r}")

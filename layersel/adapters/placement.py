@@ -1,0 +1,53 @@
+"""Adapters go where the selection says, and nowhere else."""
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from layersel.backbone import Backbone
+from layersel.selection import Selection
+
+
+def place(backbone: Backbone, selection: Selection, config: PeftConfig, generator: torch.Generator) -> PeftModel:
+    """Put the adapters of `config` into the model of `backbone`; all other parameters are frozen.
+
+    PEFT draws the initial values from the global generator, which is set from `generator` and restored.
+
+    Raises:
+        RuntimeError: The adapted layers are not the chosen ones.
+    """
+    seed = int(torch.randint(2**31, (), generator=generator))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        adapted = get_peft_model(backbone.model, config)
+    check_placement(backbone, selection.layers)
+    return adapted
+
+
+def adapted_layers(backbone: Backbone) -> list[int]:
+    """Indices of the layers with an adapter inside."""
+    return [index for index, layer in enumerate(backbone.layers) if _adapters(layer)]
+
+
+def check_placement(backbone: Backbone, chosen: list[int]) -> None:
+    """Compare the layers that carry an adapter, and the total number of adapters, with the chosen layers.
+
+    Raises:
+        RuntimeError: They differ; the message has both.
+    """
+    found = adapted_layers(backbone)
+    inside = sum(_adapters(layer) for layer in backbone.layers)
+    if found != chosen or inside != _adapters(backbone.model):
+        outside = _adapters(backbone.model) - inside
+        raise RuntimeError(f"adapters stand in layers {found} and {outside} outside of them, but {chosen} were chosen")
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """(trainable, total) parameters; a shared one counts once."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
+
+
+def _adapters(module: nn.Module) -> int:
+    return sum(isinstance(part, BaseTunerLayer) for part in module.modules())

@@ -1,0 +1,8 @@
+"""The pretrained transformer: loading, its layers and projections, pooling, frozen prefix and adapted suffix."""
+
+from layersel.backbone.backbone import Backbone, Batch
+from layersel.backbone.encode import encode, evaluating, layer_representations, token_batches
+from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.pretrained import Pretrained
+
+__all__ = ["Backbone", "Batch", "PrefixCache", "Pretrained", "encode", "evaluating", "layer_representations", "token_batches"]

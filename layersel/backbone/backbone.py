@@ -1,0 +1,139 @@
+"""The encoder or decoder under study, with its layers, its pooling and its split into prefix and suffix."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from layersel.backbone.layers import find_layers, find_projections
+from layersel.backbone.partial import run_until, start_at
+from layersel.backbone.pooling import pooling_named
+from layersel.data.tokens import TokenIds, collate, pad_id
+from layersel.errors import UserError
+
+# Shapes: B texts, T tokens, D hidden size, L layers.
+
+Batch = Mapping[str, Tensor]
+"""Token ids `input_ids` and `attention_mask`, both B×T (and whatever else the model takes)."""
+
+
+class Backbone(nn.Module):
+    """A Hugging Face encoder or decoder that turns token batches into one vector for each text.
+
+    Args:
+        model: The model, with or without a head; a head is never run.
+        tokenizer: Its tokenizer; needed for texts, not for ready token batches.
+        pooling: `cls`, `mean` or `last`.
+        max_length: Longest text in tokens; longer ones are cut.
+
+    Raises:
+        UserError: The pooling is unknown, or CLS for a tokenizer without such a token.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        pooling: str = "cls",
+        max_length: int = 512,
+    ):
+        super().__init__()
+        self.pool = pooling_named(pooling)
+        if pooling == "cls" and tokenizer is not None and tokenizer.cls_token_id is None:
+            raise UserError(
+                f"pooling: 'cls' needs a [CLS] token, which the tokenizer of {type(model).__name__} lacks; "
+                "use mean, or last for a decoder"
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+        self.pooling = pooling
+        self.max_length = max_length
+        self.layers = find_layers(model)[1]
+        self.projections = find_projections(model)
+        names = inspect.signature(model.base_model.forward).parameters
+        self._options = {"use_cache": False} if "use_cache" in names else {}
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of transformer layers."""
+        return len(self.layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.model.parameters()).device
+
+    def batch(self, tokens: Sequence[TokenIds]) -> dict[str, Tensor]:
+        """Texts, given as token ids, padded to the longest of them, on the model's device."""
+        pad = 0 if self.tokenizer is None else pad_id(self.tokenizer)
+        return collate(tokens, pad, self.device)
+
+    def forward(self, batch: Batch, start: int = 0, states: Tensor | None = None) -> Tensor:
+        """The vectors (B×D) of a batch; with `states`, those that enter layer `start`, only the suffix runs."""
+        if states is None:
+            return self.pool(self._run(batch), batch["attention_mask"])
+        with start_at(self.layers, start, states, self._layer_arity):
+            return self.pool(self._run(batch), batch["attention_mask"])
+
+    def prefix(self, batch: Batch, start: int) -> Tensor:
+        """The hidden states (B×T×D) that enter layer `start`."""
+        return run_until(lambda: self._run(batch), self.layers[start])
+
+    def pooled_states(self, batch: Batch) -> Tensor:
+        """Pooled hidden states ((L+1)×B×D): first the input of layer 1, then the output of every layer."""
+        pooled: list[Tensor] = []
+
+        def keep(hidden: Tensor) -> None:
+            pooled.append(self.pool(hidden, batch["attention_mask"]))
+
+        with self._watched(keep):
+            self._run(batch)
+        if len(pooled) != self.n_layers + 1:
+            raise RuntimeError(f"expected the states of {self.n_layers + 1} depths, but got {len(pooled)}")
+        return torch.stack(pooled)
+
+    def train_suffix(self, start: int) -> None:
+        """Training mode from layer `start` on; what lies below stays in evaluation mode, without dropout."""
+        self.eval()
+        for layer in self.layers[start:]:
+            layer.train()
+
+    def _run(self, batch: Batch) -> Tensor:
+        output = self.model.base_model(**batch, **self._options, return_dict=True)
+        return output.last_hidden_state  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _watched(self, keep: Any) -> Iterator[None]:
+        def enter(_: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+            keep(args[0] if args else kwargs["hidden_states"])
+
+        def leave(_: nn.Module, __: Sequence[Any], output: Any) -> None:
+            keep(output[0] if isinstance(output, tuple) else output)
+
+        handles = [self.layers[0].register_forward_pre_hook(enter, with_kwargs=True)]
+        handles += [layer.register_forward_hook(leave) for layer in self.layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @cached_property
+    def _layer_arity(self) -> int | None:
+        """Length of the tuple that a layer returns, None for a tensor: it differs between architectures."""
+        seen: list[int | None] = []
+        handle = self.layers[0].register_forward_hook(
+            lambda _, __, output: seen.append(len(output) if isinstance(output, tuple) else None)
+        )
+        ids = torch.zeros(1, 2, dtype=torch.long, device=self.device)
+        try:
+            with torch.no_grad():
+                self._run({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        finally:
+            handle.remove()
+        return seen[0]

@@ -1,0 +1,59 @@
+"""Whole collections of texts through a backbone, in batches of like length sized in tokens."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from layersel.backbone.backbone import Backbone, Batch
+from layersel.backbone.prefix import PrefixCache
+from layersel.data.tokens import TokenIds, batches_by_length
+from layersel.progress import progress
+
+
+def encode(cache: PrefixCache, what: str) -> Tensor:
+    """The vectors (n×D, float32, CPU) of all texts of `cache` in their order, in evaluation mode.
+
+    Args:
+        cache: The texts and their backbone; states that it keeps on the way serve the next pass.
+        what: Name of the progress bar.
+    """
+    vectors: dict[int, Tensor] = {}
+    batches = cache.batches(range(len(cache.tokens)))
+    with evaluating(cache.backbone), progress((), what, total=len(cache.tokens), unit=" texts") as bar:
+        for texts in batches:
+            vectors |= zip(texts, cache.vectors(texts).float().cpu(), strict=True)
+            bar.update(len(texts))
+    return torch.stack([vectors[text] for text in range(len(cache.tokens))])
+
+
+def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: str) -> Tensor:
+    """Pooled states ((L+1)×n×D, float32, CPU) of all texts at every depth: the input of layer 1, then each output.
+
+    One pass; of a batch's hidden states only the pooled vectors are kept.
+    """
+    with evaluating(backbone):
+        pooled = [backbone.pooled_states(batch).float().cpu() for batch in progress(batches, what)]
+    return torch.cat(pooled, dim=1)
+
+
+@contextmanager
+def evaluating(backbone: Backbone) -> Iterator[None]:
+    """Evaluation mode without gradients; each module's own mode returns afterwards."""
+    modes = [(module, module.training) for module in backbone.modules()]
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+
+
+def token_batches(backbone: Backbone, tokens: Sequence[TokenIds], max_tokens: int = 8192) -> list[Batch]:
+    """Texts, given as token ids, in padded batches of like length on the backbone's device."""
+    order = batches_by_length([len(ids) for ids in tokens], max_tokens)
+    return [backbone.batch([tokens[text] for text in texts]) for texts in order]

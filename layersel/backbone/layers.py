@@ -1,0 +1,64 @@
+"""Where a Hugging Face transformer keeps its layers, and which of their modules are which projection."""
+
+import re
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from layersel.errors import UserError
+
+# Standard name of a projection -> how the modules that compute it are called, over the architectures. A fused
+# module computes several projections at once and stands under each of them.
+FUSED_QKV = r"Wqkv|c_attn|query_key_value|qkv_proj"
+PROJECTIONS = {
+    "query": rf"query|q|q_proj|q_lin|query_proj|{FUSED_QKV}",
+    "key": rf"key|k|k_proj|k_lin|key_proj|{FUSED_QKV}",
+    "value": rf"value|v|v_proj|v_lin|value_proj|{FUSED_QKV}",
+    "output": r"attention\.output\.dense|attn\.o|o_proj|out_lin|(self_)?att(n|ention)\.(out_proj|c_proj|Wo|dense)",
+    "gate": r"gate_proj|gate_up_proj",
+    "up": r"intermediate\.dense|lin1|up_proj|gate_up_proj|Wi|c_fc|fc1|dense_h_to_4h",
+    "down": r"(?<!attention\.)output\.dense|lin2|down_proj|mlp\.(Wo|c_proj)|fc2|dense_4h_to_h",
+}
+_PATTERNS = {name: re.compile(rf"(^|\.)({pattern})$") for name, pattern in PROJECTIONS.items()}
+
+
+def find_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """The stack of transformer layers and its module name in `model`.
+
+    Raises:
+        UserError: The model has no single stack of `config.num_hidden_layers` layers (an encoder-decoder, say).
+    """
+    depth = getattr(model.config, "num_hidden_layers", None)
+    if not getattr(model.config, "is_encoder_decoder", False):
+        for name, module in model.named_modules():
+            if isinstance(module, nn.ModuleList) and len(module) == depth:
+                return name, module
+    raise UserError(
+        f"model: expected an encoder or a decoder with one stack of layers, but got {type(model).__name__} "
+        "in which none was found; give its encoder or decoder alone"
+    )
+
+
+def find_projections(model: PreTrainedModel) -> list[dict[str, str]]:
+    """For each layer, the full module name in `model` of each projection it has.
+
+    Projections carry the standard names query, key, value, output, gate, up and down. Where the architecture fuses
+    some of them in one module, that module's name stands under each.
+    """
+    stack, layers = find_layers(model)
+    return [_projections_of(layer, f"{stack}.{index}") for index, layer in enumerate(layers)]
+
+
+def _projections_of(layer: nn.Module, prefix: str) -> dict[str, str]:
+    linear = [
+        name
+        for name, module in layer.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and "cross" not in name
+    ]
+    found = {}
+    for projection, pattern in _PATTERNS.items():
+        for name in linear:
+            if pattern.search(name):
+                found[projection] = f"{prefix}.{name}"
+    return found

@@ -1,0 +1,64 @@
+"""Run only a part of a stack of layers inside the model's own forward pass.
+
+The model itself still makes its masks, position biases and rotary tables; only the layers are bypassed. So a prefix
+and a suffix together give what the whole model gives, whatever the architecture.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class _Reached(Exception):
+    """Carries the hidden states out of a forward pass that need not go on."""
+
+    def __init__(self, hidden: Tensor):
+        self.hidden = hidden
+
+
+def run_until(forward: Callable[[], Any], layer: nn.Module) -> Tensor:
+    """Call `forward` as far as `layer` and return the hidden states (B×T×D) that enter it."""
+
+    def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        raise _Reached(args[0] if args else kwargs["hidden_states"])
+
+    handle = layer.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        forward()
+    except _Reached as reached:
+        return reached.hidden
+    finally:
+        handle.remove()
+    raise RuntimeError(f"the forward pass never entered {type(layer).__name__}")
+
+
+@contextmanager
+def start_at(layers: Sequence[nn.Module], start: int, hidden: Tensor, arity: int | None) -> Iterator[None]:
+    """Within the block the model skips its first `start` layers and feeds `hidden` (B×T×D) to the next one.
+
+    `arity` is the length of the tuple that a layer returns, None if it returns a tensor.
+    """
+
+    def inject(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
+
+    with ExitStack() as stack:
+        for layer in layers[:start]:
+            stack.enter_context(_bypassed(layer, arity))
+        handle = layers[start].register_forward_pre_hook(inject, with_kwargs=True)
+        stack.callback(handle.remove)
+        yield
+
+
+@contextmanager
+def _bypassed(layer: nn.Module, arity: int | None) -> Iterator[None]:
+    def identity(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
+        return hidden_states if arity is None else (hidden_states, *[None] * (arity - 1))
+
+    layer.forward = identity
+    try:
+        yield
+    finally:
+        del layer.forward  # the instance's attribute: the class's own forward shows again

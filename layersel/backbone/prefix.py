@@ -1,0 +1,84 @@
+"""The frozen prefix is computed once: its hidden states are kept, within bounds, for every later pass."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from layersel.backbone.backbone import Backbone, Batch
+from layersel.data.tokens import TokenIds, batches_by_length
+
+
+class PrefixCache:
+    """Hidden states at the input of layer `start` for a fixed list of texts.
+
+    Layers below the lowest adapted one never change and run without dropout, so what enters that layer is the same in
+    every pass. Only real tokens are kept, on the CPU, until `max_bytes` are used; other texts are computed again.
+
+    Args:
+        backbone: Encodes the texts.
+        tokens: Token ids of each text.
+        start: First layer that may change; 0 means that there is no prefix and nothing is kept.
+        max_bytes: Bound of the memory used.
+        batch_tokens: Most tokens encoded at once, padding included.
+    """
+
+    def __init__(
+        self, backbone: Backbone, tokens: Sequence[TokenIds], start: int, max_bytes: int, batch_tokens: int = 8192
+    ):
+        self.backbone = backbone
+        self.tokens = tokens
+        self.start = start
+        self.room = max_bytes
+        self.batch_tokens = batch_tokens
+        self._states: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        """How many texts have their states in memory."""
+        return len(self._states)
+
+    def batches(self, texts: Sequence[int]) -> list[list[int]]:
+        """The texts in batches of like length: on a CPU padding costs more than a further batch."""
+        overhead = 32 if self.backbone.device.type == "cpu" else 4096
+        groups = batches_by_length([len(self.tokens[text]) for text in texts], self.batch_tokens, overhead)
+        return [[texts[place] for place in group] for group in groups]
+
+    def vectors(self, texts: Sequence[int]) -> Tensor:
+        """The vectors (texts × D) of the texts with these indices; gradients reach the suffix only."""
+        groups = self.batches(texts)
+        rows = {text: row for row, text in enumerate(text for group in groups for text in group)}
+        return torch.cat([self._encode(group) for group in groups])[[rows[text] for text in texts]]
+
+    def _encode(self, texts: Sequence[int]) -> Tensor:
+        batch = self._batch(texts)
+        if self.start == 0:
+            return self.backbone(batch)  # type: ignore[no-any-return]
+        return self.backbone(batch, self.start, self._prefix(texts, batch))  # type: ignore[no-any-return]
+
+    def _batch(self, texts: Sequence[int]) -> Batch:
+        return self.backbone.batch([self.tokens[text] for text in texts])
+
+    def _prefix(self, texts: Sequence[int], batch: Batch) -> Tensor:
+        missing = [text for text in texts if text not in self._states]
+        if len(missing) == len(texts):
+            return self._compute(texts, batch)
+        if missing:
+            self._compute(missing, self._batch(missing))
+        if any(text not in self._states for text in texts):
+            return self._compute(texts, batch)
+        return torch.nn.utils.rnn.pad_sequence([self._states[text] for text in texts], batch_first=True).to(
+            self.backbone.device
+        )
+
+    def _compute(self, texts: Sequence[int], batch: Batch) -> Tensor:
+        with torch.no_grad():
+            states_BTD = self.backbone.prefix(batch, self.start)
+        for row, text in enumerate(texts):
+            self._keep(text, states_BTD[row, : len(self.tokens[text])])
+        return states_BTD
+
+    def _keep(self, text: int, states_TD: Tensor) -> None:
+        size = states_TD.numel() * states_TD.element_size()
+        if text not in self._states and size <= self.room:
+            self._states[text] = states_TD.detach().to("cpu", copy=True)
+            self.room -= size

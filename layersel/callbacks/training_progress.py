@@ -1,0 +1,32 @@
+"""The progress bar of training."""
+
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from layersel.progress import progress
+
+
+class TrainingProgress(Callback):
+    """Steps done and the loss, on a terminal and after two seconds only."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar."""
+        self.bar = progress(range(int(trainer.estimated_stepping_batches)), "training", unit=" steps")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """One step on."""
+        self.bar.update()
+        if isinstance(outputs, dict) and "loss" in outputs:
+            self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the bar, so that the error starts on a line of its own."""
+        if hasattr(self, "bar"):
+            self.bar.close()

@@ -1,0 +1,58 @@
+"""How the entry scripts start: Hydra's composition with help and errors that a person can read."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from layersel.errors import UserError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
+    """Run `task` on the config `conf/{config_name}.yaml` composed with the command line's overrides.
+
+    A `UserError`, or an option that Hydra refuses, ends the process with one line on standard error and status 2;
+    Ctrl-C with status 130.
+    """
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        from layersel.help import help_text
+
+        sys.stdout.write(help_text(config_name))
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        for line in _lines(error):
+            sys.stderr.write(f"error: {line}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
+
+def _lines(error: Exception) -> list[str]:
+    if isinstance(error, UserError):
+        return str(error).splitlines()
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        return [f"{group}={choice}: no such option; expected one of {', '.join(error.options)}"]
+    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return [_refused_override(error, error.__cause__)]
+    return [" ".join(str(error).split())]
+
+
+def _refused_override(error: ConfigCompositionException, cause: OmegaConfBaseException) -> str:
+    """Hydra's message names the key; the node that refused it knows what it has."""
+    name = cause.full_key or str(error).split("'")[1]
+    parent = cause.parent_node
+    known = sorted(str(key) for key in parent if key != "_target_") if isinstance(parent, DictConfig) else []
+    return f"{name}: unknown option" + (f"; expected one of {', '.join(known)}" if known else "")

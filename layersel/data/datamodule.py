@@ -1,0 +1,69 @@
+"""The few-shot task as a LightningDataModule: pairs of the labelled records, token ids of all of them."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from layersel.data.pairs import PairBatch, Pairs, pair_batches
+from layersel.data.tokens import TokenIds
+from layersel.seeding import stream
+
+
+class ScreeningData(LightningDataModule):
+    """Pair batches of the labelled records, and the probe texts that layer scores look at.
+
+    Args:
+        tokens: Token ids of all records of the review, made once.
+        train: Indices of the labelled records.
+        labels: Their labels, in the same order.
+        pairs: How they are paired.
+        batch_size: Pairs a batch.
+        seed: Of the pairs and the probe.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[TokenIds],
+        train: Sequence[int],
+        labels: Tensor,
+        pairs: Pairs,
+        batch_size: int,
+        seed: int,
+    ):
+        super().__init__()
+        self.tokens = tokens
+        self.train = train
+        self.labels = labels
+        self.pairs = pairs
+        self.batch_size = batch_size
+        self.seed = seed
+
+    @property
+    def train_tokens(self) -> list[TokenIds]:
+        """Token ids of the labelled records; pair batches index into this list."""
+        return [self.tokens[record] for record in self.train]
+
+    def probe_tokens(self, size: int) -> list[TokenIds]:
+        """Token ids of a probe: `size` records (or all), drawn without replacement and without their labels."""
+        order = torch.randperm(len(self.tokens), generator=stream(self.seed, "probe"))
+        return [self.tokens[record] for record in order[:size]]
+
+    def train_dataloader(self) -> "DataLoader[PairBatch]":
+        """This epoch's pair batches; its draws depend on the seed and the epoch's number only."""
+        epoch = 0 if self.trainer is None else self.trainer.current_epoch
+        return DataLoader(_Epoch(self, stream(self.seed, f"pairs of epoch {epoch}")), batch_size=None)
+
+
+class _Epoch(IterableDataset[PairBatch]):
+    def __init__(self, data: ScreeningData, generator: torch.Generator):
+        self.data = data
+        self.indices = data.pairs.indices(len(data.train), generator)
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        return pair_batches(self.indices, self.data.labels, self.data.batch_size)
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.data.batch_size)

@@ -1,0 +1,1 @@
+"""The embedded review's file and its attribution."""

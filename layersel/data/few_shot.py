@@ -1,0 +1,40 @@
+"""The few-shot task that a review, its options and a generator make."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layersel.data.records import Review
+from layersel.data.source import Source
+from layersel.data.split import few_shot_split
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """What is learnt from, measured and ranked.
+
+    Attributes:
+        train: Indices of the labelled records that are learnt from.
+        test: Indices of all other labelled records; metrics are of these.
+        rest: Indices of all records but the training ones; these are ranked.
+        labels: Label of every record, −1 where unknown.
+    """
+
+    train: list[int]
+    test: list[int]
+    rest: list[int]
+    labels: Tensor
+
+    @classmethod
+    def draw(cls, review: Review, source: Source, generator: torch.Generator) -> "FewShot":
+        """Draw the training records of each class."""
+        train, test = few_shot_split(review.labels, source.shots, generator, source.if_too_few)
+        taken = set(train)
+        rest = [index for index in range(len(review.records)) if index not in taken]
+        return cls(train, test, rest, cls.labels_of(review))
+
+    @staticmethod
+    def labels_of(review: Review) -> Tensor:
+        """The label of every record, −1 where unknown."""
+        return torch.tensor([-1 if label is None else label for label in review.labels])

@@ -1,0 +1,77 @@
+"""The few-shot split: K records of each class to learn from, every other labelled record to test on."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from layersel.errors import UserError, one_of
+
+if TYPE_CHECKING:
+    import torch
+
+IF_TOO_FEW = ("error", "reduce")
+
+_log = logging.getLogger(__name__)
+
+
+class Split(NamedTuple):
+    """Indices of the training and the test records, each in ascending order."""
+
+    train: list[int]
+    test: list[int]
+
+
+def few_shot_split(
+    labels: Sequence[int | None], shots: int, generator: "torch.Generator", if_too_few: str = "error"
+) -> Split:
+    """Draw `shots` included and `shots` excluded records; unlabelled ones are on neither side.
+
+    With the same generator state, fewer shots draw a subset of what more shots draw.
+
+    Args:
+        labels: 1 included, 0 excluded, None not labelled.
+        shots: Records drawn from each class.
+        generator: Source of the draw.
+        if_too_few: When a class has `shots` records or fewer, so that none is left to test on: `error`, or
+            `reduce` the shots of both classes alike until one record of each is left.
+
+    Raises:
+        UserError: A class has fewer than shots + 1 records, or fewer than 2 when shots may be reduced.
+
+    Example:
+        >>> import torch
+        >>> few_shot_split([0, 1, None, 0, 1, 0], shots=1, generator=torch.Generator().manual_seed(0))
+        Split(train=[0, 1], test=[3, 4, 5])
+    """
+    import torch
+
+    classes = {label: [index for index, known in enumerate(labels) if known == label] for label in (1, 0)}
+    shots = _possible_shots({label: len(members) for label, members in classes.items()}, shots, if_too_few)
+    train: set[int] = set()
+    for members in classes.values():
+        order = torch.randperm(len(members), generator=generator).tolist()
+        train.update(members[place] for place in order[:shots])
+    test = [index for index, label in enumerate(labels) if label is not None and index not in train]
+    return Split(sorted(train), test)
+
+
+def _possible_shots(counts: dict[int, int], shots: int, if_too_few: str) -> int:
+    if if_too_few not in IF_TOO_FEW:
+        raise one_of("data.if_too_few", if_too_few, IF_TOO_FEW)
+    if shots < 1:
+        raise UserError(f"data.shots: expected 1 or more, but got {shots}")
+    most = min(counts.values()) - 1
+    if shots <= most:
+        return shots
+    found = f"{counts[1]} included and {counts[0]} excluded records"
+    if most < 1:
+        raise UserError(
+            f"data.shots: expected 2 or more labelled records of each class, but got {found}; label more"
+        )
+    if if_too_few == "error":
+        raise UserError(
+            f"data.shots: {shots} of each class leave at least one to test on only from {shots + 1} up, "
+            f"but got {found}; set data.shots={most} or data.if_too_few=reduce"
+        )
+    _log.warning("data.shots: reduced from %d to %d, because there are %s", shots, most, found)
+    return most

@@ -1,0 +1,115 @@
+"""Texts to token ids, once, and token ids to padded batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from layersel.data.records import Record
+
+TokenIds = list[int]
+
+
+def record_text(record: Record, separator: str) -> str:
+    """Title, separator, abstract (SPECTER's form); just the one of them that the record has."""
+    return separator.join(part for part in (record.title, record.abstract) if part)
+
+
+def separator_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What stands between title and abstract: the tokenizer's [SEP], a new line where it has none."""
+    return str(tokenizer.sep_token) if tokenizer.sep_token is not None else "\n"
+
+
+def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Id used for padding; any will do where the tokenizer has none, as the mask hides it."""
+    return int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else 0
+
+
+def tokenize(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None = None
+) -> list[TokenIds]:
+    """Token ids of each text with the special tokens, cut to `max_length`; an empty text has at least one."""
+    ids: list[TokenIds] = tokenizer(
+        list(texts), truncation=max_length is not None, max_length=max_length, verbose=False
+    )["input_ids"]
+    return [text or [pad_id(tokenizer)] for text in ids]
+
+
+def collate(tokens: Sequence[TokenIds], pad: int, device: torch.device | None = None) -> dict[str, Tensor]:
+    """`input_ids` and `attention_mask` (both texts × longest text), padded on the right.
+
+    Example:
+        >>> collate([[5, 6, 7], [8]], pad=0)["attention_mask"].tolist()
+        [[1, 1, 1], [1, 0, 0]]
+    """
+    width = max(len(ids) for ids in tokens)
+    padded = torch.full((len(tokens), width), pad, dtype=torch.long)
+    mask = torch.zeros_like(padded)
+    for row, ids in enumerate(tokens):
+        padded[row, : len(ids)] = torch.tensor(ids)
+        mask[row, : len(ids)] = 1
+    return {"input_ids": padded.to(device), "attention_mask": mask.to(device)}
+
+
+def batches_by_length(lengths: Sequence[int], max_tokens: int, overhead: int = 32) -> list[list[int]]:
+    """All texts in batches of like length that together cost least; longest first, so that memory fails at once.
+
+    A batch costs its padded tokens and a fixed `overhead`, in tokens. The best cut of the sorted texts is found by
+    dynamic programming.
+
+    Args:
+        lengths: Tokens of each text.
+        max_tokens: Most padded tokens of a batch of more than one text.
+        overhead: What starting a batch costs; small on a CPU, where padding is what hurts.
+
+    Returns:
+        Batches of indices.
+
+    Example:
+        >>> batches_by_length([20, 400, 30, 390], max_tokens=8192)
+        [[1, 3], [2, 0]]
+    """
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    cost, cut = [0], [0]  # of the first `end` texts of `order`: least cost, and where its last batch begins
+    for end in range(1, len(order) + 1):
+        best, start = cost[end - 1] + lengths[order[end - 1]] + overhead, end - 1
+        for begin in range(end - 2, -1, -1):
+            padded = (end - begin) * lengths[order[begin]]
+            if padded > max_tokens:
+                break
+            if cost[begin] + padded + overhead < best:
+                best, start = cost[begin] + padded + overhead, begin
+        cost.append(best)
+        cut.append(start)
+    batches: list[list[int]] = []
+    end = len(order)
+    while end:
+        batches.append(order[cut[end] : end])
+        end = cut[end]
+    return batches[::-1]
+
+
+@dataclass(frozen=True)
+class TokenizedTexts:
+    """The texts of some records, and their token ids.
+
+    Attributes:
+        texts: Title and abstract.
+        tokens: Token ids, cut to the longest length allowed.
+        full_lengths: Lengths in tokens before the cut.
+        max_length: That length.
+    """
+
+    texts: list[str]
+    tokens: list[TokenIds]
+    full_lengths: list[int]
+    max_length: int
+
+    @classmethod
+    def of(cls, records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, max_length: int) -> "TokenizedTexts":
+        """Tokenise once; the uncut lengths are for the report."""
+        texts = [record_text(record, separator_of(tokenizer)) for record in records]
+        full = [len(ids) for ids in tokenize(texts, tokenizer)]
+        return cls(texts, tokenize(texts, tokenizer, max_length), full, max_length)

@@ -1,0 +1,82 @@
+"""The text of --help: every group, its choices, and every field as it is documented where it is defined."""
+
+import ast
+import inspect
+import textwrap
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from layersel.cli import CONF
+from layersel.config import TARGET
+
+WIDTH = 110
+
+
+def help_text(config_name: str, kind: type, head: str) -> str:
+    """How to call a script and what every option means.
+
+    Args:
+        config_name: Its file in `conf/`.
+        kind: The dataclass of its options; groups are the fields that have a folder in `conf/`.
+        head: What the script is for, with examples.
+    """
+    defaults = OmegaConf.to_container(OmegaConf.load(CONF / f"{config_name}.yaml"))
+    docs = field_docs(kind)
+    groups = [name for name in docs if (CONF / name).is_dir()]
+    lines = [head.strip(), "", "OPTIONS"]
+    lines += [_entry(name, docs[name], defaults.get(name)) for name in docs if name not in groups]  # type: ignore[union-attr]
+    for name in groups:
+        lines += ["", f"{name.upper()}: {docs[name]}", *_group(name, _default_choice(defaults, name))]
+    lines += ["", "EXPERIMENT: whole settings, experiment=NAME"]
+    lines += [_entry(choice, text) for choice, text in choices("experiment").items()]
+    return "\n".join(lines) + "\n"
+
+
+def field_docs(kind: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass, those of its bases included."""
+    docs: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        body = definition.body  # type: ignore[attr-defined]
+        for statement, following in zip(body, body[1:], strict=False):
+            text = getattr(getattr(following, "value", None), "value", None)
+            if isinstance(statement, ast.AnnAssign) and isinstance(text, str):
+                docs[statement.target.id] = " ".join(text.split())  # type: ignore[union-attr]
+    return {name: text for name, text in docs.items() if name in {field.name for field in fields(kind)}}
+
+
+def choices(group: str) -> dict[str, str]:
+    """The options of a config group and the one-line comment that each file begins with."""
+    return {path.stem: _comment(path) for path in sorted((CONF / group).glob("*.yaml"))}
+
+
+def _comment(path: Path) -> str:
+    comments = [line[2:] for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
+    return next(comment for comment in comments if not comment.startswith("@package"))
+
+
+def _group(group: str, default: str | None) -> list[str]:
+    described = choices(group)
+    lines = [_entry(f"{group}={choice}", text + " (default)" * (choice == default)) for choice, text in described.items()]
+    kinds = {choice: get_class(OmegaConf.load(CONF / group / f"{choice}.yaml")[TARGET]) for choice in described}
+    owners: dict[tuple[str, str], list[str]] = {}
+    for choice, kind in kinds.items():
+        for name, text in field_docs(kind).items():
+            owners.setdefault((name, text), []).append(choice)
+    for (name, text), owning in owners.items():
+        only = "" if len(owning) == len(kinds) else f" [{', '.join(owning)}]"
+        lines.append(_entry(f"{group}.{name}", text + only))
+    return lines
+
+
+def _default_choice(defaults: Any, group: str) -> str | None:
+    return next((entry[group] for entry in defaults["defaults"] if isinstance(entry, dict) and group in entry), None)
+
+
+def _entry(name: str, text: str, default: Any = None) -> str:
+    shown = text if default is None else f"{text} (default: {default})"
+    return textwrap.fill(shown, WIDTH, initial_indent=f"  {name:<28}  ", subsequent_indent=" " * 32)

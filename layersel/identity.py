@@ -1,0 +1,31 @@
+"""What makes two cells the same: the task's options, the data's content and the code's version."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+import layersel
+from layersel.data import Review
+
+
+def fingerprint(content: Any) -> str:
+    """A hash (16 hexadecimal digits) of anything that JSON can hold."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def review_fingerprint(review: Review) -> str:
+    """A hash of the records' texts and labels, wherever they were read from."""
+    return fingerprint([(record.id, record.title, record.abstract, record.label) for record in review.records])
+
+
+def text_fingerprint(text: str) -> str:
+    """A hash of one record's text, to recognise it in another file."""
+    return fingerprint(text)
+
+
+def cell_fingerprint(groups: dict[str, Any], seed: int, review: Review) -> str:
+    """A hash of a cell: its groups' options, seed, records, and layersel's version; paths and devices don't count."""
+    options = {name: {"kind": type(group).__qualname__, **asdict(group)} for name, group in groups.items()}
+    return fingerprint([options, seed, review_fingerprint(review), layersel.__version__])

@@ -1,0 +1,51 @@
+"""Metrics of a screening ranking: functions, and the same as torchmetrics classes."""
+
+from layersel.metrics.modules import (
+    AUROC,
+    AWSS,
+    TNR,
+    WSS,
+    AveragePrecision,
+    PrecisionAtRecall,
+    RecallAt,
+    ScreeningMetric,
+    ThresholdAWSS,
+)
+from layersel.metrics.screening import (
+    Confusion,
+    auroc,
+    average_precision,
+    awss,
+    check_records,
+    confusion_at_recall,
+    precision_at_recall,
+    recall_at,
+    screening_metrics,
+    threshold_awss,
+    tnr,
+    wss,
+)
+
+__all__ = [
+    "AUROC",
+    "AWSS",
+    "TNR",
+    "WSS",
+    "AveragePrecision",
+    "Confusion",
+    "PrecisionAtRecall",
+    "RecallAt",
+    "ScreeningMetric",
+    "ThresholdAWSS",
+    "auroc",
+    "average_precision",
+    "awss",
+    "check_records",
+    "confusion_at_recall",
+    "precision_at_recall",
+    "recall_at",
+    "screening_metrics",
+    "threshold_awss",
+    "tnr",
+    "wss",
+]

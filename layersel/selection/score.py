@@ -1,0 +1,126 @@
+"""What a layer score is: from a backbone and probe batches to one number for each layer, higher = adapt it."""
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from layersel.backbone import Backbone, Batch
+from layersel.errors import UserError, one_of
+
+# Shapes: L layers, S bootstrap samples.
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a score may look at: unlabelled token batches, and the generator of its draws."""
+
+    batches: Sequence[Batch]
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class LayerScores:
+    """The scores of all layers.
+
+    Attributes:
+        values_L: One number a layer, higher = adapt it; NaN for an excluded layer.
+        excluded: Why a layer has no meaningful score, by index; such layers are chosen last.
+        resampled_SL: The scores again for each bootstrap sample of the probe, where the score offers this.
+    """
+
+    values_L: Tensor
+    excluded: dict[int, str] = field(default_factory=dict)
+    resampled_SL: Tensor | None = None
+
+
+@dataclass
+class Score:
+    """A way to score layers and the budget of layers to choose by it."""
+
+    n: float | None = 0.5
+    """Budget: a number of layers (3), or a share of them below 1 (0.5)."""
+
+    takes_n: ClassVar[bool] = True
+    """Whether the budget is the user's; if not, `n` must be null."""
+
+    def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
+        """Score every layer of `backbone`."""
+        raise NotImplementedError
+
+    def budget(self, n_layers: int) -> int:
+        """How many of `n_layers` layers to adapt.
+
+        Example:
+            >>> Score(n=0.5).budget(6), Score(n=4).budget(6), Score(n=0).budget(6)
+            (3, 4, 0)
+        """
+        if self.n is None:
+            raise UserError(f"selection.n: expected a count of layers or a share such as 0.5 for {self.name}")
+        count = round_half_up(self.n * n_layers) if 0 < self.n < 1 else int(self.n)
+        if count > n_layers:
+            raise UserError(f"selection.n: expected at most {n_layers}, the layers of this model, but got {self.n:g}")
+        return max(count, 1) if self.n > 0 else 0
+
+    @property
+    def name(self) -> str:
+        """The score's name: that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options, as far as can be seen without a model."""
+        if not self.takes_n:
+            contradiction = f"selection.n={self.n:g} contradicts selection={self.name}" if self.n is not None else ""
+            return [f"{contradiction}, which fixes the number of layers; use selection.n=null"] if contradiction else []
+        if self.n is None or self.n < 0 or (self.n > 1 and self.n != int(self.n)):
+            return [f"selection.n: expected a count of layers (0, 1, 2, …) or a share such as 0.5, but got {self.n}"]
+        return []
+
+
+@dataclass
+class ProbeScore(Score):
+    """A score that runs the model over a probe of unlabelled texts."""
+
+    probe_size: int = 128
+    """Records in the probe, drawn from all of the review; their labels are never looked at."""
+
+    def problems(self) -> list[str]:
+        """As `Score.problems`, and a probe without records."""
+        size = self.probe_size
+        return super().problems() + ([] if size >= 1 else [f"selection.probe_size: expected at least 1, but got {size}"])
+
+
+def score_named(name: str, **options: object) -> Score:
+    """The score of that name, made with `options`.
+
+    Raises:
+        UserError: Unknown name or option; the message lists the known ones.
+
+    Example:
+        >>> score_named("last", n=3)
+        Last(n=3)
+    """
+    package = importlib.import_module("layersel.selection.scores")
+    known = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    if name not in known:
+        raise one_of("score", name, known)
+    module = importlib.import_module(f"{package.__name__}.{name}")
+    (kind,) = (
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, Score) and item.__module__ == module.__name__
+    )
+    unknown = set(options) - set(kind.__dataclass_fields__)
+    if unknown:
+        raise one_of(f"option of score {name!r}", min(unknown), kind.__dataclass_fields__)
+    return kind(**options)  # type: ignore[no-any-return]
+
+
+def round_half_up(value: float) -> int:
+    """Nearest integer, halves upwards: a share of .5 takes 2 of 3 layers and 3 of 5, never the even neighbour."""
+    return math.floor(value + 0.5)

@@ -1,0 +1,124 @@
+"""From scores to chosen layers: the library's front door."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from layersel.backbone import Backbone, Batch, token_batches
+from layersel.data.tokens import tokenize
+from layersel.errors import UserError
+from layersel.selection.score import LayerScores, Probe, Score, score_named
+from layersel.selection.selection import Selection, Stability
+
+
+def select_layers(
+    model: PreTrainedModel,
+    texts: Sequence[str] | Sequence[Batch],
+    n: float = 0.5,
+    score: str | Score = "cka",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    pooling: str = "cls",
+    max_length: int = 512,
+    seed: int = 0,
+) -> Selection:
+    """Choose the `n` layers of `model` that most need an adapter.
+
+    Args:
+        model: Any Hugging Face encoder or decoder, with or without a head; it is left as it was.
+        texts: Probe texts (some 100 are enough), or ready batches with `input_ids` and `attention_mask`.
+        n: A number of layers, or a share of them below 1.
+        score: Name of a score (`cka`, `last`, `first`, `spread`, `random`, `all`, `none`), or a `Score` with its own n.
+        tokenizer: Needed for texts.
+        pooling: What stands for a text: `cls`, `mean`, or `last` for decoders.
+        max_length: Longest text in tokens.
+        seed: Of the random draws (bootstrap, `random`).
+
+    Returns:
+        A `Selection` with `scores` (one float a layer), `layers` (sorted indices from 0) and `lora_config(r=8)`.
+
+    Raises:
+        UserError: Unknown score or pooling, n larger than the model, texts without a tokenizer, too few texts.
+    """
+    backbone = Backbone(model, tokenizer, pooling, max_length)
+    chooser = score if isinstance(score, Score) else score_named(score)
+    if not isinstance(score, Score) and chooser.takes_n:
+        chooser.n = n
+    problems = chooser.problems()
+    if problems:
+        raise UserError("; ".join(problems))
+    return make_selection(backbone, chooser, Probe(_batches(texts, backbone), torch.Generator().manual_seed(seed)))
+
+
+def make_selection(backbone: Backbone, score: Score, probe: Probe) -> Selection:
+    """Score the layers and choose the best within the score's budget."""
+    budget = score.budget(backbone.n_layers)
+    scores = score.scores(backbone, probe)
+    values_L, excluded = scores.values_L, set(scores.excluded)
+    meaningless = [layer for layer in range(backbone.n_layers) if values_L[layer].isnan() and layer not in excluded]
+    if meaningless:
+        raise UserError(f"score {score.name}: not a number for layers {meaningless}; the probe texts are all alike there")
+    layers = choose_layers(values_L, budget, excluded)
+    return Selection(
+        score=score.name,
+        scores=values_L.tolist(),
+        layers=layers,
+        reasons=_reasons(scores, layers),
+        modules=backbone.projections,
+        stability=_stability(scores, budget),
+    )
+
+
+def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = None) -> list[int]:
+    """The `budget` layers with the highest scores, sorted; of equal ones the later, excluded ones last of all.
+
+    Example:
+        >>> choose_layers(torch.tensor([0.3, 0.1, 0.3, 0.2]), 2)
+        [0, 2]
+        >>> choose_layers(torch.tensor([0.9, 0.1, 0.3]), 2, excluded={0})
+        [1, 2]
+    """
+    return sorted(_ranking(values_L, excluded or set())[:budget])
+
+
+def _ranking(values_L: Tensor, excluded: set[int]) -> list[int]:
+    return sorted(range(len(values_L)), key=lambda layer: (layer in excluded, -float(values_L[layer].nan_to_num()), -layer))
+
+
+def _reasons(scores: LayerScores, layers: list[int]) -> list[str]:
+    ranking = _ranking(scores.values_L, set(scores.excluded))
+    reasons = []
+    for layer in range(len(ranking)):
+        why = scores.excluded.get(layer, f"rank {ranking.index(layer) + 1} of {len(ranking)}")
+        reasons.append(f"{why}; {'within' if layer in layers else 'beyond'} the budget of {len(layers)}")
+    return reasons
+
+
+def _stability(scores: LayerScores, budget: int) -> Stability | None:
+    if scores.resampled_SL is None:
+        return None
+    excluded = set(scores.excluded)
+    compared = [layer for layer in range(len(scores.values_L)) if layer not in excluded]
+    counts = torch.zeros(len(scores.values_L), dtype=torch.float64)
+    for values_L in scores.resampled_SL:
+        counts[choose_layers(values_L, budget, excluded)] += 1
+    correlations = [
+        float(spearmanr(values_L[compared], scores.values_L[compared]).statistic) for values_L in scores.resampled_SL
+    ]
+    samples = len(scores.resampled_SL)
+    return Stability(samples, (counts / samples).tolist(), math.fsum(correlations) / samples)
+
+
+def _batches(texts: Sequence[str] | Sequence[Batch], backbone: Backbone) -> list[Batch]:
+    strings = [text for text in texts if isinstance(text, str)]
+    batches = [text for text in texts if not isinstance(text, str)]
+    if bool(strings) == bool(batches):
+        raise UserError(f"texts: expected strings or token batches, but got {len(strings)} and {len(batches)} of them")
+    if batches:
+        return batches
+    if backbone.tokenizer is None:
+        raise UserError("tokenizer: expected the model's tokenizer for texts, but got None; or give token batches")
+    return token_batches(backbone, tokenize(strings, backbone.tokenizer, backbone.max_length))

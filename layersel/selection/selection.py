@@ -1,0 +1,108 @@
+"""The outcome of a selection: scores, chosen layers, reasons, and the PEFT configuration that follows from it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from peft import LoraConfig
+
+from layersel.backbone.layers import PROJECTIONS
+from layersel.errors import UserError, one_of
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How far the selection depends on which texts were in the probe.
+
+    Attributes:
+        samples: Number of bootstrap samples of the probe.
+        chosen_share: For each layer, the share of samples in which it is chosen.
+        rank_correlation: Mean Spearman correlation between the ranking of a sample and that of the whole probe.
+    """
+
+    samples: int
+    chosen_share: list[float]
+    rank_correlation: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which layers to adapt, and why.
+
+    Attributes:
+        score: Name of the score.
+        scores: One number a layer, higher = adapt it; NaN where the layer was excluded from the comparison.
+        layers: The chosen layers, sorted indices from 0.
+        reasons: One line a layer that says why it was chosen or not.
+        modules: For each layer, the full module name of each projection, by standard names.
+        stability: Under resampling of the probe, where the score offers this.
+    """
+
+    score: str
+    scores: list[float]
+    layers: list[int]
+    reasons: list[str]
+    modules: list[dict[str, str]]
+    stability: Stability | None = None
+
+    def target_modules(self, projections: Sequence[str]) -> list[str]:
+        """Full module names of these projections (query, key, value, output, gate, up, down) in the chosen layers.
+
+        Raises:
+            UserError: The model has no such projection, or fuses it with one that is not asked for.
+        """
+        return sorted({name for layer in self.layers for name in self._modules_of(layer, list(projections))})
+
+    def lora_config(
+        self, r: int = 8, alpha: float | None = None, projections: Sequence[str] = ("query", "value"), **options: Any
+    ) -> LoraConfig:
+        """A PEFT configuration that puts LoRA on the chosen layers only.
+
+        Args:
+            r: Rank.
+            alpha: Scale of the update, alpha/r; 2·r by default.
+            projections: Standard names of the projections to adapt in each chosen layer.
+            options: Further arguments of `peft.LoraConfig`.
+
+        Raises:
+            UserError: No layer is chosen (an empty list would make PEFT adapt nothing or everything), rank below 1,
+                or a projection that the model lacks.
+        """
+        if not self.layers:
+            raise UserError("lora_config: expected at least one chosen layer, but the selection is empty; use the model as it is")
+        if r < 1:
+            raise UserError(f"r: expected a rank of at least 1, but got {r}")
+        return LoraConfig(
+            r=r,
+            lora_alpha=2 * r if alpha is None else alpha,  # type: ignore[arg-type]
+            target_modules=self.target_modules(projections),
+            **options,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for JSON and checkpoints."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Selection":
+        """The selection that `to_dict` gave; a null score, which is how JSON keeps NaN, becomes NaN again."""
+        stability = content["stability"]
+        scores = [float("nan") if score is None else score for score in content["scores"]]
+        return cls(
+            **{**content, "scores": scores, "stability": None if stability is None else Stability(**stability)}
+        )
+
+    def _modules_of(self, layer: int, projections: list[str]) -> list[str]:
+        named = self.modules[layer]
+        for projection in projections:
+            if projection not in PROJECTIONS:
+                raise one_of("projection", projection, PROJECTIONS)
+            if projection not in named:
+                raise one_of("projection", projection, named, "this model has no other")
+            fused = [name for name, module in named.items() if module == named[projection]]
+            if not set(fused) <= set(projections):
+                raise UserError(
+                    f"projection: this model computes {', '.join(fused)} in one module ({named[projection]}), "
+                    f"but got {', '.join(projections)}; name all of them or none"
+                )
+        return [named[projection] for projection in projections]

@@ -1,0 +1,136 @@
+"""Few-shot contrastive screening as a LightningModule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from transformers import get_linear_schedule_with_warmup
+
+from layersel.adapters import adapted_layers
+from layersel.backbone import Backbone, PrefixCache
+from layersel.data.pairs import PairBatch
+from layersel.errors import UserError
+from layersel.tasks.loss import pairwise_contrastive_loss
+
+
+@dataclass
+class Screening:
+    """Few-shot citation screening: contrastive training of the adapter, then a logistic head on the vectors."""
+
+    epochs: int = 2
+    """Passes over the pairs."""
+    batch_size: int = 16
+    """Pairs in a training step."""
+    learning_rate: float = 2e-4
+    """Of AdamW, at its highest."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    warmup: float = 0.1
+    """Share of the steps in which the learning rate rises; it falls linearly afterwards."""
+    temperature: float = 0.2
+    """τ of the loss: cosine similarities are divided by it."""
+    dropout: bool = True
+    """Use the pretrained model's hidden dropout in the trained layers."""
+    head_c: float = 1.0
+    """Inverse strength of the logistic head's penalty."""
+    normalize: bool = True
+    """Scale vectors to length 1 before the head."""
+    prefix_cache_mb: int = 1024
+    """Memory for the frozen layers' output, which later passes reuse, in MB."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options."""
+        bounds = {"epochs": 0, "batch_size": 2, "prefix_cache_mb": 0}
+        found = [
+            f"task.{name}: expected at least {least}, but got {getattr(self, name)}"
+            for name, least in bounds.items()
+            if getattr(self, name) < least
+        ]
+        found += [
+            f"task.{name}: expected a number above 0, but got {getattr(self, name)}"
+            for name in ("learning_rate", "temperature", "head_c")
+            if not getattr(self, name) > 0
+        ]
+        if not 0 <= self.warmup <= 1:
+            found.append(f"task.warmup: expected a share from 0 to 1, but got {self.warmup}")
+        return found
+
+
+class ContrastiveScreening(LightningModule):
+    """Trains the adapters in `backbone` on pairs of labelled records.
+
+    Needs a `ScreeningData` datamodule, and its adapters placed before `setup` (by the `LayerSelection` callback).
+    """
+
+    strict_loading = False  # a checkpoint holds the trained parameters only; `load_state_dict` checks their names
+
+    def __init__(self, backbone: Backbone, options: Screening):
+        super().__init__()
+        self.backbone = backbone
+        self.options = options
+        self.skipped_batches = 0
+        self._texts: PrefixCache | None = None
+
+    def setup(self, stage: str) -> None:
+        """Make the cache of the frozen prefix: the labelled records are few, so it holds all of them."""
+        start = min(adapted_layers(self.backbone), default=self.backbone.n_layers - 1)
+        tokens = self.trainer.datamodule.train_tokens  # type: ignore[attr-defined]
+        self._texts = PrefixCache(self.backbone, tokens, start, max_bytes=self.options.prefix_cache_mb * 2**20)
+
+    def on_train_start(self) -> None:
+        """Dropout is on in the trained suffix only: the prefix stays what the cache holds."""
+        self.backbone.eval()
+        if self.options.dropout and self._texts is not None:
+            self.backbone.train_suffix(self._texts.start)
+
+    def training_step(self, batch: PairBatch) -> Tensor | None:
+        """The loss of a batch; each of its distinct texts is encoded once. None skips an undefined loss."""
+        if self._texts is None:
+            raise RuntimeError("training_step before setup")
+        left_PD, right_PD = self._texts.vectors(batch.texts)[batch.pairs_P2].unbind(dim=1)
+        loss = pairwise_contrastive_loss(left_PD, right_PD, batch.same_P, self.options.temperature)
+        if loss is None:
+            self.skipped_batches += 1
+            return None
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"training: the loss is {loss.item()} at step {self.global_step}; "
+                "lower task.learning_rate or raise task.temperature"
+            )
+        self.log("train/loss", loss, batch_size=len(batch.pairs_P2))
+        return loss
+
+    def on_train_end(self) -> None:
+        """A training in which every batch was skipped is an error, not an untrained model."""
+        if self.skipped_batches and self.global_step == 0:
+            raise UserError(
+                f"task.batch_size: all {self.skipped_batches} batches of {self.options.batch_size} pairs lacked "
+                "same-class or different-class pairs; use larger batches"
+            )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW on the adapters, warm-up, then linear decay."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if not trained:
+            return None
+        optimizer = torch.optim.AdamW(
+            trained, lr=self.options.learning_rate, weight_decay=self.options.weight_decay
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = get_linear_schedule_with_warmup(optimizer, round(self.options.warmup * steps), steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The trained parameters only: the pretrained weights are where they came from."""
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in trained}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load trained parameters; their names must be those of this module's."""
+        expected = set(self.state_dict())
+        if set(state_dict) != expected:
+            raise RuntimeError(f"the checkpoint's parameters differ in {sorted(set(state_dict) ^ expected)[:4]}")
+        return super().load_state_dict(state_dict, strict=False, assign=assign)

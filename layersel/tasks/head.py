@@ -1,0 +1,56 @@
+"""The logistic head: from a record's vector to its score."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from layersel.errors import UserError
+from layersel.files import atomic_path
+
+# Shapes: N records, D hidden size.
+
+
+@dataclass(frozen=True)
+class LogisticHead:
+    """score = w·x + b, the log-odds that a record is included; x is scaled to length 1 where `normalize` says so."""
+
+    weight_D: Tensor
+    bias: Tensor
+    normalize: bool
+
+    @classmethod
+    def fit(cls, vectors_ND: Tensor, labels_N: Tensor, c: float, normalize: bool) -> "LogisticHead":
+        """Fit on labelled vectors, in float64; `c` is the inverse strength of the L2 penalty."""
+        model = LogisticRegression(C=c, max_iter=10_000, tol=1e-8)
+        model.fit(_features(vectors_ND, normalize).numpy(), labels_N.numpy())
+        return cls(torch.from_numpy(model.coef_[0].copy()), torch.from_numpy(model.intercept_.copy())[0], normalize)
+
+    def scores(self, vectors_ND: Tensor) -> Tensor:
+        """The log-odds (N, float64) of each record."""
+        return _features(vectors_ND, self.normalize) @ self.weight_D + self.bias
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file."""
+        with atomic_path(path) as draft:
+            tensors = {"weight": self.weight_D.contiguous(), "bias": self.bias.reshape(1)}
+            save_file(tensors, str(draft), metadata={"normalize": str(int(self.normalize))})
+
+    @classmethod
+    def load(cls, path: Path) -> "LogisticHead":
+        """Read what `save` wrote."""
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                weight, bias, metadata = file.get_tensor("weight"), file.get_tensor("bias")[0], file.metadata()
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"head: {str(path)!r} cannot be read ({error}); expected a file of a finished run") from error
+        return cls(weight, bias, metadata["normalize"] == "1")
+
+
+def _features(vectors_ND: Tensor, normalize: bool) -> Tensor:
+    vectors_ND = vectors_ND.double()
+    return torch.nn.functional.normalize(vectors_ND, dim=1) if normalize else vectors_ND

@@ -1,0 +1,78 @@
+"""The Lightning Trainer of a cell."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+
+from layersel.compression import Precision
+from layersel.errors import one_of
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+
+
+@dataclass
+class TrainerOptions:
+    """On what the cell runs."""
+
+    accelerator: str = "auto"
+    """cpu, gpu, or auto: a GPU if there is one."""
+    threads: int | None = None
+    """CPU threads; null leaves PyTorch's choice."""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether this machine makes it a CPU run."""
+        return self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
+
+    @property
+    def device(self) -> torch.device:
+        """Where models are put."""
+        return torch.device("cpu" if self.on_cpu else "cuda")
+
+    def problems(self) -> list[str]:
+        """An accelerator that is unknown or not there, no threads."""
+        found = []
+        if self.accelerator not in ACCELERATORS:
+            found.append(str(one_of("trainer.accelerator", self.accelerator, ACCELERATORS)))
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            found.append("trainer.accelerator: expected cpu or auto, but got gpu, and PyTorch sees no GPU here")
+        if self.threads is not None and self.threads < 1:
+            found.append(f"trainer.threads: expected at least 1, but got {self.threads}")
+        return found
+
+
+def precision_problems(precision: Precision, trainer: TrainerOptions) -> list[str]:
+    """A precision that the device lacks: Lightning would use another one with no more than a warning."""
+    if "fp16" in (precision.train, precision.infer) and trainer.on_cpu:
+        return ["precision: fp16 needs a GPU, but this run is on the CPU; use precision=fp32 or precision=bf16"]
+    return []
+
+
+def make_trainer(
+    options: TrainerOptions,
+    precision: Precision,
+    epochs: int,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+) -> Trainer:
+    """A Trainer for one device, deterministic, without checkpoints of its own and without a sanity check."""
+    return Trainer(
+        accelerator="cpu" if options.on_cpu else "gpu",
+        devices=1,
+        precision=precision.lightning,  # type: ignore[arg-type]
+        max_epochs=epochs,
+        reload_dataloaders_every_n_epochs=1,  # each epoch draws its own pairs
+        deterministic=True,
+        default_root_dir=folder,
+        callbacks=list(callbacks),
+        logger=list(loggers),
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )

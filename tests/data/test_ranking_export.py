@@ -1,0 +1,136 @@
+"""Rankings as files: complete, in order, whole, and readable by us, by rispy and by a spreadsheet."""
+
+import csv
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import rispy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from layersel.data import Demo, Record, Table, write_ranking
+from layersel.data.export import rank
+from layersel.errors import UserError
+
+RECORDS = (
+    Record(
+        "7",
+        "=SUM(A1)",
+        "Aim,\nmethod; “result”",
+        1,
+        {"authors": "A, B; C, D", "year": "2004.0", "doi": "10.1/x"},
+    ),
+    Record(
+        "8",
+        "Étude",
+        "",
+        0,
+        {"Country": "NL", "rank": "3", "title": "old", "notes": "mine; ASReview_relevant"},
+    ),
+    Record(
+        "9",
+        "-omics",
+        "Text",
+        None,
+        {"keywords": "a; b", "TY": "BOOK", "SN": "1234", "journal": "J", "pmid": "5"},
+    ),
+)
+
+
+@given(st.lists(st.floats(allow_nan=False), max_size=30))
+def test_rank_is_a_stable_sort(scores: list[float]) -> None:
+    """Every index once, scores never rise, equal scores keep their order."""
+    order = rank(scores, len(scores))
+    assert sorted(order) == list(range(len(scores)))
+    assert all((scores[a], -a) >= (scores[b], -b) for a, b in pairwise(order))
+
+
+def test_csv_columns_and_order(tmp_path: Path) -> None:
+    """Rank first, score and label last, all fields between; earlier ranks go, clashing names are numbered."""
+    write_ranking(tmp_path / "r.csv", RECORDS, [0.5, 0.9, 0.5])
+    with (tmp_path / "r.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    first = ["rank", "record_id", "title", "abstract", "authors", "year", "doi"]
+    assert list(rows[0])[:7] == first
+    assert list(rows[0])[-2:] == ["score", "included"]
+    assert [(row["rank"], row["record_id"], row["score"], row["included"]) for row in rows] == [
+        ("1", "8", "0.9", "0"),
+        ("2", "7", "0.5", "1"),
+        ("3", "9", "0.5", ""),
+    ]
+    assert (rows[0]["title_2"], rows[0]["Country"], rows[1]["title"]) == ("old", "NL", "=SUM(A1)")
+
+
+@pytest.mark.parametrize("extension", ["csv", "ris"])
+def test_our_reader_reads_it_back(tmp_path: Path, extension: str) -> None:
+    """Ids, titles, labels come back in the order of the ranking; abstracts up to line breaks."""
+    path = tmp_path / f"r.{extension}"
+    write_ranking(path, RECORDS, [1, 3, 2])
+    back = Table(path=str(path)).load()
+    expected = [RECORDS[1], RECORDS[2], RECORDS[0]]
+    assert [record.id for record in back.records] == [record.id for record in expected]
+    assert [record.title for record in back.records] == [record.title for record in expected]
+    assert back.labels == [0, None, 1]
+    assert [record.abstract.split() for record in back.records] == [
+        record.abstract.split() for record in expected
+    ]
+    assert back.records[2].fields["authors"] == "A, B; C, D"
+
+
+def test_rispy_reads_it_back(tmp_path: Path) -> None:
+    """Standard tags, clean years, a note with rank and score and ASReview's label note; stale ones gone."""
+    write_ranking(tmp_path / "r.ris", RECORDS, [1, 3, 2])
+    first, second, third = rispy.loads((tmp_path / "r.ris").read_text(encoding="utf-8"))
+    assert (first["id"], first["title"]) == ("8", "Étude")
+    assert first["notes"] == ["mine", "layersel rank 1, score 3.0", "ASReview_irrelevant"]
+    assert (second["type_of_reference"], second["issn"], second["accession_number"]) == ("BOOK", "1234", "5")
+    assert (third["authors"], third["year"], third["doi"]) == (["A, B", "C, D"], "2004", "10.1/x")
+
+
+@pytest.mark.parametrize("extension", ["csv", "ris"])
+def test_ranking_of_a_ranking(tmp_path: Path, extension: str) -> None:
+    """Written, read and written again with the same scores, the file is the same."""
+    once, twice = tmp_path / f"once.{extension}", tmp_path / f"twice.{extension}"
+    write_ranking(once, RECORDS, [3, 2, 1])
+    write_ranking(twice, Table(path=str(once)).load().records, [3, 2, 1])
+    assert sorted(once.read_text(encoding="utf-8").split()) == sorted(
+        twice.read_text(encoding="utf-8").split()
+    )
+
+
+@pytest.mark.parametrize("extension", ["csv", "ris"])
+def test_demo_review_survives(tmp_path: Path, extension: str) -> None:
+    """All 300 real records are there once."""
+    review = Demo().load()
+    path = tmp_path / f"ranking.{extension}"
+    write_ranking(path, review.records, [float(record.label or 0) for record in review.records])
+    back = Table(path=str(path)).load()
+    assert {record.id for record in back.records} == {record.id for record in review.records}
+    assert back.report.records == 300
+    assert back.labels == [1] * 43 + [0] * 257
+
+
+def test_no_records(tmp_path: Path) -> None:
+    """An empty ranking is a header."""
+    write_ranking(tmp_path / "r.csv", [], [])
+    assert (
+        (tmp_path / "r.csv").read_text(encoding="utf-8-sig").startswith("rank,record_id,title,abstract,score")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "scores", "message"),
+    [
+        ("r.xlsx", [1, 2, 3], r"ranking: expected one of \*.csv, \*.ris, but got 'r.xlsx'"),
+        ("r.csv", [1, 2], "scores: expected one for each of 3 records, but got 2"),
+        ("r.csv", [1, float("nan"), 3], "scores: expected numbers, but got NaN for record 2 of 3"),
+        ("file/r.csv", [1, 2, 3], "ranking: cannot write .*; choose another folder"),
+    ],
+)
+def test_refusals_leave_nothing(tmp_path: Path, name: str, scores: list[float], message: str) -> None:
+    """A wrong name, scores that do not fit and a folder that cannot be written are one-line errors."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=message):
+        write_ranking(tmp_path / name, RECORDS, scores)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

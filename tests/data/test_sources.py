@@ -1,0 +1,82 @@
+"""Sources as configuration: the YAML, the schema and the objects agree; the demo review is what it says."""
+
+import os
+import runpy
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import MISSING, OmegaConf
+
+from layersel.data import Cohen, Demo, Source, Table
+from layersel.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {"demo": Demo, "table": Table, "cohen": Cohen}
+MANDATORY = {"demo": {}, "table": {"path": "records.csv"}, "cohen": {"review": "ADHD"}}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_yaml_has_exactly_the_schema(name: str) -> None:
+    """The option's file lists every field with its default, and begins with the line that --help shows."""
+    path = ROOT / "conf" / "data" / f"{name}.yaml"
+    config = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(config, dict)
+    assert config.pop("_target_") == f"{SOURCES[name].__module__}.{SOURCES[name].__qualname__}"
+    assert config == {field.name: field.default for field in fields(SOURCES[name])}
+    assert path.read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_schema_instantiates(name: str) -> None:
+    """OmegaConf takes the dataclass as a schema, and Hydra makes the source from the file."""
+    schema = OmegaConf.structured(SOURCES[name])
+    config = OmegaConf.load(ROOT / "conf" / "data" / f"{name}.yaml")
+    target = config.pop("_target_")
+    merged = OmegaConf.merge(schema, config, MANDATORY[name], {"shots": 4})
+    source = instantiate({"_target_": target, **OmegaConf.to_container(merged)})
+    assert source == SOURCES[name](**MANDATORY[name], shots=4)
+
+
+@pytest.mark.parametrize("source", SOURCES.values())
+def test_all_problems_at_once(source: type[Source]) -> None:
+    """Every wrong option is told, each in one line."""
+    issues = source(shots=0, if_too_few="skip", label_level="title", duplicates="merge").problems()
+    missing = [field.name for field in fields(source) if field.default == MISSING]
+    for option in ["shots", "if_too_few", "label_level", "duplicates", *missing]:
+        assert [
+            issue.startswith(f"data.{option}: expected ") and "\n" not in issue for issue in issues
+        ].count(True) == 1
+    with pytest.raises(UserError, match=r"data\.shots"):
+        source(shots=0).load()
+
+
+@pytest.mark.parametrize(("label_level", "included"), [("full_text", 43), ("abstract", 61)])
+def test_demo_review(label_level: str, included: int) -> None:
+    """300 records with titles, 43 included; only the publisher's own duplicate is in it."""
+    review = Demo(label_level=label_level).load()
+    report = review.report
+    assert (report.records, report.unlabelled, report.missing_titles) == (300, 0, 0)
+    assert report.included == included
+    assert (report.duplicate_records, report.conflicting) == (1, ())
+    assert review.name == "ptsd"
+
+
+def test_demo_has_attribution() -> None:
+    """The licence asks for authors, source, licence and changes."""
+    text = (ROOT / "layersel" / "data" / "demo_review" / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    for part in ("van de Schoot", "10.17605/OSF.IO/VK4BE", "licenses/by/4.0", "Changes"):
+        assert part in text
+
+
+@pytest.mark.real
+@pytest.mark.skipif("LAYERSEL_DATA" not in os.environ, reason="LAYERSEL_DATA is not set")
+def test_script_makes_the_demo_review(tmp_path: Path) -> None:
+    """The embedded file is what the script makes of its source, byte for byte."""
+    source = Path(os.environ["LAYERSEL_DATA"]) / "van_de_Schoot_2017.csv"
+    if not source.is_file():
+        pytest.skip("the source file is not in $LAYERSEL_DATA")
+    script = runpy.run_path(str(ROOT / "scripts" / "make_demo_review.py"))
+    script["make"](source, tmp_path / "ptsd.csv")
+    assert (tmp_path / "ptsd.csv").read_bytes() == script["TARGET"].read_bytes()
