@@ -1,4 +1,12 @@
-"""Evaluate a run, an adapter or a base model, or rank unlabelled records: python evaluate.py --help."""
+"""Evaluate a finished run, an adapter or a base model on labelled records, or rank records nobody has labelled.
+
+    python evaluate.py run=runs/NAME                                       its own test records again
+    python evaluate.py run=runs/NAME data=table data.path=OTHER.csv        another review
+    python evaluate.py run=runs/NAME records=library.ris out=ranking.csv   a ranking
+    python evaluate.py model=minilm adapter=FOLDER data=demo               an adapter, with a new head
+
+Options are given as name=value.
+"""
 
 from typing import Any
 
@@ -9,12 +17,11 @@ from layersel import cli
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
     """Compose, check, evaluate."""
+    from layersel import evaluation
     from layersel.config import build
-    from layersel.evaluation import Evaluation
-    from layersel.evaluation import evaluate as run
 
-    return run(build(config, Evaluation))
+    return evaluation.evaluate(build(config, evaluation.Evaluation))
 
 
 if __name__ == "__main__":
-    cli.run("evaluate", evaluate)
+    cli.run("evaluate", evaluate, options="layersel.evaluation.Evaluation", about=str(__doc__))

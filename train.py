@@ -1,4 +1,12 @@
-"""Train one cell, or with -m a grid: python train.py --help."""
+"""Find the layers that matter for a review, adapt them, and rank its records.
+
+    python train.py experiment=demo                          the embedded review, offline
+    python train.py data=table data.path=FILE.csv            your own records
+    python train.py model=minilm data=cohen data.review=NSAIDS selection=cka selection.n=3
+    python train.py -m experiment=demo seed=0,1,2 selection=cka,last,random
+
+Options are given as name=value. -m runs every combination of comma-separated values.
+"""
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -6,7 +14,7 @@ from layersel import cli
 
 
 def train(config: DictConfig) -> float:
-    """Compose, check, run, report; returns AWSS@95, which a sweeper can optimise."""
+    """Compose, check, run, report; returns AWSS@95 for sweepers that optimise it."""
     from layersel.cell import Cell, run_cell
     from layersel.config import build
 
@@ -17,4 +25,4 @@ def train(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    cli.run("train", train)
+    cli.run("train", train, options="layersel.cell.Cell", about=str(__doc__))

@@ -18,8 +18,8 @@ from layersel.callbacks import LayerSelection, TrainingProgress
 from layersel.compression import Precision
 from layersel.data import Review, Source, write_ranking
 from layersel.data.datamodule import ScreeningData
-from layersel.data.pairs import Pairs
 from layersel.data.few_shot import FewShot
+from layersel.data.pairs import Pairs
 from layersel.data.tokens import TokenizedTexts
 from layersel.files import write_json
 from layersel.identity import cell_fingerprint, text_fingerprint
@@ -103,7 +103,13 @@ class _Run:
     """One attempt at a cell: its stages, in the order in which `metrics` calls them."""
 
     def __init__(
-        self, cell: Cell, review: Review, split: FewShot, folder: RunFolder, tracker: Tracker, clock: Stopwatch
+        self,
+        cell: Cell,
+        review: Review,
+        split: FewShot,
+        folder: RunFolder,
+        tracker: Tracker,
+        clock: Stopwatch,
     ):
         self.cell, self.review, self.split = cell, review, split
         self.folder, self.tracker, self.clock = folder, tracker, clock
@@ -158,7 +164,10 @@ class _Run:
         start = min(self.selector.chosen, default=0)
         cache = PrefixCache(backbone, texts.tokens, start, cell.task.prefix_cache_mb * 2**20, cell.model.batch_tokens)
         with cell.precision.inference(backbone.device):
-            with self.clock("encode_base"), adapted.disable_adapter() if adapted is not None else nullcontext():
+            with (
+                self.clock("encode_base"),
+                adapted.disable_adapter() if adapted is not None else nullcontext(),
+            ):
                 base = encode(cache, "encoding, pretrained")
             if adapted is None:
                 return {"adapted": base, "base": base}
@@ -184,7 +193,11 @@ class _Run:
         records, folder = self.review.records, self.folder
         write_ranking(folder.ranking, [records[index] for index in self.split.rest], scores[self.split.rest].tolist())
         labelled = [
-            {"id": records[index].id, "label": records[index].label, "text": text_fingerprint(texts.texts[index])}
+            {
+                "id": records[index].id,
+                "label": records[index].label,
+                "text": text_fingerprint(texts.texts[index]),
+            }
             for index in self.split.train
         ]
         write_json(folder.training_records, labelled)

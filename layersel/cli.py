@@ -8,6 +8,7 @@ from typing import Any
 
 import hydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.utils import get_class
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -16,8 +17,14 @@ from layersel.errors import UserError
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
-def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
+def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about: str) -> None:
     """Run `task` on the config `conf/{config_name}.yaml` composed with the command line's overrides.
+
+    Args:
+        config_name: Name of the script and of its config.
+        task: What it does.
+        options: Import path of the dataclass of its options, for --help.
+        about: What --help begins with.
 
     A `UserError`, or an option that Hydra refuses, ends the process with one line on standard error and status 2;
     Ctrl-C with status 130.
@@ -25,7 +32,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any]) -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         from layersel.help import help_text
 
-        sys.stdout.write(help_text(config_name))
+        sys.stdout.write(help_text(config_name, get_class(options), about))
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
     try:

@@ -5,7 +5,7 @@ object that does the work. Everything wrong is found here, before anything slow 
 """
 
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
@@ -62,17 +62,19 @@ def _build_group(name: str, node: dict[str, Any], problems: list[str]) -> Any:
 
 def _checked(kind: type, given: dict[str, Any], prefix: str, problems: list[str]) -> DictConfig:
     """The schema of `kind` with the given values; what does not fit goes to `problems`."""
-    options = OmegaConf.structured(kind)
+    options: DictConfig = OmegaConf.structured(kind)
     known = [field.name for field in fields(kind)]
     for name, value in given.items():
         if name not in known:
             problems.append(f"{prefix}{name}: unknown option; expected one of {', '.join(known)}")
             continue
         try:
-            options = OmegaConf.merge(options, {name: value})
+            options = cast("DictConfig", OmegaConf.merge(options, {name: value}))
         except OmegaConfBaseException as error:
             expected = next(field.type for field in fields(kind) if field.name == name)
-            problems.append(f"{prefix}{name}: expected {_type_name(expected)}, but got {value!r} ({type(error).__name__})")
+            problems.append(
+                f"{prefix}{name}: expected {_type_name(expected)}, but got {value!r} ({type(error).__name__})"
+            )
     return options
 
 

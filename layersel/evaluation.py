@@ -84,7 +84,8 @@ class Evaluation:
             and self.adapter is not None,
             "head: expected fit, but got saved, and only a run has a saved head; give run=FOLDER": self.run is None
             and self.head == "saved",
-            "data: expected a labelled review for the head, but got none; give data=table data.path=FILE": self.run is None
+            "data: expected a labelled review for the head, but got none; give data=table data.path=FILE": self.run
+            is None
             and self.data is None,
             f"out: expected a file .csv or .ris for the ranking, but got {self.out}": self.records is not None
             and Path(self.out or "").suffix.lower() not in RANKING_FILES,
@@ -219,6 +220,8 @@ def _rank(subject: Subject, head: LogisticHead, records: Path, out: Path) -> int
 def _encode(subject: Subject, records: tuple[Record, ...]) -> tuple[TokenizedTexts, Tensor]:
     backbone = subject.backbone
     texts = TokenizedTexts.of(records, backbone.tokenizer, backbone.max_length)
-    cache = PrefixCache(backbone, texts.tokens, start=0, max_bytes=0, batch_tokens=subject.batch_tokens)  # one pass: nothing to keep
+    cache = PrefixCache(
+        backbone, texts.tokens, start=0, max_bytes=0, batch_tokens=subject.batch_tokens
+    )  # one pass: nothing to keep
     with subject.precision.inference(backbone.device):
         return texts, encode(cache, "encoding")

@@ -3,11 +3,13 @@
 import ast
 import inspect
 import textwrap
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
+from omegaconf import MISSING as OMEGACONF_MISSING
 from omegaconf import OmegaConf
 
 from layersel.cli import CONF
@@ -24,15 +26,19 @@ def help_text(config_name: str, kind: type, head: str) -> str:
         kind: The dataclass of its options; groups are the fields that have a folder in `conf/`.
         head: What the script is for, with examples.
     """
-    defaults = OmegaConf.to_container(OmegaConf.load(CONF / f"{config_name}.yaml"))
+    defaults = _load(CONF / f"{config_name}.yaml")
     docs = field_docs(kind)
-    groups = [name for name in docs if (CONF / name).is_dir()]
+    chosen = {
+        group: choice for entry in defaults["defaults"] if isinstance(entry, dict) for group, choice in entry.items()
+    }
+    groups = [name for name in docs if name in chosen]
     lines = [head.strip(), "", "OPTIONS"]
-    lines += [_entry(name, docs[name], defaults.get(name)) for name in docs if name not in groups]  # type: ignore[union-attr]
+    lines += [_entry(name, docs[name], defaults.get(name)) for name in docs if name not in groups]
     for name in groups:
-        lines += ["", f"{name.upper()}: {docs[name]}", *_group(name, _default_choice(defaults, name))]
-    lines += ["", "EXPERIMENT: whole settings, experiment=NAME"]
-    lines += [_entry(choice, text) for choice, text in choices("experiment").items()]
+        lines += ["", f"{name.upper()}: {docs[name]}", *_group(name, chosen[name])]
+    if "experiment" in chosen:
+        lines += ["", "EXPERIMENT: whole settings, experiment=NAME"]
+        lines += [_entry(choice, text) for choice, text in choices("experiment").items()]
     return "\n".join(lines) + "\n"
 
 
@@ -42,7 +48,7 @@ def field_docs(kind: type) -> dict[str, str]:
     for base in reversed(kind.__mro__[:-1]):
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         body = definition.body  # type: ignore[attr-defined]
-        for statement, following in zip(body, body[1:], strict=False):
+        for statement, following in pairwise(body):
             text = getattr(getattr(following, "value", None), "value", None)
             if isinstance(statement, ast.AnnAssign) and isinstance(text, str):
                 docs[statement.target.id] = " ".join(text.split())  # type: ignore[union-attr]
@@ -54,6 +60,10 @@ def choices(group: str) -> dict[str, str]:
     return {path.stem: _comment(path) for path in sorted((CONF / group).glob("*.yaml"))}
 
 
+def _load(path: Path) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
+
+
 def _comment(path: Path) -> str:
     comments = [line[2:] for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# ")]
     return next(comment for comment in comments if not comment.startswith("@package"))
@@ -61,20 +71,24 @@ def _comment(path: Path) -> str:
 
 def _group(group: str, default: str | None) -> list[str]:
     described = choices(group)
-    lines = [_entry(f"{group}={choice}", text + " (default)" * (choice == default)) for choice, text in described.items()]
-    kinds = {choice: get_class(OmegaConf.load(CONF / group / f"{choice}.yaml")[TARGET]) for choice in described}
+    lines = [
+        _entry(f"{group}={choice}", text + " (default)" * (choice == default)) for choice, text in described.items()
+    ]
+    kinds = {choice: get_class(_load(CONF / group / f"{choice}.yaml")[TARGET]) for choice in described}
     owners: dict[tuple[str, str], list[str]] = {}
     for choice, kind in kinds.items():
         for name, text in field_docs(kind).items():
-            owners.setdefault((name, text), []).append(choice)
+            owners.setdefault((name, text + _default_of(kind, name)), []).append(choice)
     for (name, text), owning in owners.items():
         only = "" if len(owning) == len(kinds) else f" [{', '.join(owning)}]"
         lines.append(_entry(f"{group}.{name}", text + only))
     return lines
 
 
-def _default_choice(defaults: Any, group: str) -> str | None:
-    return next((entry[group] for entry in defaults["defaults"] if isinstance(entry, dict) and group in entry), None)
+def _default_of(kind: type, name: str) -> str:
+    field = next(field for field in fields(kind) if field.name == name)
+    value = field.default_factory() if field.default_factory is not MISSING else field.default
+    return "" if value in (None, OMEGACONF_MISSING) else f" (default: {value})"
 
 
 def _entry(name: str, text: str, default: Any = None) -> str:

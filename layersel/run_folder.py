@@ -75,7 +75,14 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Results of an earlier attempt must not stand beside those of this one."""
-        for file in (self.config, self.selection, self.metrics, self.ranking, self.training_records, self.head):
+        for file in (
+            self.config,
+            self.selection,
+            self.metrics,
+            self.ranking,
+            self.training_records,
+            self.head,
+        ):
             file.unlink(missing_ok=True)
         for folder in (self.adapter, self.figures, self.path / "logs"):
             shutil.rmtree(folder, ignore_errors=True)

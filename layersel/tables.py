@@ -1,5 +1,6 @@
 """What a run prints: tables and notes on the terminal, plain text elsewhere."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,9 @@ def show_review(review: Review, split: FewShot) -> None:
     """What was read and how it is split."""
     show_report(review)
     included = int(split.labels[split.test].sum())
-    note(f"{len(split.train)} labelled records to learn from; {len(split.test)} to test on, {included} of them included")
+    note(
+        f"{len(split.train)} labelled records to learn from; {len(split.test)} to test on, {included} of them included"
+    )
 
 
 def show_report(review: Review) -> None:
@@ -52,7 +55,9 @@ def show_selection(selection: Selection) -> None:
         chosen = layer in selection.layers
         share = [] if stability is None else [f"{stability.chosen_share[layer]:.0%}"]
         style = "bold" if chosen else None
-        table.add_row(str(layer), f"{score:.4f}", "yes" if chosen else "", *share, selection.reasons[layer], style=style)
+        table.add_row(
+            str(layer), f"{score:.4f}", "yes" if chosen else "", *share, selection.reasons[layer], style=style
+        )
     _console().print(table)
     if stability is not None:
         note(
@@ -88,7 +93,7 @@ def show_scores(metrics: Mapping[str, Any]) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.3f}"
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def _console() -> Console:

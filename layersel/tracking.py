@@ -100,7 +100,7 @@ def _start(options: WandbOptions, folder: Path, name: str, config: dict[str, Any
     import wandb
 
     return wandb.init(
-        mode=mode,
+        mode=mode,  # type: ignore[arg-type]
         dir=str(folder),
         project=options.project,
         entity=options.entity,

@@ -30,7 +30,7 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
     try:
         config = PeftConfig.from_pretrained(str(folder))
         with safe_open(str(folder / SAFETENSORS_WEIGHTS_NAME), framework="pt") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (json.JSONDecodeError, ValueError, TypeError, KeyError, OSError) as error:
         raise UserError(f"adapter: {str(folder)!r} cannot be read as a PEFT adapter ({error})") from error
     _check_modules(backbone, shapes, folder)
@@ -50,7 +50,9 @@ def _check_modules(backbone: Backbone, shapes: dict[str, tuple[int, ...]], folde
             raise _another_model(folder, f"it adapts {name}, which this model lacks")
         width = shape[1] if part.startswith("A") else shape[0]
         if width not in weight.shape:
-            raise _another_model(folder, f"{name} is {tuple(weight.shape)} here, but the adapter's {part[0]} is {shape}")
+            raise _another_model(
+                folder, f"{name} is {tuple(weight.shape)} here, but the adapter's {part[0]} is {shape}"
+            )
 
 
 def _check_loaded(adapted: PeftModel, shapes: dict[str, tuple[int, ...]], folder: Path) -> None:

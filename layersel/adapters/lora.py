@@ -38,7 +38,9 @@ class Lora:
         if not 0 <= self.dropout < 1:
             found.append(f"adapter.dropout: expected 0 <= p < 1, but got {self.dropout:g}")
         found += [
-            str(one_of("adapter.projections", name, PROJECTIONS)) for name in self.projections if name not in PROJECTIONS
+            str(one_of("adapter.projections", name, PROJECTIONS))
+            for name in self.projections
+            if name not in PROJECTIONS
         ]
         if not self.projections:
             found.append(f"adapter.projections: expected some of {', '.join(PROJECTIONS)}, but got none")

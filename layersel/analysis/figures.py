@@ -1,5 +1,6 @@
 """The figures of a run: which layers matter, and how many records must be read."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -19,10 +20,10 @@ def layer_scores(selection: Selection) -> Figure:
     axes = figure.subplots()
     layers = range(len(selection.scores))
     colours = [CHOSEN if layer in selection.layers else OTHER for layer in layers]
-    heights = [0.0 if score != score else score for score in selection.scores]
+    heights = [0.0 if math.isnan(score) else score for score in selection.scores]
     axes.bar(layers, heights, color=colours)
     for layer, score in enumerate(selection.scores):
-        if score != score:
+        if math.isnan(score):
             axes.annotate("not\ncomparable", (layer, 0), ha="center", va="bottom", fontsize=7)
     axes.set(xlabel="layer", ylabel=f"{selection.score} score", xticks=list(layers))
     axes.set_title(f"{len(selection.layers)} of {len(selection.scores)} layers chosen (blue)", fontsize=10)

@@ -5,4 +5,13 @@ from layersel.backbone.encode import encode, evaluating, layer_representations, 
 from layersel.backbone.prefix import PrefixCache
 from layersel.backbone.pretrained import Pretrained
 
-__all__ = ["Backbone", "Batch", "PrefixCache", "Pretrained", "encode", "evaluating", "layer_representations", "token_batches"]
+__all__ = [
+    "Backbone",
+    "Batch",
+    "PrefixCache",
+    "Pretrained",
+    "encode",
+    "evaluating",
+    "layer_representations",
+    "token_batches",
+]

@@ -19,7 +19,7 @@ from layersel.errors import UserError
 # Shapes: B texts, T tokens, D hidden size, L layers.
 
 Batch = Mapping[str, Tensor]
-"""Token ids `input_ids` and `attention_mask`, both B×T (and whatever else the model takes)."""
+"""Token ids `input_ids` and `attention_mask`, both of shape (B, T), and whatever else the model takes."""
 
 
 class Backbone(nn.Module):
@@ -66,7 +66,7 @@ class Backbone(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return next(self.model.parameters()).device
+        return self.model.device  # type: ignore[no-any-return]
 
     def batch(self, tokens: Sequence[TokenIds]) -> dict[str, Tensor]:
         """Texts, given as token ids, padded to the longest of them, on the model's device."""

@@ -51,8 +51,6 @@ def evaluating(backbone: Backbone) -> Iterator[None]:
             module.training = mode
 
 
-
-
 def token_batches(backbone: Backbone, tokens: Sequence[TokenIds], max_tokens: int = 8192) -> list[Batch]:
     """Texts, given as token ids, in padded batches of like length on the backbone's device."""
     order = batches_by_length([len(ids) for ids in tokens], max_tokens)

@@ -52,9 +52,7 @@ def find_projections(model: PreTrainedModel) -> list[dict[str, str]]:
 
 def _projections_of(layer: nn.Module, prefix: str) -> dict[str, str]:
     linear = [
-        name
-        for name, module in layer.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and "cross" not in name
+        name for name, module in layer.named_modules() if isinstance(module, nn.Linear | Conv1D) and "cross" not in name
     ]
     found = {}
     for projection, pattern in _PATTERNS.items():

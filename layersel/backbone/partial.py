@@ -4,14 +4,14 @@ The model itself still makes its masks, position biases and rotary tables; only 
 and a suffix together give what the whole model gives, whatever the architecture.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
 
-class _Reached(Exception):
+class _Reached(Exception):  # noqa: N818 - a signal
     """Carries the hidden states out of a forward pass that need not go on."""
 
     def __init__(self, hidden: Tensor):
@@ -35,7 +35,7 @@ def run_until(forward: Callable[[], Any], layer: nn.Module) -> Tensor:
 
 
 @contextmanager
-def start_at(layers: Sequence[nn.Module], start: int, hidden: Tensor, arity: int | None) -> Iterator[None]:
+def start_at(layers: nn.ModuleList, start: int, hidden: Tensor, arity: int | None) -> Iterator[None]:
     """Within the block the model skips its first `start` layers and feeds `hidden` (B×T×D) to the next one.
 
     `arity` is the length of the tuple that a layer returns, None if it returns a tensor.

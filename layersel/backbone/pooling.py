@@ -26,7 +26,11 @@ def pool_last(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
     return _row(hidden_BTD, length - 1 - mask_BT.int().flip(1).argmax(dim=1))
 
 
-POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cls": pool_cls, "mean": pool_mean, "last": pool_last}
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": pool_cls,
+    "mean": pool_mean,
+    "last": pool_last,
+}
 
 
 def pooling_named(name: str) -> Callable[[Tensor, Tensor], Tensor]:

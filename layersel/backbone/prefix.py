@@ -24,7 +24,12 @@ class PrefixCache:
     """
 
     def __init__(
-        self, backbone: Backbone, tokens: Sequence[TokenIds], start: int, max_bytes: int, batch_tokens: int = 8192
+        self,
+        backbone: Backbone,
+        tokens: Sequence[TokenIds],
+        start: int,
+        max_bytes: int,
+        batch_tokens: int = 8192,
     ):
         self.backbone = backbone
         self.tokens = tokens

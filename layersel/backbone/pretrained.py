@@ -42,9 +42,11 @@ class Pretrained:
         found = []
         if self.pooling not in POOLINGS:
             found.append(str(one_of("model.pooling", self.pooling, POOLINGS)))
-        for name in ("max_length", "batch_tokens"):
-            if getattr(self, name) < 1:
-                found.append(f"model.{name}: expected at least 1, but got {getattr(self, name)}")
+        found += [
+            f"model.{name}: expected at least 1, but got {getattr(self, name)}"
+            for name in ("max_length", "batch_tokens")
+            if getattr(self, name) < 1
+        ]
         if not 0 <= self.attention_dropout < 1:
             found.append(f"model.attention_dropout: expected 0 <= p < 1, but got {self.attention_dropout}")
         try:
@@ -85,7 +87,9 @@ class Pretrained:
     def _fit(self, config: PretrainedConfig) -> None:
         positions = getattr(config, "max_position_embeddings", self.max_length)
         if self.max_length > positions:
-            raise UserError(f"model.max_length: expected at most {positions} for {self.path}, but got {self.max_length}")
+            raise UserError(
+                f"model.max_length: expected at most {positions} for {self.path}, but got {self.max_length}"
+            )
         for name in ATTENTION_DROPOUT:
             if hasattr(config, name):
                 setattr(config, name, self.attention_dropout)

@@ -35,5 +35,7 @@ class Precision:
         """Unknown formats."""
         options = {"train": self.train, "infer": self.infer}
         return [
-            str(one_of(f"precision.{name}", value, LIGHTNING)) for name, value in options.items() if value not in LIGHTNING
+            str(one_of(f"precision.{name}", value, LIGHTNING))
+            for name, value in options.items()
+            if value not in LIGHTNING
         ]

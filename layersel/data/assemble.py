@@ -69,9 +69,7 @@ def _records(raw: RawRecords, roles: Mapping[str, str], ids: Sequence[str]) -> l
             title=_text(_cell(row, roles, "title")),
             abstract=_text(_cell(row, roles, "abstract")),
             label=parse_label(_cell(row, roles, "label"), f"row {number}, column {roles.get('label')!r}"),
-            fields={
-                fields[column]: value for column, value in row.items() if column in fields and value.strip()
-            },
+            fields={fields[column]: value for column, value in row.items() if column in fields and value.strip()},
         )
         for number, (row, name) in enumerate(zip(raw.rows, ids, strict=True), start=1)
     ]

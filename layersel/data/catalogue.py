@@ -39,7 +39,6 @@ class CatalogueEntry:
         return f"{PUBLISHER}/{self.folder}/{self.name}.csv"
 
 
-
 # fmt: off
 CATALOGUE = tuple(CatalogueEntry(*row) for row in (
     ("ACEInhibitors", 2544, 41, "sha256:67bc0b3ad9bd9d98610cfe124336fb192a19a921dfb6ac52ee486caac64fd27f", "online"),

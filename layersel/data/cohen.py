@@ -55,9 +55,7 @@ def locate(entry: CatalogueEntry) -> Path:
             return path
     cached = user_cache_path("layersel") / "cohen_2006" / f"{entry.name}.csv"
     if not is_intact(cached, entry.checksum):
-        hint = (
-            f"put {cached.name} into the folder that $LAYERSEL_DATA names, or use data=table data.path=FILE"
-        )
+        hint = f"put {cached.name} into the folder that $LAYERSEL_DATA names, or use data=table data.path=FILE"
         download(entry.url, cached, entry.checksum, hint)
     return cached
 

@@ -1,5 +1,6 @@
 """The few-shot task as a LightningDataModule: pairs of the labelled records, token ids of all of them."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -66,4 +67,4 @@ class _Epoch(IterableDataset[PairBatch]):
         return pair_batches(self.indices, self.data.labels, self.data.batch_size)
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.data.batch_size)
+        return math.ceil(len(self.indices) / self.data.batch_size)

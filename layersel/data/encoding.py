@@ -21,9 +21,7 @@ def read_text(path: Path) -> tuple[str, str]:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); check that the file exists and is whole"
-        ) from error
+        raise UserError(f"{path}: cannot be read ({error}); check that the file exists and is whole") from error
     encoding = detect_encoding(raw)
     if encoding is None:
         raise _not_text(path)

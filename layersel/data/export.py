@@ -15,9 +15,7 @@ _FIRST = ("authors", "year", "doi")
 _OURS = ("rank", "record_id", "title", "abstract", "score", "included")
 _RIS_TAGS = {"journal": "JO", "url": "UR", "pmid": "AN"}
 _ALWAYS_WRITTEN = ("TY", "ID", "TI", "AB", "ER")
-_STALE_NOTES = re.compile(
-    r"(?:ASReview_(?:relevant|irrelevant|not_seen)|layersel rank \d+, score \S+)(?:; |$)"
-)
+_STALE_NOTES = re.compile(r"(?:ASReview_(?:relevant|irrelevant|not_seen)|layersel rank \d+, score \S+)(?:; |$)")
 
 
 def write_ranking(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
@@ -57,9 +55,7 @@ def rank(scores: Sequence[float], expected: int) -> list[int]:
         raise UserError(f"scores: expected one for each of {expected} records, but got {len(values)}")
     unranked = [row for row, value in enumerate(values, start=1) if math.isnan(value)]
     if unranked:
-        raise UserError(
-            f"scores: expected numbers, but got NaN for record {unranked[0]} of {expected}; train again"
-        )
+        raise UserError(f"scores: expected numbers, but got NaN for record {unranked[0]} of {expected}; train again")
     return sorted(range(expected), key=lambda index: -values[index])
 
 

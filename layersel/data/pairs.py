@@ -86,7 +86,7 @@ def pair_batches(indices_P2: Tensor, labels_N: Tensor, batch_size: int) -> Itera
         >>> batch.texts, batch.pairs_P2.tolist(), batch.same_P.tolist()
         ([0, 3, 5], [[1, 0], [1, 2]], [True, False])
     """
-    for chunk_P2 in indices_P2.split(batch_size):
-        texts, positions_P2 = chunk_P2.unique(return_inverse=True)
+    for chunk_P2 in torch.split(indices_P2, batch_size):
+        texts, positions_P2 = torch.unique(chunk_P2, return_inverse=True)
         same_P = labels_N[chunk_P2[:, 0]] == labels_N[chunk_P2[:, 1]]
         yield PairBatch(texts.tolist(), positions_P2, same_P)

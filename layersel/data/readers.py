@@ -49,9 +49,7 @@ def read_records(path: Path) -> RawRecords:
         )
     columns, rows = parse_delimited(text, str(path))
     if not rows:
-        raise UserError(
-            f"{path}: expected records, but found only a header ({', '.join(columns)}); export it again"
-        )
+        raise UserError(f"{path}: expected records, but found only a header ({', '.join(columns)}); export it again")
     return RawRecords("csv", encoding, columns, rows)
 
 

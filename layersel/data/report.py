@@ -68,9 +68,7 @@ class ReadReport:
     def _identity_lines(self) -> list[str]:
         found = []
         if self.missing_ids or self.repeated_ids:
-            found.append(
-                f"ids: {self.missing_ids} missing (row number used), {self.repeated_ids} repeated (numbered)"
-            )
+            found.append(f"ids: {self.missing_ids} missing (row number used), {self.repeated_ids} repeated (numbered)")
         if self.duplicate_groups:
             found.append(
                 f"duplicates: {self.duplicate_records} records repeat one of {self.duplicate_groups} "

@@ -65,9 +65,7 @@ def _possible_shots(counts: dict[int, int], shots: int, if_too_few: str) -> int:
         return shots
     found = f"{counts[1]} included and {counts[0]} excluded records"
     if most < 1:
-        raise UserError(
-            f"data.shots: expected 2 or more labelled records of each class, but got {found}; label more"
-        )
+        raise UserError(f"data.shots: expected 2 or more labelled records of each class, but got {found}; label more")
     if if_too_few == "error":
         raise UserError(
             f"data.shots: {shots} of each class leave at least one to test on only from {shots + 1} up, "

@@ -64,7 +64,5 @@ class Table(Source):
         except UserError as error:
             return [f"data.{error}"]
         if not self._file.is_file():
-            return [
-                f"data.path: expected a file with records, but there is none at {self.path!r}; check the path"
-            ]
+            return [f"data.path: expected a file with records, but there is none at {self.path!r}; check the path"]
         return []

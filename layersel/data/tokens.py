@@ -27,9 +27,7 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else 0
 
 
-def tokenize(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None = None
-) -> list[TokenIds]:
+def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> list[TokenIds]:
     """Token ids of each text with the special tokens, cut to `max_length`; an empty text has at least one."""
     ids: list[TokenIds] = tokenizer(
         list(texts), truncation=max_length is not None, max_length=max_length, verbose=False

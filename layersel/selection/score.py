@@ -5,7 +5,7 @@ import math
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -92,10 +92,12 @@ class ProbeScore(Score):
     def problems(self) -> list[str]:
         """As `Score.problems`, and a probe without records."""
         size = self.probe_size
-        return super().problems() + ([] if size >= 1 else [f"selection.probe_size: expected at least 1, but got {size}"])
+        return super().problems() + (
+            [] if size >= 1 else [f"selection.probe_size: expected at least 1, but got {size}"]
+        )
 
 
-def score_named(name: str, **options: object) -> Score:
+def score_named(name: str, **options: Any) -> Score:
     """The score of that name, made with `options`.
 
     Raises:
@@ -118,7 +120,7 @@ def score_named(name: str, **options: object) -> Score:
     unknown = set(options) - set(kind.__dataclass_fields__)
     if unknown:
         raise one_of(f"option of score {name!r}", min(unknown), kind.__dataclass_fields__)
-    return kind(**options)  # type: ignore[no-any-return]
+    return kind(**options)
 
 
 def round_half_up(value: float) -> int:

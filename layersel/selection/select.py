@@ -60,7 +60,9 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe) -> Selection:
     values_L, excluded = scores.values_L, set(scores.excluded)
     meaningless = [layer for layer in range(backbone.n_layers) if values_L[layer].isnan() and layer not in excluded]
     if meaningless:
-        raise UserError(f"score {score.name}: not a number for layers {meaningless}; the probe texts are all alike there")
+        raise UserError(
+            f"score {score.name}: not a number for layers {meaningless}; the probe texts are all alike there"
+        )
     layers = choose_layers(values_L, budget, excluded)
     return Selection(
         score=score.name,
@@ -85,7 +87,10 @@ def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = Non
 
 
 def _ranking(values_L: Tensor, excluded: set[int]) -> list[int]:
-    return sorted(range(len(values_L)), key=lambda layer: (layer in excluded, -float(values_L[layer].nan_to_num()), -layer))
+    return sorted(
+        range(len(values_L)),
+        key=lambda layer: (layer in excluded, -float(values_L[layer].nan_to_num()), -layer),
+    )
 
 
 def _reasons(scores: LayerScores, layers: list[int]) -> list[str]:

@@ -54,7 +54,11 @@ class Selection:
         return sorted({name for layer in self.layers for name in self._modules_of(layer, list(projections))})
 
     def lora_config(
-        self, r: int = 8, alpha: float | None = None, projections: Sequence[str] = ("query", "value"), **options: Any
+        self,
+        r: int = 8,
+        alpha: float | None = None,
+        projections: Sequence[str] = ("query", "value"),
+        **options: Any,
     ) -> LoraConfig:
         """A PEFT configuration that puts LoRA on the chosen layers only.
 
@@ -69,12 +73,14 @@ class Selection:
                 or a projection that the model lacks.
         """
         if not self.layers:
-            raise UserError("lora_config: expected at least one chosen layer, but the selection is empty; use the model as it is")
+            raise UserError(
+                "lora_config: expected at least one chosen layer, but the selection is empty; use the model as it is"
+            )
         if r < 1:
             raise UserError(f"r: expected a rank of at least 1, but got {r}")
         return LoraConfig(
             r=r,
-            lora_alpha=2 * r if alpha is None else alpha,  # type: ignore[arg-type]
+            lora_alpha=2 * r if alpha is None else alpha,
             target_modules=self.target_modules(projections),
             **options,
         )
@@ -89,7 +95,11 @@ class Selection:
         stability = content["stability"]
         scores = [float("nan") if score is None else score for score in content["scores"]]
         return cls(
-            **{**content, "scores": scores, "stability": None if stability is None else Stability(**stability)}
+            **{
+                **content,
+                "scores": scores,
+                "stability": None if stability is None else Stability(**stability),
+            }
         )
 
     def _modules_of(self, layer: int, projections: list[str]) -> list[str]:

@@ -116,14 +116,12 @@ class ContrastiveScreening(LightningModule):
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         if not trained:
             return None
-        optimizer = torch.optim.AdamW(
-            trained, lr=self.options.learning_rate, weight_decay=self.options.weight_decay
-        )
+        optimizer = torch.optim.AdamW(trained, lr=self.options.learning_rate, weight_decay=self.options.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.options.warmup * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The trained parameters only: the pretrained weights are where they came from."""
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in trained}

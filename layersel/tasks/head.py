@@ -45,9 +45,15 @@ class LogisticHead:
         """Read what `save` wrote."""
         try:
             with safe_open(str(path), framework="pt") as file:
-                weight, bias, metadata = file.get_tensor("weight"), file.get_tensor("bias")[0], file.metadata()
+                weight, bias, metadata = (
+                    file.get_tensor("weight"),
+                    file.get_tensor("bias")[0],
+                    file.metadata(),
+                )
         except (OSError, SafetensorError) as error:
-            raise UserError(f"head: {str(path)!r} cannot be read ({error}); expected a file of a finished run") from error
+            raise UserError(
+                f"head: {str(path)!r} cannot be read ({error}); expected a file of a finished run"
+            ) from error
         return cls(weight, bias, metadata["normalize"] == "1")
 
 

@@ -97,9 +97,7 @@ def test_no_network(server: Server, cache: Path) -> None:
     """A publisher that cannot be reached is one line."""
     server.shutdown()
     server.server_close()
-    with pytest.raises(
-        UserError, match=r"^http://127.0.0.1:\d+/local/ADHD.csv: cannot be downloaded [^\n]*$"
-    ):
+    with pytest.raises(UserError, match=r"^http://127.0.0.1:\d+/local/ADHD.csv: cannot be downloaded [^\n]*$"):
         cohen.locate(entry())
     assert not cache.exists()
 
@@ -108,15 +106,11 @@ def test_unwritable_cache(server: Server, tmp_path: Path) -> None:
     """A cache that cannot be written is one line."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot be downloaded to .*; do this"):
-        download(
-            f"http://127.0.0.1:{server.server_port}/a.csv", tmp_path / "file" / "a.csv", SHA256, "do this"
-        )
+        download(f"http://127.0.0.1:{server.server_port}/a.csv", tmp_path / "file" / "a.csv", SHA256, "do this")
 
 
 @pytest.mark.parametrize("folder", [".", "cohen_2006"])
-def test_local_folder_comes_first(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
+def test_local_folder_comes_first(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     """$LAYERSEL_DATA is used, verified, and never written to."""
     path = tmp_path / "data" / folder / "ADHD.csv"
     path.parent.mkdir(parents=True)
@@ -164,9 +158,7 @@ def test_catalogue() -> None:
     """15 reviews at https addresses of one commit, each with a checksum of a known kind."""
     assert len({entry.name for entry in CATALOGUE}) == 15
     for known in CATALOGUE:
-        assert known.url.startswith(
-            "https://raw.githubusercontent.com/asreview/systematic-review-datasets/0909240f"
-        )
+        assert known.url.startswith("https://raw.githubusercontent.com/asreview/systematic-review-datasets/0909240f")
         kind, _, digest = known.checksum.partition(":")
         assert len(digest) == {"sha256": 64, "git-blob": 40}[kind]
 
@@ -174,9 +166,7 @@ def test_catalogue() -> None:
 def test_git_blob_is_gits_own(tmp_path: Path) -> None:
     """The checksum is the name that git gives the file."""
     (tmp_path / "file").write_bytes(CONTENT)
-    git = subprocess.run(
-        ["git", "hash-object", "file"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    git = subprocess.run(["git", "hash-object", "file"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert checksum(CONTENT, "git-blob") == f"git-blob:{git.stdout.strip()}"
 
 

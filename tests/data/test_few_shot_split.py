@@ -76,9 +76,7 @@ def test_one_more_than_shots_is_enough(included: int) -> None:
 def test_too_few_is_an_error_unless_reduced(included: int, caplog: pytest.LogCaptureFixture) -> None:
     """K included leave nothing to find: refused with the counts, or K is lowered for both classes."""
     labels = [1] * included + [0] * 50
-    message = (
-        f"{included} included and 50 excluded records; set data.shots={included - 1} or data.if_too_few="
-    )
+    message = f"{included} included and 50 excluded records; set data.shots={included - 1} or data.if_too_few="
     with pytest.raises(UserError, match=message):
         few_shot_split(labels, 8, generator())
     with caplog.at_level(logging.WARNING):
@@ -92,9 +90,7 @@ def test_too_few_is_an_error_unless_reduced(included: int, caplog: pytest.LogCap
 def test_a_class_without_two_records_is_refused(labels: list[int | None], if_too_few: str) -> None:
     """Nothing can be learnt and tested from one record or none; the counts say so."""
     found = f"{labels.count(1)} included and {labels.count(0)} excluded"
-    with pytest.raises(
-        UserError, match=f"expected 2 or more labelled records of each class, but got {found}"
-    ):
+    with pytest.raises(UserError, match=f"expected 2 or more labelled records of each class, but got {found}"):
         few_shot_split(labels, 8, generator(), if_too_few)
 
 

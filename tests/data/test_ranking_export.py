@@ -72,9 +72,7 @@ def test_our_reader_reads_it_back(tmp_path: Path, extension: str) -> None:
     assert [record.id for record in back.records] == [record.id for record in expected]
     assert [record.title for record in back.records] == [record.title for record in expected]
     assert back.labels == [0, None, 1]
-    assert [record.abstract.split() for record in back.records] == [
-        record.abstract.split() for record in expected
-    ]
+    assert [record.abstract.split() for record in back.records] == [record.abstract.split() for record in expected]
     assert back.records[2].fields["authors"] == "A, B; C, D"
 
 
@@ -94,9 +92,7 @@ def test_ranking_of_a_ranking(tmp_path: Path, extension: str) -> None:
     once, twice = tmp_path / f"once.{extension}", tmp_path / f"twice.{extension}"
     write_ranking(once, RECORDS, [3, 2, 1])
     write_ranking(twice, Table(path=str(once)).load().records, [3, 2, 1])
-    assert sorted(once.read_text(encoding="utf-8").split()) == sorted(
-        twice.read_text(encoding="utf-8").split()
-    )
+    assert sorted(once.read_text(encoding="utf-8").split()) == sorted(twice.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize("extension", ["csv", "ris"])
@@ -114,9 +110,7 @@ def test_demo_review_survives(tmp_path: Path, extension: str) -> None:
 def test_no_records(tmp_path: Path) -> None:
     """An empty ranking is a header."""
     write_ranking(tmp_path / "r.csv", [], [])
-    assert (
-        (tmp_path / "r.csv").read_text(encoding="utf-8-sig").startswith("rank,record_id,title,abstract,score")
-    )
+    assert (tmp_path / "r.csv").read_text(encoding="utf-8-sig").startswith("rank,record_id,title,abstract,score")
 
 
 @pytest.mark.parametrize(

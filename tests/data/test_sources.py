@@ -45,9 +45,9 @@ def test_all_problems_at_once(source: type[Source]) -> None:
     issues = source(shots=0, if_too_few="skip", label_level="title", duplicates="merge").problems()
     missing = [field.name for field in fields(source) if field.default == MISSING]
     for option in ["shots", "if_too_few", "label_level", "duplicates", *missing]:
-        assert [
-            issue.startswith(f"data.{option}: expected ") and "\n" not in issue for issue in issues
-        ].count(True) == 1
+        assert [issue.startswith(f"data.{option}: expected ") and "\n" not in issue for issue in issues].count(
+            True
+        ) == 1
     with pytest.raises(UserError, match=r"data\.shots"):
         source(shots=0).load()
 

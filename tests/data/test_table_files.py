@@ -23,9 +23,7 @@ def save(path: Path, content: str | bytes, encoding: str = "utf-8") -> str:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_delimiter_is_recognised_and_quoted_newlines_stay(
-    tmp_path: Path, delimiter: str, newline: str
-) -> None:
+def test_delimiter_is_recognised_and_quoted_newlines_stay(tmp_path: Path, delimiter: str, newline: str) -> None:
     """Whatever the delimiter and line ending, values come back as they were written, line breaks included."""
     rows = [["title", "abstract", "year"], ["One, two; three\t4", f'Aim: "x".{newline}Methods: y', "2004"]]
     text = io.StringIO(newline="")
@@ -77,9 +75,7 @@ def test_bom_before_utf16_big_endian(tmp_path: Path) -> None:
 )
 def test_other_alphabets_are_not_taken_for_western(tmp_path: Path, text: str, encoding: str) -> None:
     """Windows-1252 decodes almost any bytes; it is used only where it gives words."""
-    review = Table(
-        path=save(tmp_path / "a.csv", "title,abstract\n" + f"{text},{text}\n" * 5, encoding)
-    ).load()
+    review = Table(path=save(tmp_path / "a.csv", "title,abstract\n" + f"{text},{text}\n" * 5, encoding)).load()
     assert review.records[0].title == text
 
 
@@ -119,9 +115,7 @@ def test_named_columns_win(tmp_path: Path) -> None:
 
 def test_fields_have_usual_names(tmp_path: Path) -> None:
     """Fields that exports need go by one name; an id that is a PMID stays a PMID; the rest is untouched."""
-    path = save(
-        tmp_path / "a.csv", ",PMID,Title,Author Names,Publication Year,Country\n0,12,T,A; B,2004,NL\n"
-    )
+    path = save(tmp_path / "a.csv", ",PMID,Title,Author Names,Publication Year,Country\n0,12,T,A; B,2004,NL\n")
     record = Table(path=path).load().records[0]
     assert record.id == "12"
     assert record.fields == {"": "0", "pmid": "12", "authors": "A; B", "year": "2004", "Country": "NL"}
@@ -136,9 +130,7 @@ def test_label_levels(tmp_path: Path, label_level: str) -> None:
     assert len(record.fields) == 1
 
 
-@pytest.mark.parametrize(
-    ("header", "level"), [("label_abstract_screening", "full_text"), ("included", "abstract")]
-)
+@pytest.mark.parametrize(("header", "level"), [("label_abstract_screening", "full_text"), ("included", "abstract")])
 def test_labels_of_the_other_level_are_refused(tmp_path: Path, header: str, level: str) -> None:
     """Abstract-level decisions never pass for full-text ones in silence, nor the other way round."""
     path = save(tmp_path / "a.csv", f"title,{header}\nA,1\n")
@@ -191,9 +183,7 @@ def test_ids_are_always_unique(ids: list[str]) -> None:
     rows = [{"id": name, "title": "T"} for name in ids]
     records = assemble_review("any", RawRecords("csv", "utf-8", ["id", "title"], rows)).records
     assert len({record.id for record in records}) == len(ids)
-    assert all(
-        record.id == name for record, name in zip(records, ids, strict=True) if ids.count(name) == 1 and name
-    )
+    assert all(record.id == name for record, name in zip(records, ids, strict=True) if ids.count(name) == 1 and name)
 
 
 ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

@@ -77,9 +77,7 @@ def test_clean_ris_reads_as_rispy_reads_it() -> None:
 
 def test_other_fields_keep_their_tags(tmp_path: Path) -> None:
     """Nothing of a record is lost: named fields, and other tags under their own names."""
-    records = review(
-        tmp_path, CLEAN + "TY  - BOOK\nTI  - Third\nT1  - Other\nSN  - 1\nSN  - 2\nER  - \n"
-    ).records
+    records = review(tmp_path, CLEAN + "TY  - BOOK\nTI  - Third\nT1  - Other\nSN  - 1\nSN  - 2\nER  - \n").records
     assert records[0].fields["journal"] == "J Sleep"
     assert records[2].fields == {"TY": "BOOK", "T1": "Other", "SN": "1; 2"}
 
@@ -100,8 +98,7 @@ DIRT = {
     "continued lines": CLEAN.replace("We studied sleep.", "We studied\nsleep.").replace(
         "Second title", "Second\n  title"
     ),
-    "Cochrane": "Record #1 of 2\nProvider: John Wiley\n\n"
-    + CLEAN.replace("\n\nTY", "\n\nRecord #2 of 2\nTY"),
+    "Cochrane": "Record #1 of 2\nProvider: John Wiley\n\n" + CLEAN.replace("\n\nTY", "\n\nRecord #2 of 2\nTY"),
     "Embase and Ovid": "1. \n"
     + CLEAN.replace(
         "ER  - \n\n", "ER  - \n\nLink to the Ovid Full Text\n\nC1  - Database: Embase\n\nSearch:\n---\n2. \n"
@@ -167,14 +164,10 @@ def test_no_titles(tmp_path: Path) -> None:
         review(tmp_path, "TY  - JOUR\nAB  - Text\nER  - \n")
 
 
-VALUE = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=30).map(
-    lambda text: " ".join(text.split())
-)
+VALUE = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=30).map(lambda text: " ".join(text.split()))
 
 
-@given(
-    st.lists(st.tuples(VALUE, VALUE), min_size=1, max_size=6), st.booleans(), st.sampled_from(["\n", "\r\n"])
-)
+@given(st.lists(st.tuples(VALUE, VALUE), min_size=1, max_size=6), st.booleans(), st.sampled_from(["\n", "\r\n"]))
 def test_every_record_is_read_once(values: list[tuple[str, str]], ends: bool, newline: str) -> None:
     """Any titles and abstracts come back in order, with or without ER."""
     end = "ER  - \n" if ends else ""

@@ -52,9 +52,7 @@ def test_class_equals_function_over_batches(name: str, batch_size: int, epoch: t
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_reset_forgets_the_epoch_and_forward_returns_the_batch_value(
-    name: str, epoch: tuple[Tensor, Tensor]
-) -> None:
+def test_reset_forgets_the_epoch_and_forward_returns_the_batch_value(name: str, epoch: tuple[Tensor, Tensor]) -> None:
     """`forward` gives the value of its batch and keeps the batch for the epoch."""
     build, function = CASES[name]
     metric, (scores, labels) = build(), epoch

@@ -178,9 +178,7 @@ def test_tnr_is_wss_scaled_between_its_worst_and_best_value(records: Records, re
 
 @given(records_strategy.filter(lambda r: has(r, 0, 1)), recalls.map(float))
 @settings(deadline=None)
-def test_awss_at_a_recall_is_threshold_awss_at_that_cut_plus_the_recall_won(
-    records: Records, recall: float
-) -> None:
+def test_awss_at_a_recall_is_threshold_awss_at_that_cut_plus_the_recall_won(records: Records, recall: float) -> None:
     """AWSS@r leaves out how far the cut overshoots r: they differ by the recall reached less r."""
     scores, labels = tensors(records)
     counts = confusion_at_recall(scores, labels, recall)

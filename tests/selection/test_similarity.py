@@ -38,8 +38,7 @@ def feature_space_cka(x: np.ndarray, y: np.ndarray) -> float:
 def u_statistic_hsic(k: Tensor, m: Tensor) -> float:
     """Song et al. 2012: the mean of k_ij (m_ij + m_qr − 2 m_iq) over all quadruples of different records."""
     terms = [
-        (k[i, j] * (m[i, j] + m[q, r] - 2 * m[i, q])).item()
-        for i, j, q, r in itertools.permutations(range(len(k)), 4)
+        (k[i, j] * (m[i, j] + m[q, r] - 2 * m[i, q])).item() for i, j, q, r in itertools.permutations(range(len(k)), 4)
     ]
     return sum(terms) / len(terms)
 
@@ -179,9 +178,7 @@ def test_the_range_is_bounded(kernel: str, debiased: bool, n: int, d: int, seed:
 
 @every_kernel
 @every_estimate
-@pytest.mark.parametrize(
-    "row", [torch.zeros(7), torch.full((7,), 0.1, dtype=torch.float64), 100 * normal(300)]
-)
+@pytest.mark.parametrize("row", [torch.zeros(7), torch.full((7,), 0.1, dtype=torch.float64), 100 * normal(300)])
 def test_a_constant_representation_has_no_cka(row: Tensor, kernel: str, debiased: bool) -> None:
     """Also where the mean of equal numbers is off by a rounding, or their distance by a cancellation."""
     x, y = row.repeat(24, 1), related()[1]
@@ -233,9 +230,7 @@ def test_half_precision_does_not_overflow() -> None:
 def test_extreme_scales_neither_vanish_nor_overflow(scale: float, debiased: bool) -> None:
     """The fourth powers of 1e±30 are still float64 numbers."""
     x, y = related()
-    assert cka(scale * x, scale * y, debiased=debiased).item() == pytest.approx(
-        cka(x, y, debiased=debiased).item()
-    )
+    assert cka(scale * x, scale * y, debiased=debiased).item() == pytest.approx(cka(x, y, debiased=debiased).item())
 
 
 @every_kernel
@@ -268,13 +263,10 @@ def test_records_drawn_twice_inflate_the_debiased_cka() -> None:
     """The docstring's warning to whoever bootstraps."""
     generator = torch.Generator().manual_seed(0)
     grams = [
-        (linear_kernel(normal(32, 64, seed=2 * i)), linear_kernel(normal(32, 64, seed=2 * i + 1)))
-        for i in range(20)
+        (linear_kernel(normal(32, 64, seed=2 * i)), linear_kernel(normal(32, 64, seed=2 * i + 1))) for i in range(20)
     ]
     rows = [torch.randint(32, (32,), generator=generator) for _ in grams]
-    resampled = [
-        cka_from_grams(k[r][:, r], m[r][:, r], debiased=True) for (k, m), r in zip(grams, rows, strict=True)
-    ]
+    resampled = [cka_from_grams(k[r][:, r], m[r][:, r], debiased=True) for (k, m), r in zip(grams, rows, strict=True)]
     whole = [cka_from_grams(k, m, debiased=True) for k, m in grams]
     assert torch.stack(resampled).mean() > torch.stack(whole).mean() + 0.1
 

@@ -1,6 +1,7 @@
 """CKA importance: how much a layer changes the representation of the texts (Ogawa et al. 2026)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -44,8 +45,7 @@ class CKA(ProbeScore):
 
     def _importance(self, grams: list[Tensor], rows: slice | Tensor) -> Tensor:
         picked = [gram[rows][:, rows] for gram in grams]
-        pairs = zip(picked[:-1], picked[1:], strict=True)
-        return torch.stack([1 - cka_from_grams(before, after, self.debiased) for before, after in pairs])
+        return torch.stack([1 - cka_from_grams(before, after, self.debiased) for before, after in pairwise(picked)])
 
     def _resampled(self, grams: list[Tensor], generator: torch.Generator) -> Tensor | None:
         """Bootstrap samples without their repeats: a text drawn twice would be a pair of identical ones."""
