@@ -98,7 +98,7 @@ def measure(title: str, tokens: list[TokenIds], batch: PairBatch, backbone: Back
     mean_length = sum(len(text) for text in tokens) / len(tokens)
     print(f"{title}: {len(batch.texts)} distinct texts in 16 pairs, mean length {mean_length:.0f} tokens")
     for name, median in medians.items():
-        print(f"  {name:<20} {median * 1000:8.0f} ms  {median / medians['layersel']:6.1f}×")
+        print(f"  {name:<20} {median * 1000:8.0f} ms  {median / medians['layersel']:6.1f} x")
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from layersel.selection import Score
 from layersel.stopwatch import Stopwatch
 from layersel.tasks import ContrastiveScreening, LogisticHead, Screening, tfidf_scores
 from layersel.tracking import Tracker, WandbOptions, sync_hint, tracked
-from layersel.training import TrainerOptions, make_trainer, precision_problems
+from layersel.training import TrainerOptions, fit, make_trainer, precision_problems
 
 
 @dataclass
@@ -153,7 +153,7 @@ class _Run:
             self.tracker.loggers,
         )
         with self.clock("train"):
-            trainer.fit(ContrastiveScreening(backbone, cell.task), data)
+            fit(trainer, ContrastiveScreening(backbone, cell.task), data)
         self.clock.seconds["select"] = self.selector.seconds
         self.clock.seconds["train"] -= self.selector.seconds
         backbone.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
@@ -207,11 +207,13 @@ class _Run:
         write_json(folder.metrics, metrics)
 
     def _report(self, metrics: dict[str, Any], scores: dict[str, Tensor]) -> None:
-        test = self.split.test
-        tested = {name: values[test] for name, values in scores.items()}
-        figures = {"gain": gain_curves(tested, self._labels(test))}
-        if self.selector.selection is not None:
-            figures["layers"] = layer_scores(self.selector.selection)
+        selection, test = self.selector.selection, self.split.test
+        figures = {} if selection is None else {"layers": layer_scores(selection)}
+        if metrics["n_included"] > 0:
+            tested = {name: values[test] for name, values in scores.items()}
+            figures["gain"] = gain_curves(tested, self._labels(test))
+        if selection is not None:
+            self.tracker.table("selection", *selection.table())
         self.tracker.images(write_figures(figures, self.folder.figures))
         self.tracker.summary(metrics)
 

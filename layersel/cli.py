@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from omegaconf.errors import OmegaConfBaseException
 from layersel.errors import UserError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+
+# What libraries tell each other's developers, by how each message begins.
+NOT_FOR_USERS = (
+    "`is_gradient_checkpointing` is deprecated",  # PEFT to transformers
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning to PyTorch
+    r"Found \d+ module\(s\) in eval mode",  # the frozen layers are meant to be
+    "`training_step` returned `None`",  # a batch without a loss is skipped; one without any is an error of ours
+    "GPU available but not used",  # trainer=cpu
+    r"The '\w+' does not have many workers",  # the pairs are in memory
+)
 
 
 def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about: str) -> None:
@@ -34,6 +45,7 @@ def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about
 
         sys.stdout.write(help_text(config_name, get_class(options), about))
         return
+    _quieten()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
@@ -44,6 +56,14 @@ def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+def _quieten() -> None:
+    """Only what a user can act on reaches the terminal."""
+    for message in NOT_FOR_USERS:
+        warnings.filterwarnings("ignore", message=message)
+    if not sys.stderr.isatty():
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
 def _lines(error: Exception) -> list[str]:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from layersel.errors import UserError
 from layersel.files import write_json, write_text
 
-RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
 
 class RunFolder:
@@ -35,7 +35,7 @@ class RunFolder:
 
     @property
     def state(self) -> str | None:
-        """`running`, `finished`, `failed`, or None where nothing ran yet."""
+        """`running`, `finished`, `failed`, `interrupted`, or None where nothing ran yet."""
         if not self.status.is_file():
             return None
         return str(json.loads(self.status.read_text(encoding="utf-8"))["state"])
@@ -50,7 +50,8 @@ class RunFolder:
         try:
             yield
         except BaseException as error:
-            self._write_status(FAILED, started, error=repr(error), traceback=traceback.format_exc())
+            state = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+            self._write_status(state, started, error=repr(error), traceback=traceback.format_exc())
             raise
         self._write_status(FINISHED, started)
 

@@ -1,11 +1,13 @@
 """The Lightning Trainer of a cell."""
 
+import logging
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
 from layersel.compression import Precision
@@ -52,6 +54,22 @@ def precision_problems(precision: Precision, trainer: TrainerOptions) -> list[st
     return []
 
 
+def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) -> None:
+    """`trainer.fit`, from which Ctrl-C comes out as KeyboardInterrupt.
+
+    Lightning turns it into `sys.exit(1)` and leaves later ones ignored, so that an interrupted run would look like a
+    failed one and a grid could not be stopped.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data)
+    except SystemExit as stop:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stop
+
+
 def make_trainer(
     options: TrainerOptions,
     precision: Precision,
@@ -61,6 +79,7 @@ def make_trainer(
     loggers: Sequence[Logger] = (),
 ) -> Trainer:
     """A Trainer for one device, deterministic, without checkpoints of its own and without a sanity check."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no "GPU available: False"
     return Trainer(
         accelerator="cpu" if options.on_cpu else "gpu",
         devices=1,

@@ -4,8 +4,11 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import torch
+from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from omegaconf import MISSING
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig
 
@@ -71,7 +74,11 @@ class Pretrained:
         location = self.location()
         _checked_folder(location)
         os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no background request to the hub for a .bin
-        options = {"revision": self.revision, "trust_remote_code": False}
+        options = {
+            "revision": self.revision,
+            "trust_remote_code": False,
+            "local_files_only": Path(location).is_absolute() or not _hub_answers(),
+        }
         try:
             config = AutoConfig.from_pretrained(location, **options)
             self._fit(config)
@@ -117,8 +124,22 @@ def _checked_folder(location: str) -> None:
         raise UserError(f"model.path: {location!r} has no model.safetensors and no pytorch_model.bin")
 
 
+def _hub_answers() -> bool:
+    """One short request: the hub's own client would try six times over half a minute before it gives up."""
+    if HF_HUB_OFFLINE:
+        return False
+    try:
+        urlopen(Request(ENDPOINT, method="HEAD"), timeout=5).close()  # noqa: S310 - an https address
+    except HTTPError:
+        return True  # it answers, if only to say no
+    except OSError:
+        return False
+    return True
+
+
 def _cannot_load(path: str, error: Exception) -> UserError:
     if isinstance(error, UserError):
         return error
-    reason = " ".join(str(error).split())[:200]
+    unreached = "couldn't connect" in str(error)
+    reason = "the hub does not answer, and it is not in the cache" if unreached else " ".join(str(error).split())[:200]
     return UserError(f"model.path: {path!r} cannot be loaded ({reason}); {OFFLINE_CHOICES}")

@@ -1,12 +1,11 @@
 """The few-shot task as a LightningDataModule: pairs of the labelled records, token ids of all of them."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from layersel.data.pairs import PairBatch, Pairs, pair_batches
 from layersel.data.tokens import TokenIds
@@ -55,16 +54,6 @@ class ScreeningData(LightningDataModule):
     def train_dataloader(self) -> "DataLoader[PairBatch]":
         """This epoch's pair batches; its draws depend on the seed and the epoch's number only."""
         epoch = 0 if self.trainer is None else self.trainer.current_epoch
-        return DataLoader(_Epoch(self, stream(self.seed, f"pairs of epoch {epoch}")), batch_size=None)
-
-
-class _Epoch(IterableDataset[PairBatch]):
-    def __init__(self, data: ScreeningData, generator: torch.Generator):
-        self.data = data
-        self.indices = data.pairs.indices(len(data.train), generator)
-
-    def __iter__(self) -> Iterator[PairBatch]:
-        return pair_batches(self.indices, self.data.labels, self.data.batch_size)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.indices) / self.data.batch_size)
+        indices_P2 = self.pairs.indices(len(self.train), stream(self.seed, f"pairs of epoch {epoch}"))
+        batches = list(pair_batches(indices_P2, self.labels, self.batch_size))
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]

@@ -28,8 +28,9 @@ class FewShot:
 
     @classmethod
     def draw(cls, review: Review, source: Source, generator: torch.Generator) -> "FewShot":
-        """Draw the training records of each class."""
-        train, test = few_shot_split(review.labels, source.shots, generator, source.if_too_few)
+        """Draw the training records of each class; where unlabelled records wait, none need be left to test on."""
+        spare = 0 if None in review.labels else 1
+        train, test = few_shot_split(review.labels, source.shots, generator, source.if_too_few, spare)
         taken = set(train)
         rest = [index for index in range(len(review.records)) if index not in taken]
         return cls(train, test, rest, cls.labels_of(review))

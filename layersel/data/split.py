@@ -22,7 +22,11 @@ class Split(NamedTuple):
 
 
 def few_shot_split(
-    labels: Sequence[int | None], shots: int, generator: "torch.Generator", if_too_few: str = "error"
+    labels: Sequence[int | None],
+    shots: int,
+    generator: "torch.Generator",
+    if_too_few: str = "error",
+    spare: int = 1,
 ) -> Split:
     """Draw `shots` included and `shots` excluded records; unlabelled ones are on neither side.
 
@@ -32,11 +36,12 @@ def few_shot_split(
         labels: 1 included, 0 excluded, None not labelled.
         shots: Records drawn from each class.
         generator: Source of the draw.
-        if_too_few: When a class has `shots` records or fewer, so that none is left to test on: `error`, or
-            `reduce` the shots of both classes alike until one record of each is left.
+        if_too_few: When a class has fewer than shots + spare records: `error`, or `reduce` the shots of both classes
+            alike until that many are left.
+        spare: Records of each class that must be left to test on; 0 where other records wait to be ranked.
 
     Raises:
-        UserError: A class has fewer than shots + 1 records, or fewer than 2 when shots may be reduced.
+        UserError: A class has fewer than shots + spare records, or fewer than 1 + spare when shots may be reduced.
 
     Example:
         >>> import torch
@@ -46,7 +51,8 @@ def few_shot_split(
     import torch
 
     classes = {label: [index for index, known in enumerate(labels) if known == label] for label in (1, 0)}
-    shots = _possible_shots({label: len(members) for label, members in classes.items()}, shots, if_too_few)
+    counts = {label: len(members) for label, members in classes.items()}
+    shots = _possible_shots(counts, shots, if_too_few, spare)
     train: set[int] = set()
     for members in classes.values():
         order = torch.randperm(len(members), generator=generator).tolist()
@@ -55,20 +61,22 @@ def few_shot_split(
     return Split(sorted(train), test)
 
 
-def _possible_shots(counts: dict[int, int], shots: int, if_too_few: str) -> int:
+def _possible_shots(counts: dict[int, int], shots: int, if_too_few: str, spare: int) -> int:
     if if_too_few not in IF_TOO_FEW:
         raise one_of("data.if_too_few", if_too_few, IF_TOO_FEW)
     if shots < 1:
         raise UserError(f"data.shots: expected 1 or more, but got {shots}")
-    most = min(counts.values()) - 1
+    most = min(counts.values()) - spare
     if shots <= most:
         return shots
     found = f"{counts[1]} included and {counts[0]} excluded records"
     if most < 1:
-        raise UserError(f"data.shots: expected 2 or more labelled records of each class, but got {found}; label more")
+        raise UserError(
+            f"data.shots: expected {1 + spare} or more labelled records of each class, but got {found}; label more"
+        )
     if if_too_few == "error":
         raise UserError(
-            f"data.shots: {shots} of each class leave at least one to test on only from {shots + 1} up, "
+            f"data.shots: {shots} to learn from and {spare} to test on need {shots + spare} of each class, "
             f"but got {found}; set data.shots={most} or data.if_too_few=reduce"
         )
     _log.warning("data.shots: reduced from %d to %d, because there are %s", shots, most, found)

@@ -85,6 +85,14 @@ class Selection:
             **options,
         )
 
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Column names, and a row for each layer."""
+        rows = [
+            [layer, score, layer in self.layers, reason]
+            for layer, (score, reason) in enumerate(zip(self.scores, self.reasons, strict=True))
+        ]
+        return ["layer", "score", "chosen", "why"], rows
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON and checkpoints."""
         return asdict(self)

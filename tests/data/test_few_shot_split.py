@@ -85,6 +85,14 @@ def test_too_few_is_an_error_unless_reduced(included: int, caplog: pytest.LogCap
     assert f"reduced from 8 to {included - 1}" in caplog.text
 
 
+def test_nothing_need_be_left_to_test_on() -> None:
+    """Where unlabelled records wait to be ranked, all labelled ones may be learnt from."""
+    labels = [1] * 8 + [0] * 8 + [None] * 30
+    assert few_shot_split(labels, 8, generator(), spare=0) == (list(range(16)), [])
+    with pytest.raises(UserError, match="9 to learn from and 0 to test on need 9 of each class"):
+        few_shot_split(labels, 9, generator(), spare=0)
+
+
 @pytest.mark.parametrize("if_too_few", ["error", "reduce"])
 @pytest.mark.parametrize("labels", [[], [None] * 9, [0] * 9, [1] * 9, [1, *[0] * 9]])
 def test_a_class_without_two_records_is_refused(labels: list[int | None], if_too_few: str) -> None:

