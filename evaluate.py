@@ -3,7 +3,7 @@
     python evaluate.py run=runs/NAME                                       its own test records again
     python evaluate.py run=runs/NAME data=table data.path=OTHER.csv        another review
     python evaluate.py run=runs/NAME records=library.ris out=ranking.csv   a ranking
-    python evaluate.py model=minilm adapter=FOLDER data=demo               an adapter, with a new head
+    python evaluate.py model=minilm adapter_folder=FOLDER data=demo        an adapter, with a new head
 
 Options are given as name=value.
 """

@@ -65,8 +65,8 @@ class Cell:
     def problems(self) -> list[str]:
         """What does not fit together between groups, and what no group has."""
         found = precision_problems(self.precision, self.trainer)
-        if self.seed < 0:
-            found.append(f"seed: expected 0 or more, but got {self.seed}")
+        if not 0 <= self.seed < 2**32:
+            found.append(f"seed: expected 0 to {2**32 - 1}, but got {self.seed}")
         unwritable = check_writable(Path(self.output))
         return found if unwritable is None else [*found, unwritable]
 
@@ -148,6 +148,7 @@ class _Run:
             cell.trainer,
             cell.precision,
             cell.task.epochs,
+            cell.task.max_steps,
             self.folder.path,
             [self.selector, TrainingProgress()],
             self.tracker.loggers,

@@ -1,21 +1,21 @@
 """How the entry scripts start: Hydra's composition with help and errors that a person can read."""
 
+import functools
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from layersel.config import CONF
 from layersel.errors import UserError
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
 
 # What libraries tell each other's developers, by how each message begins.
 NOT_FOR_USERS = (
@@ -37,8 +37,8 @@ def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about
         options: Import path of the dataclass of its options, for --help.
         about: What --help begins with.
 
-    A `UserError`, or an option that Hydra refuses, ends the process with one line on standard error and status 2;
-    Ctrl-C with status 130.
+    A `UserError`, or an option that Hydra refuses, is told in one line on standard error and ends the process with
+    status 2; in a grid the cells that follow still run. Ctrl-C ends it with status 130.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         from layersel.help import help_text
@@ -47,15 +47,28 @@ def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about
         return
     _quieten()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
+    failed = False
+
+    @functools.wraps(task)
+    def telling(config: DictConfig) -> Any:
+        nonlocal failed
+        try:
+            return task(config)
+        except (UserError, OmegaConfBaseException) as error:  # before Hydra sees it and prints all overrides
+            failed = True
+            _tell(error)
+            return None
+
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        for line in _lines(error):
-            sys.stderr.write(f"error: {line}\n")
-        sys.exit(2)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(telling)()
+    except (HydraException, OmegaConfBaseException) as error:
+        failed = True
+        _tell(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+    if failed:
+        sys.exit(2)
 
 
 def _quieten() -> None:
@@ -66,14 +79,25 @@ def _quieten() -> None:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
+def _tell(error: Exception) -> None:
+    for line in _lines(error):
+        sys.stderr.write(f"error: {line}\n")
+
+
 def _lines(error: Exception) -> list[str]:
     if isinstance(error, UserError):
         return str(error).splitlines()
+    if isinstance(error, OverrideParseException):
+        hint = "close brackets, and quote a value with special characters: 'data.path=\"records (1).csv\"'"
+        return [f"{error.override}: expected NAME=VALUE, but it cannot be read; {hint}"]
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         return [f"{group}={choice}: no such option; expected one of {', '.join(error.options)}"]
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return [_refused_override(error, error.__cause__)]
+    several = re.match("Ambiguous value for argument '(.*)'", str(error))
+    if several is not None:
+        return [f"{several[1]}: expected one value, but got several; add -m to run each, or write a list as [a,b]"]
     return [" ".join(str(error).split())]
 
 

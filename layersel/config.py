@@ -5,6 +5,7 @@ object that does the work. Everything wrong is found here, before anything slow 
 """
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from hydra.utils import get_class
@@ -13,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from layersel.errors import UserError
 
+CONF = Path(__file__).resolve().parent.parent / "conf"
 TARGET = "_target_"
 T = TypeVar("T")
 

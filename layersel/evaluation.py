@@ -34,7 +34,7 @@ class Evaluation:
 
     run: str | None = None
     """Folder of a finished run: its model, adapter and head, and its data unless others are given."""
-    adapter: str | None = None
+    adapter_folder: str | None = None
     """Folder of a PEFT adapter for model=…."""
     records: str | None = None
     """A file of records to rank (CSV, TSV, RIS, NBIB, PubMed text); labels are not needed. Without it: metrics."""
@@ -66,7 +66,7 @@ class Evaluation:
         if self.head is not None and self.head not in HEADS:
             found.append(str(one_of("head", self.head, HEADS)))
         if self.records is not None:
-            found += Table(path=self.records).problems()
+            found += [problem.replace("data.path", "records", 1) for problem in Table(path=self.records).problems()]
         if self.out is not None:
             unwritable = check_writable(Path(self.out).expanduser().absolute().parent, "out")
             found += [] if unwritable is None else [unwritable]
@@ -80,14 +80,14 @@ class Evaluation:
             and self.model is None,
             "run, model: expected one of them, but got both; a run brings its own model": self.run is not None
             and self.model is not None,
-            "run, adapter: expected one of them, but got both; a run brings its own adapter": self.run is not None
-            and self.adapter is not None,
+            "run, adapter_folder: expected one of them, but got both; a run brings its own": self.run is not None
+            and self.adapter_folder is not None,
             "head: expected fit, but got saved, and only a run has a saved head; give run=FOLDER": self.run is None
             and self.head == "saved",
             "data: expected a labelled review for the head, but got none; give data=table data.path=FILE": self.run
             is None
             and self.data is None,
-            f"out: expected a file .csv or .ris for the ranking, but got {self.out}": self.records is not None
+            f"out: expected a file .csv or .ris for the ranking, but got {self.out or 'none'}": self.records is not None
             and Path(self.out or "").suffix.lower() not in RANKING_FILES,
             f"out: expected a file .json for the metrics, but got {self.out}": self.records is None
             and self.out is not None
@@ -146,8 +146,8 @@ def _subject_of_model(options: Evaluation) -> Subject:
     if options.model is None or options.trainer is None or options.task is None or options.precision is None:
         raise UserError("model: expected the options of an encoder, but got none; give model=NAME")
     backbone = options.model.load()
-    if options.adapter is not None:
-        load_adapter(backbone, Path(options.adapter).expanduser())
+    if options.adapter_folder is not None:
+        load_adapter(backbone, Path(options.adapter_folder).expanduser())
     return Subject(
         backbone=backbone.to(options.trainer.device).eval(),
         data=options.data,

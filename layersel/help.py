@@ -12,8 +12,7 @@ from hydra.utils import get_class
 from omegaconf import MISSING as OMEGACONF_MISSING
 from omegaconf import OmegaConf
 
-from layersel.cli import CONF
-from layersel.config import TARGET
+from layersel.config import CONF, TARGET
 
 WIDTH = 110
 

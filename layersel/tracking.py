@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from layersel.errors import one_of
+from layersel.errors import UserError, one_of
 
 MODES = ("auto", "online", "offline", "disabled")
 
@@ -99,18 +99,22 @@ def _start(options: WandbOptions, folder: Path, name: str, config: dict[str, Any
         return None
     import wandb
 
-    return wandb.init(
-        mode=mode,  # type: ignore[arg-type]
-        dir=str(folder),
-        project=options.project,
-        entity=options.entity,
-        group=options.group,
-        tags=options.tags,
-        name=name,
-        config=config,
-        reinit="create_new",
-        settings=wandb.Settings(silent=True, console="off"),
-    )
+    try:
+        return wandb.init(
+            mode=mode,  # type: ignore[arg-type]
+            dir=str(folder),
+            project=options.project,
+            entity=options.entity,
+            group=options.group,
+            tags=options.tags,
+            name=name,
+            config=config,
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+    except wandb.errors.Error as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"logger.mode: W&B cannot be used {mode} ({reason}); give logger.mode=offline") from error
 
 
 def _finish(run: Any, exit_code: int) -> None:
@@ -119,6 +123,7 @@ def _finish(run: Any, exit_code: int) -> None:
 
 
 def _has_key() -> bool:
+    """Whether a key is known, from the environment or a login; none is asked for and none is tried."""
     import wandb
 
-    return bool(wandb.Api is not None and wandb.setup().settings.api_key) or bool(os.environ.get("WANDB_API_KEY"))
+    return bool(wandb.login(prompt=False, verify=False))

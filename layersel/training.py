@@ -74,6 +74,7 @@ def make_trainer(
     options: TrainerOptions,
     precision: Precision,
     epochs: int,
+    max_steps: int | None,
     folder: Path,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
@@ -85,6 +86,7 @@ def make_trainer(
         devices=1,
         precision=precision.lightning,  # type: ignore[arg-type]
         max_epochs=epochs,
+        max_steps=-1 if max_steps is None else max_steps,
         reload_dataloaders_every_n_epochs=1,  # each epoch draws its own pairs
         deterministic=True,
         default_root_dir=folder,

@@ -3,11 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 import transformers as hf
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import BertTokenizerFast, PreTrainedModel, PreTrainedTokenizerFast
 
 from layersel.data.demo import Demo
@@ -69,9 +68,7 @@ def distilbert() -> hf.DistilBertConfig:
 
 def t5() -> hf.T5Config:
     """Configuration of a tiny encoder-decoder."""
-    return hf.T5Config(
-        vocab_size=VOCABULARY, d_model=WIDTH, d_kv=8, d_ff=INNER, num_layers=N_LAYERS, num_heads=HEADS
-    )
+    return hf.T5Config(vocab_size=VOCABULARY, d_model=WIDTH, d_kv=8, d_ff=INNER, num_layers=N_LAYERS, num_heads=HEADS)
 
 
 Make = Callable[[], PreTrainedModel]
@@ -119,14 +116,23 @@ def seeded(make: Make, seed: int = 0) -> PreTrainedModel:
     return model
 
 
-def ragged(
-    lengths: Sequence[int] = (7, 12, 3, 30), seed: int = 0, cls: int | None = None, vocabulary: int = VOCABULARY
-) -> list[TokenIds]:
+def fused(model: PreTrainedModel) -> bool:
+    """Whether one module computes query, key and value."""
+    return model.config.model_type in {"modernbert", "gpt2", "phi3"}
+
+
+def hooks_and_wrappers(model: nn.Module) -> list[tuple[str, int, bool]]:
+    """What bypasses and observers leave behind if they are not removed: hooks and instances' own `forward`."""
+    return [
+        (name, len(module._forward_hooks) + len(module._forward_pre_hooks), "forward" in vars(module))
+        for name, module in model.named_modules()
+    ]
+
+
+def ragged(lengths: Sequence[int] = (7, 12, 3, 30), seed: int = 0, cls: int | None = None) -> list[TokenIds]:
     """Random texts of these lengths as token ids; with `cls`, all begin with that token."""
     generator = torch.Generator().manual_seed(seed)
-    texts: list[TokenIds] = [
-        torch.randint(5, vocabulary, (length,), generator=generator).tolist() for length in lengths
-    ]
+    texts = [torch.randint(5, VOCABULARY, (length,), generator=generator).tolist() for length in lengths]
     return texts if cls is None else [[cls, *text[1:]] for text in texts]
 
 
@@ -153,7 +159,5 @@ def tokenizer_without_cls() -> PreTrainedTokenizerFast:
     """The same words for a decoder, which has neither [CLS] nor [SEP]."""
     base = tiny_tokenizer().backend_tokenizer
     base.post_processor = None
-    return PreTrainedTokenizerFast(tokenizer_object=base, pad_token="[PAD]", unk_token="[UNK]")
-
-
-tiny_bert = partial(tiny, "bert")
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
+    return PreTrainedTokenizerFast(tokenizer_object=base, **special)

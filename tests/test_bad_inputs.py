@@ -7,10 +7,12 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import transformers
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +39,7 @@ FILES = {
     "a_file": ["not a folder"],
 }
 MODEL = ["model=minilm", "model.path={model}", "model.max_length=64", "trainer=cpu"]
-TRAIN = [*MODEL, "logger=csv", "output={folder}/out", "data=table", "data.path={folder}/good.csv", "data.shots=2"]
+TRAIN = [*MODEL, "logger=csv", "output={out}", "data=table", "data.path={folder}/good.csv", "data.shots=2"]
 TRAIN += ["pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
 EVALUATE = [*MODEL, "data=table", "data.path={folder}/good.csv", "data.shots=2"]
 
@@ -76,15 +78,15 @@ TRAINING = {
     "a folder for a file": Bad(["data.path={folder}/published"], r"data\.path: .*expected one of \.csv"),
     "empty file": Bad(["data.path={folder}/empty.csv"], r"empty\.csv: .*the file is empty"),
     "header only": Bad(["data.path={folder}/header.csv"], r"header\.csv: .*only a header \(title, abstract"),
-    "no title column": Bad(["data.path={folder}/untitled.csv"], r"data\.title_column: expected one of name, abstract"),
+    "no title column": Bad(["data.path={folder}/untitled.csv"], r"data\.title_column: expected one of name"),
     "unknown column": Bad(["data.title_column=heading"], r"data\.title_column: expected one of title, .*'heading'"),
     "one class": Bad(["data.path={folder}/one_class.csv"], r"data\.shots: .*6 included and 0 excluded.*label more"),
     "no labels": Bad(["data.path={folder}/unlabelled.csv"], r"data\.\w+: .*label"),
-    "fewer positives than shots": Bad(["data.shots=8"], r"data\.shots: .*6 included.*data\.shots=5 or data\.if_too_few"),
+    "fewer positives than shots": Bad(["data.shots=8"], r"data\.shots: .*6 included.*data\.shots=5 or"),
     "no shots": Bad(["data.shots=0"], r"data\.shots: expected 1 or more, but got 0"),
     "unknown label": Bad(["data.path={folder}/strange_label.csv"], r"row 13, column 'included': .*but got 'maybe'"),
     "RIS without records": Bad(["data.path={folder}/no_records.ris"], r"no_records\.ris: .*'TY  - '"),
-    "unknown extension": Bad(["data.path={folder}/records.docx"], r"data\.path: expected one of \.csv, .*'records\.docx'"),
+    "unknown extension": Bad(["data.path={folder}/records.docx"], r"data\.path: expected one of \.csv, .*\.docx'"),
     "no data path": Bad(["data=table"], r"data\.path: missing; give data\.path=", base=NO_DATA),
     "unknown review": Bad(["data=cohen", "data.review=Aspirin"], r"data\.review: .*ADHD.*'Aspirin'", base=NO_DATA),
     "altered review": Bad(
@@ -93,7 +95,7 @@ TRAINING = {
         base=NO_DATA,
         environment={"LAYERSEL_DATA": "{folder}/published"},
     ),
-    "unknown choice of a group": Bad(["selection=ckaa"], r"selection=ckaa: .*expected one of all, cka", base=NO_SELECTION),
+    "unknown choice of a group": Bad(["selection=ckaa"], r"selection=ckaa: .*one of all, cka", base=NO_SELECTION),
     "unknown group": Bad(["selektion=cka"], r"selektion: unknown option; expected one of adapter, data"),
     "unknown option": Bad(["selection.kernl=rbf", "selection=cka"], r"selection\.kernl: unknown option; .*kernel"),
     "unknown added option": Bad(["+selection.kernl=rbf"], r"selection\.kernl: unknown option; expected one of n"),
@@ -101,7 +103,7 @@ TRAINING = {
     "unclosed list": Bad(["adapter.projections=[query"], r"adapter\.projections=\[query"),
     "option without value": Bad(["seed"], r"seed: .*NAME=VALUE"),
     "comma without -m": Bad(["seed=0,1"], r"seed=0,1: .*-m"),
-    "more layers than the model has": Bad(["selection.n=9"], r"selection\.n: expected at most 4,.*but got 9", late=True),
+    "more layers than the model has": Bad(["selection.n=9"], r"selection\.n: expected at most 4,.*got 9", late=True),
     "negative layers": Bad(["selection.n=-1"], r"selection\.n: expected a count of layers .*but got -1"),
     "two and a half layers": Bad(["selection.n=2.5"], r"selection\.n: expected a count of layers .*but got 2\.5"),
     "no n": Bad(["selection.n=null"], r"selection\.n: expected a count of layers .*but got None"),
@@ -122,7 +124,7 @@ TRAINING = {
     "CLS pooling without such a token": Bad(
         ["model.path={decoder}", "model.pooling=cls"], r"pooling: 'cls' needs a \[CLS\] token.*use mean", late=True
     ),
-    "missing model folder": Bad(["model.path={folder}/none"], r"model\.path: .*none' does not exist.*save_pretrained|model=minilm"),
+    "missing model folder": Bad(["model.path={folder}/none"], r"model\.path: .*none' does not exist.*model=minilm"),
     "folder without weights": Bad(["model.path={folder}/no_weights"], r"model\.path: .*no model\.safetensors"),
     "folder without config": Bad(["model.path={folder}/no_config"], r"model\.path: .*no config\.json"),
     "missing package": Bad(["model.path=package:no_such_model"], r"model\.path: package 'no_such_model' .*pip install"),
@@ -135,17 +137,24 @@ TRAINING = {
         late=True,
         subprocess=True,
     ),
-    "texts longer than the model's": Bad(["model.max_length=999"], r"model\.max_length: expected at most 128", late=True),
+    "texts longer than the model's": Bad(
+        ["model.max_length=999"], r"model\.max_length: expected at most 512", late=True
+    ),
     "fp16 on the CPU": Bad(["precision=fp16"], r"precision: fp16 needs a GPU.*precision=fp32"),
     "no GPU": Bad(["trainer=gpu"], r"trainer\.accelerator: expected cpu or auto, but got gpu"),
     "no threads": Bad(["trainer.threads=0"], r"trainer\.threads: expected at least 1, but got 0"),
-    "NaN loss": Bad(["task.learning_rate=1e30"], r"training: the loss is nan .*task\.learning_rate", late=True),
+    "NaN loss": Bad(["task.learning_rate=1e30"], r"head: vectors are not finite; lower task\.learning_rate", late=True),
+    "NaN loss in the second step": Bad(
+        ["task.learning_rate=1e30", "task.epochs=2", "task.warmup=0"],
+        r"training: the loss is nan at step 1; lower task\.learning_rate",
+        late=True,
+    ),
     "batch of one": Bad(["task.batch_size=1"], r"task\.batch_size: expected at least 2, but got 1"),
     "temperature 0": Bad(["task.temperature=0"], r"task\.temperature: expected a number above 0, but got 0"),
     "warm-up over 1": Bad(["task.warmup=10"], r"task\.warmup: expected a share from 0 to 1, but got 10"),
     "no partners": Bad(["pairs.per_record=0"], r"pairs\.per_record: expected at least 1, but got 0"),
     "unknown logger mode": Bad(["logger.mode=on"], r"logger\.mode: expected one of auto, online"),
-    "negative seed": Bad(["seed=-1"], r"seed: expected 0 or more, but got -1", subprocess=True),
+    "negative seed": Bad(["seed=-1"], r"seed: expected 0 to 4294967295, but got -1", subprocess=True),
     "seed of letters": Bad(["seed=one"], r"seed: expected int, but got 'one'"),
     "huge seed": Bad(["seed=99999999999"], r"seed: expected .*4294967295, but got 99999999999"),
     "output below a file": Bad(["output={folder}/a_file/runs"], r"output: cannot write to .*a_file/runs.*output="),
@@ -157,19 +166,19 @@ EVALUATION = {
     "missing run": Bad(["run={folder}/none"], r"run: .*none' has no status\.json", base=[]),
     "unfinished run": Bad(["run={folder}/unfinished"], r"run: .*is running, not finished", base=[], subprocess=True),
     "no review": Bad([], r"data: expected a labelled review.*data=table", base=MODEL),
-    "adapter missing": Bad(["adapter={folder}/none"], r"adapter: .*none' has no adapter_config\.json", base=EVALUATE),
-    "adapter of another model": Bad(["adapter={adapter}"], r"adapter: .*belongs to another model", base=EVALUATE),
+    "adapter missing": Bad(["adapter_folder={folder}/none"], r"adapter: .*has no adapter_config", base=EVALUATE),
+    "adapter of another model": Bad(["adapter_folder={adapter}"], r"adapter: .*another model", base=EVALUATE),
     "records missing": Bad(
-        ["records={folder}/none.ris", "out={folder}/r.csv"], r"records: .*none\.ris.*check the path", base=EVALUATE
+        ["records={folder}/none.ris", "out={out}/r.csv"], r"records: .*none\.ris.*check the path", base=EVALUATE
     ),
     "records of unknown extension": Bad(
-        ["records={folder}/records.docx", "out={folder}/r.csv"], r"records: .*expected one of \.csv", base=EVALUATE
+        ["records={folder}/records.docx", "out={out}/r.csv"], r"records: .*expected one of \.csv", base=EVALUATE
     ),
     "out of unknown extension": Bad(
-        ["records={folder}/good.csv", "out={folder}/r.xlsx"], r"out: expected .*\.csv or \.ris.*r\.xlsx", base=EVALUATE
+        ["records={folder}/good.csv", "out={out}/r.xlsx"], r"out: expected .*\.csv or \.ris.*r\.xlsx", base=EVALUATE
     ),
     "no out": Bad(["records={folder}/good.csv"], r"out: expected .*\.csv or \.ris.*none", base=EVALUATE),
-    "metrics as a table": Bad(["out={folder}/m.csv"], r"out: expected .*\.json.*m\.csv", base=EVALUATE),
+    "metrics as a table": Bad(["out={out}/m.csv"], r"out: expected .*\.json.*m\.csv", base=EVALUATE),
     "out below a file": Bad(["out={folder}/a_file/m.json"], r"out: cannot write to .*a_file", base=EVALUATE),
     "unknown head": Bad(["head=new"], r"head: expected one of saved, fit, but got 'new'", base=EVALUATE),
     "saved head without a run": Bad(["head=saved"], r"head: expected fit, but got saved.*run=", base=EVALUATE),
@@ -198,6 +207,14 @@ def places(folder: Path, tiny_model_folder: Path) -> dict[str, Path]:
     }
 
 
+@pytest.fixture(autouse=True)
+def _no_bars() -> Iterator[None]:
+    """As the scripts have it where the output is no terminal, for which they must come before transformers."""
+    transformers.utils.logging.disable_progress_bar()
+    yield
+    transformers.utils.logging.enable_progress_bar()
+
+
 @pytest.mark.parametrize(
     ("script", "bad"),
     [
@@ -209,13 +226,14 @@ def test_one_line_says_what_is_wrong(
     script: str,
     bad: Bad,
     places: dict[str, Path],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Status 2, one line `error: …`, no traceback, and no run that could be mistaken for a finished one."""
+    places = {**places, "out": tmp_path / "out"}
     arguments = [argument.format(**places) for argument in [*bad.base, *bad.arguments]]
     environment = {name: value.format(**places) for name, value in bad.environment.items()}
-    before = _files(places["folder"])
     if bad.subprocess:
         status, printed = _as_process(script, arguments, environment)
     else:
@@ -227,7 +245,9 @@ def test_one_line_says_what_is_wrong(
     assert len(lines) == 1, printed
     assert re.match(rf"error: .*({bad.says})", lines[0]), printed
     assert "Traceback" not in printed
-    _check_what_is_left(places["folder"], before, bad.late)
+    states = [json.loads(file.read_text())["state"] for file in tmp_path.rglob("status.json")]
+    assert states == ["failed"] * (len(states) if bad.late else 0)
+    assert not list(tmp_path.rglob("metrics.json"))
 
 
 @pytest.mark.parametrize("count", ["selection.n=0", "selection.n=0.0"])
@@ -267,18 +287,6 @@ def _as_process(script: str, arguments: list[str], environment: dict[str, str]) 
         check=False,
     )
     return done.returncode, done.stderr
-
-
-def _files(folder: Path) -> set[Path]:
-    return {path for path in folder.rglob("*") if path.is_file()}
-
-
-def _check_what_is_left(folder: Path, before: set[Path], late: bool) -> None:
-    states = {json.loads(file.read_text())["state"] for file in (folder / "out").glob("*/status.json")}
-    assert states <= ({"failed"} if late else set())
-    assert late or _files(folder) == before
-    assert not list((folder / "out").glob("*/metrics.json"))
-    shutil.rmtree(folder / "out", ignore_errors=True)
 
 
 def _metrics(output: Path) -> dict[str, float]:

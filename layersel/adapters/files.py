@@ -1,12 +1,16 @@
 """Adapter files: plain PEFT folders, checked against the model before they are loaded."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from peft import PeftConfig, PeftModel
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
+from layersel.adapters.placement import without_peft_notes
 from layersel.backbone import Backbone
 from layersel.errors import UserError
 from layersel.files import atomic_folder
@@ -27,16 +31,25 @@ def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
     for name in ("adapter_config.json", SAFETENSORS_WEIGHTS_NAME):
         if not (folder / name).is_file():
             raise UserError(f"adapter: expected a PEFT adapter folder, but {str(folder)!r} has no {name}")
-    try:
+    with _reading(folder):
         config = PeftConfig.from_pretrained(str(folder))
         with safe_open(str(folder / SAFETENSORS_WEIGHTS_NAME), framework="pt") as file:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (json.JSONDecodeError, ValueError, TypeError, KeyError, OSError) as error:
-        raise UserError(f"adapter: {str(folder)!r} cannot be read as a PEFT adapter ({error})") from error
     _check_modules(backbone, shapes, folder)
-    adapted = PeftModel.from_pretrained(backbone.model, str(folder), config=config, is_trainable=False)
+    with _reading(folder), without_peft_notes():
+        adapted = PeftModel.from_pretrained(backbone.model, str(folder), config=config, is_trainable=False)
     _check_loaded(adapted, shapes, folder)
     return adapted
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """What a broken file makes the libraries raise becomes one line."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"adapter: {str(folder)!r} cannot be read as a PEFT adapter ({reason})") from error
 
 
 def _check_modules(backbone: Backbone, shapes: dict[str, tuple[int, ...]], folder: Path) -> None:
@@ -45,14 +58,14 @@ def _check_modules(backbone: Backbone, shapes: dict[str, tuple[int, ...]], folde
         if ".lora_A." not in key and ".lora_B." not in key:
             continue
         name, _, part = key.removeprefix("base_model.model.").partition(".lora_")
-        weight = getattr(modules.get(name), "weight", None)
-        if weight is None:
+        module = modules.get(name)
+        if not isinstance(module, nn.Linear | Conv1D):
             raise _another_model(folder, f"it adapts {name}, which this model lacks")
-        width = shape[1] if part.startswith("A") else shape[0]
-        if width not in weight.shape:
-            raise _another_model(
-                folder, f"{name} is {tuple(weight.shape)} here, but the adapter's {part[0]} is {shape}"
-            )
+        widths = tuple(module.weight.shape)
+        outputs, inputs = widths[::-1] if isinstance(module, Conv1D) else widths
+        expected, got = (inputs, shape[1]) if part.startswith("A") else (outputs, shape[0])
+        if got != expected:
+            raise _another_model(folder, f"{name} has a width of {expected} here, but of {got} in the adapter")
 
 
 def _check_loaded(adapted: PeftModel, shapes: dict[str, tuple[int, ...]], folder: Path) -> None:

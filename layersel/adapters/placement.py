@@ -1,5 +1,9 @@
 """Adapters go where the selection says, and nowhere else."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -18,11 +22,21 @@ def place(backbone: Backbone, selection: Selection, config: PeftConfig, generato
         RuntimeError: The adapted layers are not the chosen ones.
     """
     seed = int(torch.randint(2**31, (), generator=generator))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), without_peft_notes():
         torch.manual_seed(seed)
         adapted = get_peft_model(backbone.model, config)
     check_placement(backbone, selection.layers)
     return adapted
+
+
+@contextmanager
+def without_peft_notes() -> Iterator[None]:
+    """Hide what PEFT says of itself (a deprecated property, a Conv1D seen to) and what is checked here anyway."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Found missing adapter keys", category=UserWarning)
+        yield
 
 
 def adapted_layers(backbone: Backbone) -> list[int]:

@@ -1,7 +1,8 @@
 """The pretrained transformer: loading, its layers and projections, pooling, frozen prefix and adapted suffix."""
 
 from layersel.backbone.backbone import Backbone, Batch
-from layersel.backbone.encode import encode, evaluating, layer_representations, token_batches
+from layersel.backbone.encode import encode, layer_representations, token_batches
+from layersel.backbone.modes import evaluating
 from layersel.backbone.prefix import PrefixCache
 from layersel.backbone.pretrained import Pretrained
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layersel.backbone.layers import find_layers, find_projections
+from layersel.backbone.modes import evaluating
 from layersel.backbone.partial import run_until, start_at
 from layersel.backbone.pooling import pooling_named
 from layersel.data.tokens import TokenIds, collate, pad_id
@@ -85,13 +86,10 @@ class Backbone(nn.Module):
         return run_until(lambda: self._run(batch), self.layers[start])
 
     def pooled_states(self, batch: Batch) -> Tensor:
-        """Pooled hidden states ((L+1)×B×D): first the input of layer 1, then the output of every layer."""
+        """Pooled hidden states ((L+1)×B×D): each layer's input, then the last one's output without a final norm."""
         pooled: list[Tensor] = []
 
-        def keep(hidden: Tensor) -> None:
-            pooled.append(self.pool(hidden, batch["attention_mask"]))
-
-        with self._watched(keep):
+        with self._watched(lambda hidden: pooled.append(self.pool(hidden, batch["attention_mask"]))):
             self._run(batch)
         if len(pooled) != self.n_layers + 1:
             raise RuntimeError(f"expected the states of {self.n_layers + 1} depths, but got {len(pooled)}")
@@ -115,8 +113,8 @@ class Backbone(nn.Module):
         def leave(_: nn.Module, __: Sequence[Any], output: Any) -> None:
             keep(output[0] if isinstance(output, tuple) else output)
 
-        handles = [self.layers[0].register_forward_pre_hook(enter, with_kwargs=True)]
-        handles += [layer.register_forward_hook(leave) for layer in self.layers]
+        handles = [layer.register_forward_pre_hook(enter, with_kwargs=True) for layer in self.layers]
+        handles.append(self.layers[-1].register_forward_hook(leave))
         try:
             yield
         finally:
@@ -125,15 +123,31 @@ class Backbone(nn.Module):
 
     @cached_property
     def _layer_arity(self) -> int | None:
-        """Length of the tuple that a layer returns, None for a tensor: it differs between architectures."""
+        """Length of the tuple that a layer returns, None for a tensor: it differs between architectures.
+
+        Raises:
+            UserError: Skipping layers changes the output, since they pass each other more than hidden states.
+        """
+        ids = torch.arange(8, device=self.device).unsqueeze(0)
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        last = self.n_layers - 1
+        with evaluating(self):
+            whole, arity = self._run_and_measure(batch)
+            with start_at(self.layers, last, self.prefix(batch, last), arity):
+                split = self._run(batch)
+        if not torch.allclose(split, whole, rtol=1e-3, atol=1e-4):
+            raise UserError(
+                f"model: the layers of {type(self.model).__name__} pass each other more than hidden states, "
+                "so it cannot start at a later layer; run it whole (start=0)"
+            )
+        return arity
+
+    def _run_and_measure(self, batch: Batch) -> tuple[Tensor, int | None]:
         seen: list[int | None] = []
         handle = self.layers[0].register_forward_hook(
             lambda _, __, output: seen.append(len(output) if isinstance(output, tuple) else None)
         )
-        ids = torch.zeros(1, 2, dtype=torch.long, device=self.device)
         try:
-            with torch.no_grad():
-                self._run({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+            return self._run(batch), seen[0]
         finally:
             handle.remove()
-        return seen[0]

@@ -1,12 +1,12 @@
 """Whole collections of texts through a backbone, in batches of like length sized in tokens."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from layersel.backbone.backbone import Backbone, Batch
+from layersel.backbone.modes import evaluating
 from layersel.backbone.prefix import PrefixCache
 from layersel.data.tokens import TokenIds, batches_by_length
 from layersel.progress import progress
@@ -36,19 +36,6 @@ def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: st
     with evaluating(backbone):
         pooled = [backbone.pooled_states(batch).float().cpu() for batch in progress(batches, what)]
     return torch.cat(pooled, dim=1)
-
-
-@contextmanager
-def evaluating(backbone: Backbone) -> Iterator[None]:
-    """Evaluation mode without gradients; each module's own mode returns afterwards."""
-    modes = [(module, module.training) for module in backbone.modules()]
-    backbone.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def token_batches(backbone: Backbone, tokens: Sequence[TokenIds], max_tokens: int = 8192) -> list[Batch]:

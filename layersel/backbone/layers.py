@@ -16,7 +16,7 @@ PROJECTIONS = {
     "key": rf"key|k|k_proj|k_lin|key_proj|{FUSED_QKV}",
     "value": rf"value|v|v_proj|v_lin|value_proj|{FUSED_QKV}",
     "output": r"attention\.output\.dense|attn\.o|o_proj|out_lin|(self_)?att(n|ention)\.(out_proj|c_proj|Wo|dense)",
-    "gate": r"gate_proj|gate_up_proj",
+    "gate": r"gate_proj|gate_up_proj|mlp\.Wi",
     "up": r"intermediate\.dense|lin1|up_proj|gate_up_proj|Wi|c_fc|fc1|dense_h_to_4h",
     "down": r"(?<!attention\.)output\.dense|lin2|down_proj|mlp\.(Wo|c_proj)|fc2|dense_4h_to_h",
 }

@@ -57,8 +57,11 @@ def _bypassed(layer: nn.Module, arity: int | None) -> Iterator[None]:
     def identity(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
         return hidden_states if arity is None else (hidden_states, *[None] * (arity - 1))
 
+    own = vars(layer).get("forward")  # an instance has one if it is wrapped, by Accelerate for instance
     layer.forward = identity
     try:
         yield
     finally:
-        del layer.forward  # the instance's attribute: the class's own forward shows again
+        del layer.forward  # the class's own forward shows again
+        if own is not None:
+            layer.forward = own

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.data.tokens import TokenIds, batches_by_length
@@ -67,20 +68,20 @@ class PrefixCache:
         missing = [text for text in texts if text not in self._states]
         if len(missing) == len(texts):
             return self._compute(texts, batch)
+        states = {text: self._states[text].to(self.backbone.device) for text in texts if text in self._states}
         if missing:
-            self._compute(missing, self._batch(missing))
-        if any(text not in self._states for text in texts):
-            return self._compute(texts, batch)
-        return torch.nn.utils.rnn.pad_sequence([self._states[text] for text in texts], batch_first=True).to(
-            self.backbone.device
-        )
+            states |= self._real_tokens(missing, self._compute(missing, self._batch(missing)))
+        return pad_sequence([states[text] for text in texts], batch_first=True)
 
     def _compute(self, texts: Sequence[int], batch: Batch) -> Tensor:
         with torch.no_grad():
             states_BTD = self.backbone.prefix(batch, self.start)
-        for row, text in enumerate(texts):
-            self._keep(text, states_BTD[row, : len(self.tokens[text])])
+        for text, states_TD in self._real_tokens(texts, states_BTD).items():
+            self._keep(text, states_TD)
         return states_BTD
+
+    def _real_tokens(self, texts: Sequence[int], states_BTD: Tensor) -> dict[int, Tensor]:
+        return {text: states_BTD[row, : len(self.tokens[text])] for row, text in enumerate(texts)}
 
     def _keep(self, text: int, states_TD: Tensor) -> None:
         size = states_TD.numel() * states_TD.element_size()

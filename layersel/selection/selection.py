@@ -1,5 +1,6 @@
 """The outcome of a selection: scores, chosen layers, reasons, and the PEFT configuration that follows from it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -99,16 +100,12 @@ class Selection:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Selection":
-        """The selection that `to_dict` gave; a null score, which is how JSON keeps NaN, becomes NaN again."""
+        """The selection that `to_dict` gave; a null, which is how JSON keeps NaN, becomes NaN again."""
         stability = content["stability"]
-        scores = [float("nan") if score is None else score for score in content["scores"]]
-        return cls(
-            **{
-                **content,
-                "scores": scores,
-                "stability": None if stability is None else Stability(**stability),
-            }
-        )
+        if stability is not None:
+            correlation = _number(stability["rank_correlation"])
+            stability = Stability(**{**stability, "rank_correlation": correlation})
+        return cls(**{**content, "scores": [_number(score) for score in content["scores"]], "stability": stability})
 
     def _modules_of(self, layer: int, projections: list[str]) -> list[str]:
         named = self.modules[layer]
@@ -124,3 +121,7 @@ class Selection:
                     f"but got {', '.join(projections)}; name all of them or none"
                 )
         return [named[projection] for projection in projections]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

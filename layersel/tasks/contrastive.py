@@ -20,11 +20,13 @@ from layersel.tasks.loss import pairwise_contrastive_loss
 class Screening:
     """Few-shot citation screening: contrastive training of the adapter, then a logistic head on the vectors."""
 
-    epochs: int = 2
+    epochs: int = 1
     """Passes over the pairs."""
+    max_steps: int | None = 20
+    """Most training steps; null = all of the epochs. More often hurts than helps with few labelled records."""
     batch_size: int = 16
     """Pairs in a training step."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 5e-4
     """Of AdamW, at its highest."""
     weight_decay: float = 0.01
     """Of AdamW."""
@@ -32,7 +34,7 @@ class Screening:
     """Share of the steps in which the learning rate rises; it falls linearly afterwards."""
     temperature: float = 0.2
     """τ of the loss: cosine similarities are divided by it."""
-    dropout: bool = True
+    dropout: bool = False
     """Use the pretrained model's hidden dropout in the trained layers."""
     head_c: float = 1.0
     """Inverse strength of the logistic head's penalty."""
@@ -54,6 +56,8 @@ class Screening:
             for name in ("learning_rate", "temperature", "head_c")
             if not getattr(self, name) > 0
         ]
+        if self.max_steps is not None and self.max_steps < 1:
+            found.append(f"task.max_steps: expected at least 1 or null, but got {self.max_steps}; see selection=none")
         if not 0 <= self.warmup <= 1:
             found.append(f"task.warmup: expected a share from 0 to 1, but got {self.warmup}")
         return found
@@ -105,7 +109,7 @@ class ContrastiveScreening(LightningModule):
 
     def on_train_end(self) -> None:
         """A training in which every batch was skipped is an error, not an untrained model."""
-        if self.skipped_batches and self.global_step == 0:
+        if self.skipped_batches and self.skipped_batches == self.global_step:  # Lightning counts skipped steps too
             raise UserError(
                 f"task.batch_size: all {self.skipped_batches} batches of {self.options.batch_size} pairs lacked "
                 "same-class or different-class pairs; use larger batches"

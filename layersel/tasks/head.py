@@ -25,7 +25,13 @@ class LogisticHead:
 
     @classmethod
     def fit(cls, vectors_ND: Tensor, labels_N: Tensor, c: float, normalize: bool) -> "LogisticHead":
-        """Fit on labelled vectors, in float64; `c` is the inverse strength of the L2 penalty."""
+        """Fit on labelled vectors, in float64; `c` is the inverse strength of the L2 penalty.
+
+        Raises:
+            UserError: A vector is not finite: the training went astray, or the precision is too low.
+        """
+        if not bool(vectors_ND.isfinite().all()):
+            raise UserError("head: vectors are not finite; lower task.learning_rate, or use precision=fp32")
         model = LogisticRegression(C=c, max_iter=10_000, tol=1e-8)
         model.fit(_features(vectors_ND, normalize).numpy(), labels_N.numpy())
         return cls(torch.from_numpy(model.coef_[0].copy()), torch.from_numpy(model.intercept_.copy())[0], normalize)

@@ -53,8 +53,8 @@ class CKA(ProbeScore):
             return None
         n = len(grams[0])
         draws = torch.randint(n, (self.bootstrap, n), generator=generator)
-        samples = [draw.unique() for draw in draws]
-        return torch.stack([self._importance(grams, rows) for rows in samples if len(rows) >= MIN_RECORDS])
+        samples = [rows for draw in draws if len(rows := draw.unique()) >= MIN_RECORDS]
+        return torch.stack([self._importance(grams, rows) for rows in samples]) if samples else None
 
     def problems(self) -> list[str]:
         """As `ProbeScore.problems`, and the kernel, the size of the probe and the number of resamples."""

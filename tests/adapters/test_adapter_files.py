@@ -1,0 +1,228 @@
+"""Saved adapters are plain PEFT folders; loading gives the same vectors or one line that says why not."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from models import ARCHITECTURES, WIDTH, bert, llama, padded, ragged, seeded, tiny
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import BertModel, LlamaModel, PreTrainedModel
+
+from layersel.adapters import adapted_layers, load_adapter, place, save_adapter
+from layersel.backbone import Backbone
+from layersel.errors import UserError
+from layersel.selection import Selection, score_named, select_layers
+
+CHOSEN = [0, 2]
+WEIGHTS = "adapter_model.safetensors"
+
+
+def _selection(model: PreTrainedModel, layers: list[int]) -> Selection:
+    score = score_named("manual", layers=layers)
+    return select_layers(model, [padded(model, ragged())], score=score, pooling="mean")
+
+
+def _save(model: PreTrainedModel, folder: Path, layers: list[int] = CHOSEN, roles: list[str] | None = None) -> Tensor:
+    """Save an adapter with random weights, B too, and return the vectors that it gives."""
+    generator = torch.Generator().manual_seed(0)
+    selection = _selection(model, layers)
+    backbone = Backbone(model, None, "mean")
+    config = selection.lora_config(r=3, projections=roles or list(selection.modules[0]))
+    adapted = place(backbone, selection, config, generator)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if ".lora_" in name:
+                parameter.normal_(std=0.2, generator=generator)
+        vectors = backbone(padded(model, ragged()))
+    save_adapter(adapted, folder)
+    return vectors
+
+
+def _vectors(model: PreTrainedModel) -> Tensor:
+    with torch.no_grad():
+        return Backbone(model, None, "mean")(padded(model, ragged()))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """An adapter of the tiny BERT."""
+    _save(tiny("bert"), tmp_path / "adapter", roles=["query", "value"])
+    return tmp_path / "adapter"
+
+
+def _refusal(folder: Path, model: PreTrainedModel | None = None) -> str:
+    """The one line with which loading is refused."""
+    with pytest.raises(UserError) as refused:
+        load_adapter(Backbone(tiny("bert") if model is None else model, None, "mean"), folder)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert message.startswith("adapter: ")
+    return message
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_peft_itself_loads_a_saved_adapter(name: str, tmp_path: Path) -> None:
+    """`PeftModel.from_pretrained` on a fresh base gives the vectors of the model that was saved."""
+    expected = _save(tiny(name), tmp_path / "adapter")
+    fresh = tiny(name)
+    assert not torch.allclose(_vectors(fresh), expected, atol=1e-3)
+    PeftModel.from_pretrained(fresh, str(tmp_path / "adapter")).eval()
+    torch.testing.assert_close(_vectors(fresh), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_loaded_adapter_gives_the_same_vectors(name: str, tmp_path: Path) -> None:
+    """In the same layers, frozen, without random draws."""
+    expected = _save(tiny(name), tmp_path / "adapter")
+    backbone = Backbone(tiny(name), None, "mean")
+    adapted = load_adapter(backbone, tmp_path / "adapter")
+    torch.testing.assert_close(_vectors(backbone.model), expected, rtol=0, atol=1e-6)
+    assert adapted_layers(backbone) == CHOSEN
+    assert not any(parameter.requires_grad for parameter in adapted.parameters())
+
+
+def test_many_modules_are_saved_and_loaded(tmp_path: Path) -> None:
+    """PEFT shortens lists of more than 20 module names; layers 1 and 11 must stay apart."""
+
+    def deep() -> PreTrainedModel:
+        return seeded(lambda: BertModel(bert(num_hidden_layers=14)))
+
+    layers = [1, *range(10, 14)]
+    expected = _save(deep(), tmp_path / "adapter", layers)
+    backbone = Backbone(deep(), None, "mean")
+    load_adapter(backbone, tmp_path / "adapter")
+    assert adapted_layers(backbone) == layers
+    torch.testing.assert_close(_vectors(backbone.model), expected, rtol=0, atol=1e-6)
+
+
+def test_the_folder_holds_the_adapter_only(saved: Path) -> None:
+    """The configuration, LoRA weights of two modules in each of two layers, and PEFT's model card."""
+    assert {file.name for file in saved.iterdir()} == {"adapter_config.json", WEIGHTS, "README.md"}
+    weights = load_file(saved / WEIGHTS)
+    assert len(weights) == 2 * 2 * 2
+    assert {tuple(weight.shape) for weight in weights.values()} == {(3, WIDTH), (WIDTH, 3)}
+
+
+def test_saving_again_replaces_the_folder(saved: Path) -> None:
+    """Whole: no file of the former adapter stays, and no draft beside it."""
+    (saved / "stray").touch()
+    before = load_file(saved / WEIGHTS)
+    _save(tiny("bert"), saved, layers=[1], roles=["query"])
+    assert set(load_file(saved / WEIGHTS)).isdisjoint(before)
+    assert not (saved / "stray").exists()
+    assert [path.name for path in saved.parent.iterdir()] == ["adapter"]
+
+
+# What is no adapter
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    """With the file that was looked for."""
+    assert "no adapter_config.json" in _refusal(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", WEIGHTS])
+def test_a_missing_file_is_refused(saved: Path, name: str) -> None:
+    """Either of the two."""
+    (saved / name).unlink()
+    assert f"has no {name}" in _refusal(saved)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"peft_type": "NONSENSE"}', "", '{"peft_type": "LORA", "r": "x"}']
+)
+def test_a_broken_configuration_is_refused(saved: Path, content: str) -> None:
+    """No JSON, no mapping, no or an unknown method, a rank that is no number."""
+    (saved / "adapter_config.json").write_text(content)
+    assert str(saved) in _refusal(saved)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200])
+def test_a_truncated_weight_file_is_refused(saved: Path, keep: int) -> None:
+    """A copy that broke off."""
+    (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:keep])
+    assert "cannot be read as a PEFT adapter" in _refusal(saved)
+
+
+def _reconfigure(folder: Path, **changes: object) -> None:
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_a_rank_other_than_the_weights_is_refused(saved: Path) -> None:
+    """The configuration of another adapter beside these weights."""
+    _reconfigure(saved, r=5)
+    assert "cannot be read as a PEFT adapter" in _refusal(saved)
+
+
+def test_a_configuration_that_adapts_more_than_the_weights_is_refused(saved: Path) -> None:
+    """PEFT would leave the other modules at their random start without a word."""
+    _reconfigure(saved, target_modules=["query", "value"])
+    assert "4 of its tensors have no counterpart" in _refusal(saved)
+
+
+def test_weights_that_the_configuration_does_not_place_are_refused(saved: Path) -> None:
+    """PEFT would ignore them with a warning."""
+    weights = load_file(saved / WEIGHTS)
+    extra = {key.replace("layer.0", "layer.1"): weight.clone() for key, weight in weights.items() if "layer.0" in key}
+    save_file(weights | extra, saved / WEIGHTS)
+    assert "4 of its tensors have no counterpart" in _refusal(saved)
+
+
+# Adapters of other models
+
+
+def test_another_width_is_refused(saved: Path) -> None:
+    """With both widths."""
+    wide = seeded(lambda: BertModel(bert(hidden_size=64)))
+    assert "encoder.layer.0.attention.self.query has a width of 64 here, but of 32 in the adapter" in _refusal(
+        saved, wide
+    )
+
+
+def test_exchanged_widths_are_refused(tmp_path: Path) -> None:
+    """32 to 48 is not 48 to 32, although both numbers occur."""
+    _save(tiny("bert"), tmp_path / "adapter", roles=["up"])
+    other = seeded(lambda: BertModel(bert(hidden_size=48, intermediate_size=32)))
+    assert "intermediate.dense has a width of 48 here, but of 32" in _refusal(tmp_path / "adapter", other)
+
+
+@pytest.mark.parametrize("name", ["llama", "distilbert", "bert_classifier", "gpt2"])
+def test_other_module_names_are_refused(saved: Path, name: str) -> None:
+    """With the first module that is missing; a head puts a prefix before all names."""
+    assert "encoder.layer.0.attention.self.query, which this model lacks" in _refusal(saved, tiny(name))
+
+
+def test_a_shallower_model_is_refused(saved: Path) -> None:
+    """It has no layer 2."""
+    shallow = seeded(lambda: BertModel(bert(num_hidden_layers=2)))
+    assert "encoder.layer.2" in _refusal(saved, shallow)
+
+
+def test_other_groups_of_heads_are_refused(tmp_path: Path) -> None:
+    """Two Llamas of one width whose value projections differ."""
+    _save(tiny("llama"), tmp_path / "adapter", roles=["value"])
+    other = seeded(lambda: LlamaModel(llama(num_key_value_heads=4)))
+    assert "v_proj has a width of 32 here, but of 16 in the adapter" in _refusal(tmp_path / "adapter", other)
+
+
+def test_a_refusal_by_name_leaves_the_model_alone(saved: Path) -> None:
+    """The check comes before PEFT touches the model."""
+    model = tiny("llama")
+    before = _vectors(model)
+    _refusal(saved, model)
+    assert adapted_layers(Backbone(model, None, "mean")) == []
+    assert torch.equal(_vectors(model), before)
+
+
+def test_an_adapter_moves_with_its_folder(saved: Path, tmp_path: Path) -> None:
+    """Nothing in it names the place where it was made."""
+    moved = Path(shutil.move(saved, tmp_path / "elsewhere"))
+    backbone = Backbone(tiny("bert"), None, "mean")
+    load_adapter(backbone, moved)
+    assert adapted_layers(backbone) == CHOSEN

@@ -1,0 +1,239 @@
+"""Every file of conf/ composes and builds; schemas, files and help say the same; errors come all at once."""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+import evaluate
+import train
+from layersel.cell import Cell
+from layersel.config import CONF, build
+from layersel.errors import UserError
+from layersel.evaluation import Evaluation
+from layersel.help import choices, field_docs, help_text
+
+OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
+GROUPS = sorted({str(option.parent) for option in OPTIONS} - {"experiment"})
+SCRIPTS = {"train": (Cell, train), "evaluate": (Evaluation, evaluate)}
+
+# What a user must give, and what this machine may lack.
+MANDATORY = {
+    "data/table": ["data.path={file}"],
+    "data/cohen": ["data.review=ADHD"],
+    "model/mpnet": ["model.path=allenai/specter"],
+    "selection/manual": ["selection.layers=[0]"],
+    "precision/fp16": ["precision.train=bf16", "precision.infer=bf16"],
+    "trainer/gpu": ["trainer.accelerator=cpu"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs are written below the working directory; reviews of this machine do not count."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAYERSEL_DATA", raising=False)
+    (tmp_path / "records.csv").write_text("title,included\na,1\nb,0\n", encoding="utf-8")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def composed(script: str, *overrides: str) -> DictConfig:
+    """The config of a command line."""
+    return compose(script, [override.format(file="records.csv") for override in overrides])
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_every_option_composes_and_builds(option: Path) -> None:
+    """With what is mandatory for it, `train` accepts each file of each group."""
+    group, name = str(option.parent), option.name
+    cell = build(composed("train", f"{group}={name}", *MANDATORY.get(str(option), [])), Cell)
+    built = getattr(cell, group) if group in GROUPS else cell
+    assert is_dataclass(built)
+    if group == "selection":
+        assert built.name == name
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.parent.name in GROUPS], ids=str)
+def test_every_option_lists_its_fields(option: Path) -> None:
+    """Those of its dataclass, no other: what a file leaves out could not be set on the command line."""
+    content = OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml"))
+    assert isinstance(content, dict)
+    kind = get_class(content.pop("_target_"))
+    assert list(content) == [name for name in content if name in {field.name for field in fields(kind)}]
+    assert set(content) == {field.name for field in fields(kind)}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_main_config_lists_its_options(script: str) -> None:
+    """Groups are composed, plain options stand in the file with the defaults of the dataclass."""
+    kind = SCRIPTS[script][0]
+    content = OmegaConf.to_container(OmegaConf.load(CONF / f"{script}.yaml"))
+    assert isinstance(content, dict)
+    groups = {group for entry in content.pop("defaults") if isinstance(entry, dict) for group in entry}
+    content.pop("hydra")
+    assert set(content) | (groups & set(GROUPS)) == {field.name for field in fields(kind)}
+    assert content == {field.name: field.default for field in fields(kind) if field.name in content}
+    assert not set(content) & set(GROUPS), "Hydra takes NAME=VALUE for the choice of a group of that name"
+
+
+def test_defaults_of_files_and_dataclasses_agree() -> None:
+    """The first of each group's choices that sets nothing of its own: the plain ones."""
+    for option in ("task/screening", "adapter/lora", "pairs/random", "precision/fp32", "trainer/auto", "logger/wandb"):
+        content = OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml"))
+        assert isinstance(content, dict)
+        kind = get_class(content.pop("_target_"))
+        assert kind(**content) == kind(), option
+
+
+def test_thesis_is_the_thesis() -> None:
+    """Faria's setting, whatever the defaults become."""
+    cell = build(composed("train", "experiment=thesis"), Cell)
+    assert (cell.model.path, cell.model.pooling, cell.model.max_length) == ("allenai/specter", "cls", 512)
+    assert (cell.selection.name, cell.selection.n) == ("last", 3)
+    assert (cell.adapter.rank, cell.adapter.projections) == (4, ["key", "value"])
+    assert cell.pairs.count(2 * cell.data.shots) == 640
+    assert (cell.task.epochs, cell.task.batch_size, cell.task.temperature) == (2, 16, 0.2)
+
+
+def test_an_experiment_yields_to_the_command_line() -> None:
+    """Its values are defaults."""
+    cell = build(composed("train", "experiment=thesis", "adapter.rank=2", "selection=cka", "logger=csv"), Cell)
+    assert (cell.adapter.rank, cell.selection.name, cell.logger.mode) == (2, "cka", "disabled")
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_file_begins_with_a_line_about_it(path: Path) -> None:
+    """One comment, which --help shows."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "@package" not in line]
+    assert re.match(r"# \S.{5,}", lines[0])
+    assert not lines[1].startswith("#")
+
+
+def schemas() -> list[type]:
+    """The dataclasses behind all options, and those of the scripts."""
+    targets = {OmegaConf.load(path).get("_target_") for path in CONF.glob("*/*.yaml")} - {None}
+    return [Cell, Evaluation, *sorted(map(get_class, targets), key=str)]
+
+
+@pytest.mark.parametrize("kind", schemas(), ids=lambda kind: kind.__name__)
+def test_every_field_is_documented(kind: type) -> None:
+    """A docstring stands under it: the only documentation that it has."""
+    docs = field_docs(kind)
+    assert set(docs) == {field.name for field in fields(kind)}
+    assert all(re.search(r"[^.]\.$|…$", text) for text in docs.values()), docs
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    assert ast.get_docstring(tree.body[0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_names_everything(script: str) -> None:
+    """Every group with its choices, every field, every experiment, in lines that a terminal shows whole."""
+    kind, module = SCRIPTS[script]
+    text = help_text(script, kind, str(module.__doc__))
+    assert str(module.__doc__).strip() in text
+    for option in fields(kind):
+        if option.name not in GROUPS:
+            assert re.search(rf"^  {option.name} ", text, re.MULTILINE), option.name
+            continue
+        for choice, about in choices(option.name).items():
+            assert re.search(rf"^  {option.name}={choice} ", text, re.MULTILINE), choice
+            assert about.split()[0] in text
+            target = OmegaConf.load(CONF / option.name / f"{choice}.yaml")["_target_"]
+            for part in fields(get_class(target)):
+                assert re.search(rf"^  {option.name}\.{part.name} ", text, re.MULTILINE), part.name
+    assert max(map(len, text.splitlines())) <= 120
+    assert ("experiment=NAME" in text) is (script == "train")
+
+
+@dataclass
+class Part:
+    """A group."""
+
+    size: int = 1
+    """Its size."""
+    name: str = MISSING
+    """Its name."""
+    shares: list[float] = field(default_factory=list)
+    """Its shares."""
+
+    def problems(self) -> list[str]:
+        """A size below 1."""
+        return [] if self.size >= 1 else [f"part.size: expected at least 1, but got {self.size}"]
+
+
+@dataclass
+class Whole:
+    """Options of a script."""
+
+    part: Part | None = None
+    """A group that may be null."""
+    seed: int = 0
+    """A number."""
+
+    def problems(self) -> list[str]:
+        """An odd seed."""
+        return ["seed: expected an even number"] if self.seed % 2 else []
+
+
+def whole(part: dict[str, Any] | None = None, **options: Any) -> Whole:
+    """What `build` makes of plain values."""
+    node = None if part is None else {"_target_": f"{__name__}.Part", **part}
+    return build(OmegaConf.create({"part": node, **options}), Whole)
+
+
+def test_build_makes_objects_of_their_own_kind() -> None:
+    """Groups by their target, lists as lists, numbers converted as OmegaConf does."""
+    built = whole({"name": "a", "size": "3", "shares": [1, 0.5]}, seed=2)
+    assert built == Whole(Part(3, "a", [1.0, 0.5]), 2)
+    assert type(built.part.shares) is list  # type: ignore[union-attr]
+    assert whole() == Whole(None, 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "lines"),
+    [
+        ({"name": "a", "sise": 3}, {}, ["part.sise: unknown option; expected one of size, name, shares"]),
+        ({}, {}, ["part.name: missing; give part.name=…"]),
+        ({"name": "a", "size": "big"}, {}, ["part.size: expected int, but got 'big' (ValidationError)"]),
+        ({"name": "a", "size": 1.5}, {}, ["part.size: expected int, but got 1.5 (ValidationError)"]),
+        ({"name": "a", "size": None}, {}, ["part.size: expected int, but got None (ValidationError)"]),
+        ({"name": "a", "size": 0}, {}, ["part.size: expected at least 1, but got 0"]),
+        (None, {"sead": 1}, ["sead: unknown option; expected one of part, seed"]),
+        (None, {"seed": "x"}, ["seed: expected int, but got 'x' (ValidationError)"]),
+        (None, {"seed": 1}, ["seed: expected an even number"]),
+        (
+            {"sise": 3, "size": "big"},
+            {"seed": "x", "sead": 1},
+            ["seed: expected int", "sead: unknown", "part.sise: unknown", "part.size: expected", "part.name: missing"],
+        ),
+    ],
+)
+def test_build_tells_everything_at_once(part: dict[str, Any] | None, options: dict[str, Any], lines: list[str]) -> None:
+    """One line for each problem, in one error."""
+    with pytest.raises(UserError) as error:
+        whole(part, **options)
+    found = str(error.value).splitlines()
+    assert len(found) == len(lines)
+    for expected in lines:
+        assert any(line.startswith(expected) for line in found), expected
+
+
+def test_several_groups_are_checked_together() -> None:
+    """On the real cell, three mistakes in three groups are three lines."""
+    with pytest.raises(UserError) as error:
+        build(composed("train", "adapter.rank=0", "task.temperature=-1", "selection.n=2.5", "experiment=demo"), Cell)
+    assert sorted(line.partition(":")[0] for line in str(error.value).splitlines()) == [
+        "adapter.rank",
+        "selection.n",
+        "task.temperature",
+    ]

@@ -1,0 +1,63 @@
+"""What the README shows works: its Python runs, and each of its commands is one that the scripts accept."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+from hydra import compose, initialize_config_dir
+from transformers import AutoModel, AutoTokenizer
+
+from layersel.config import CONF
+
+ROOT = CONF.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def code_blocks(language: str) -> list[str]:
+    """The code of every fenced block of that language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in code_blocks("bash")
+    for line in block.splitlines()
+    if line.startswith("python ")
+]
+
+
+def test_python_runs(tiny_model_folder: Path) -> None:
+    """The library's example chooses three layers and adapts exactly those."""
+    names: dict[str, Any] = {
+        "peft": peft,
+        "model": AutoModel.from_pretrained(tiny_model_folder),
+        "tokenizer": AutoTokenizer.from_pretrained(tiny_model_folder),
+        "texts": [f"{word} stress in patients" for word in ("acute", "chronic", "severe", "mild", "no", "some")],
+    }
+    (block,) = code_blocks("python")
+    exec(block, names)  # noqa: S102 - the README's own code
+    assert len(names["selection"].layers) == 3
+    adapted = {
+        int(name.split("layer.")[1].split(".")[0]) for name, _ in names["adapted"].named_modules() if "lora_A" in name
+    }
+    assert sorted(adapted) == names["selection"].layers
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_compose(command: str) -> None:
+    """Every option of a command exists; of a sweep the first value is tried."""
+    script, *options = [word for word in shlex.split(command)[1:] if word not in ("-m", "--help")]
+    first = [option if "[" in option else option.split(",")[0] for option in options]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert compose(script.removesuffix(".py"), overrides=first)
+
+
+def test_make_targets_exist() -> None:
+    """Every `make` command of the README is a target."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"make ([a-z-]+)", README)
+    assert targets
+    assert [target for target in targets if f"\n{target}:" not in makefile] == []

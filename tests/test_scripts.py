@@ -1,0 +1,293 @@
+"""`python train.py …` and `python evaluate.py …` from end to end, with a tiny model on the embedded review."""
+
+import csv
+import json
+import math
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layersel.data import Demo, Table
+
+ROOT = Path(__file__).parents[1]
+METRICS = ["awss@95", "wss@95", "tnr@95", "average_precision", "auroc", "recall@10%", "recall@20%", "recall@50%"]
+SMALL = ["model=minilm", "model.max_length=32", "pairs.per_record=4", "selection.bootstrap=5", "logger=csv"]
+SMALL += ["trainer=cpu", "trainer.threads=1"]
+
+
+def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+    """A process of its own with its output in pipes, as a scheduler starts it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return subprocess.Popen(
+        [sys.executable, script, *arguments],
+        cwd=ROOT,
+        env={**environment, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def here(script: str, *arguments: str) -> int:
+    """The script within this process, which spares the imports; returns its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HYDRA_FULL_ERROR", "HF_HUB_DISABLE_PROGRESS_BARS", "DISABLE_SAFETENSORS_CONVERSION"):
+            patch.setenv(name, "1")
+        patch.setattr(sys, "argv", [script, *arguments])
+        try:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's content."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def timeless(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Without the seconds."""
+    return {name: value for name, value in metrics.items() if not name.startswith("seconds/")}
+
+
+def ranking(path: Path) -> list[dict[str, str]]:
+    """The rows of a ranking."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def command(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The arguments of the run that most tests look at."""
+    return [*SMALL, f"model.path={tiny_model_folder}", f"output={tmp_path_factory.mktemp('runs')}"]
+
+
+@pytest.fixture(scope="module")
+def finished(command: list[str]) -> tuple[Path, str, str]:
+    """Its folder, and what it printed on standard output and standard error."""
+    process = start("train.py", *command)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    (folder,) = Path(command[-1].removeprefix("output=")).iterdir()
+    return folder, output, errors
+
+
+def test_a_run_leaves_its_results(finished: tuple[Path, str, str]) -> None:
+    """Every file that the README promises, and nothing unfinished."""
+    folder = finished[0]
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files >= {
+        "config.yaml",
+        "status.json",
+        "selection.json",
+        "metrics.json",
+        "ranking.csv",
+        "training_records.json",
+        "head.safetensors",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "figures/gain.png",
+        "figures/layers.png",
+        "logs/metrics.csv",
+    }
+    assert not [name for name in files if Path(name).name.startswith(".")]
+    assert read_json(folder / "status.json")["state"] == "finished"
+    assert folder.name.startswith("ptsd-cka0.5-seed0-")
+
+
+def test_metrics_are_flat_and_complete(finished: tuple[Path, str, str]) -> None:
+    """Each metric for the adapted and the pretrained encoder and for TF-IDF, numbers all of them."""
+    metrics = read_json(finished[0] / "metrics.json")
+    seconds = {name for name in metrics if name.startswith("seconds/")}
+    measured = {f"{prefix}{name}" for prefix in ("", "base/", "tfidf/") for name in METRICS}
+    assert set(metrics) == measured | seconds | {"parameters/trainable", "parameters/total", "n_test", "n_included"}
+    assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
+    assert seconds >= {"seconds/select", "seconds/train", "seconds/encode_base", "seconds/encode_adapted"}
+    assert sum(metrics[name] for name in seconds) <= 2 * metrics["seconds/total"] + 0.01
+    assert (metrics["n_test"], metrics["n_included"]) == (284, 35)
+    assert metrics["parameters/trainable"] == 2 * 2 * 2 * 32 * 8  # layers, projections, A and B, width, rank
+    assert metrics["tfidf/auroc"] > 0.8
+    assert metrics["tnr@95"] == pytest.approx(metrics["awss@95"] + 0.05)
+
+
+def test_the_ranking_has_every_other_record_once(finished: tuple[Path, str, str]) -> None:
+    """All but those learnt from, the best first."""
+    rows = ranking(finished[0] / "ranking.csv")
+    learnt = {record["id"] for record in json.loads((finished[0] / "training_records.json").read_text())}
+    ids = [row["record_id"] for row in rows]
+    assert len(learnt) == 16
+    assert sorted([*ids, *learnt]) == sorted(record.id for record in Demo().load().records)
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert [int(row["rank"]) for row in rows] == list(range(1, 285))
+
+
+def test_a_run_prints_its_own_report_only(finished: tuple[Path, str, str]) -> None:
+    """No library talks to the user: not one line on standard error, none of theirs on standard output."""
+    folder, output, errors = finished
+    assert errors == ""
+    for part in ("300 records: 43 included", "284 to test on", "Layers by cka", "awss@95", str(folder)):
+        assert part in output
+    assert not re.search(r"Warning|deprecat|GPU|Tip|litlogger|dataloader|max_epochs|wandb", output)
+
+
+def test_a_finished_cell_is_not_run_again(
+    command: list[str], finished: tuple[Path, str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its results are shown; no file changes."""
+    before = {path: path.stat().st_mtime_ns for path in finished[0].rglob("*")}
+    assert here("train.py", *command) == 0
+    assert f"This cell has finished before (force=true runs it again): {finished[0]}" in capfd.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in finished[0].rglob("*")} == before
+
+
+def test_the_same_command_gives_the_same_numbers(command: list[str], finished: tuple[Path, str, str]) -> None:
+    """In another process and with force=true in the same folder: all but the seconds."""
+    metrics, scores = timeless(read_json(finished[0] / "metrics.json")), ranking(finished[0] / "ranking.csv")
+    started = read_json(finished[0] / "status.json")["started"]
+    assert here("train.py", *command, "force=true") == 0
+    assert read_json(finished[0] / "status.json")["started"] > started
+    assert timeless(read_json(finished[0] / "metrics.json")) == metrics
+    assert ranking(finished[0] / "ranking.csv") == scores
+
+
+def test_evaluation_of_a_run_gives_its_metrics_again(finished: tuple[Path, str, str], tmp_path: Path) -> None:
+    """Exactly, from the saved adapter and head."""
+    out = tmp_path / "metrics.json"
+    process = start("evaluate.py", f"run={finished[0]}", f"out={out}", "trainer=cpu", "trainer.threads=1")
+    output, errors = process.communicate(timeout=240)
+    assert (process.returncode, errors) == (0, "")
+    expected, found = read_json(finished[0] / "metrics.json"), read_json(out)
+    assert set(found) == {*METRICS, "n_test", "n_included"}
+    assert found == {name: expected[name] for name in found}
+    assert "284 test records, 35 included" in output
+
+
+@pytest.mark.parametrize("extension", [".csv", ".ris"])
+def test_records_are_ranked(extension: str, finished: tuple[Path, str, str], tmp_path: Path) -> None:
+    """Unlabelled records of a RIS file, each once, into either format."""
+    records, out = tmp_path / "library.ris", tmp_path / f"ranking{extension}"
+    texts = {"a": "Trajectories of posttraumatic stress", "b": "Wheat yields", "c": "Asthma in children"}
+    records.write_text("".join(f"TY  - JOUR\nID  - {key}\nTI  - {text}\nER  - \n\n" for key, text in texts.items()))
+    assert here("evaluate.py", f"run={finished[0]}", f"records={records}", f"out={out}") == 0
+    ranked = Table(path=str(out)).load().records
+    assert sorted((record.id, record.title) for record in ranked) == sorted(texts.items())
+    if extension == ".csv":
+        scores = [float(row["score"]) for row in ranking(out)]
+        assert scores == sorted(scores, reverse=True)
+        assert len(set(scores)) == 3
+
+
+def test_an_adapter_is_evaluated_with_a_new_head(
+    command: list[str], finished: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    """On the same split the same head is fitted, so the numbers are the run's; without the adapter, its base's."""
+    expected = read_json(finished[0] / "metrics.json")
+    model = [argument for argument in command if argument.startswith(("model", "trainer"))]
+    for adapter, prefix in (([f"adapter_folder={finished[0] / 'adapter'}"], ""), ([], "base/")):
+        out = tmp_path / "metrics.json"
+        assert here("evaluate.py", *model, *adapter, "data=demo", f"out={out}") == 0
+        found = read_json(out)
+        assert {name: found[name] for name in METRICS} == {
+            name: pytest.approx(expected[f"{prefix}{name}"], abs=1e-12) for name in METRICS
+        }
+
+
+def test_a_grid_makes_a_folder_for_each_cell(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """-m runs every combination; seed 0 counts as a seed."""
+    grid = ["-m", *SMALL, f"model.path={tiny_model_folder}", f"output={tmp_path}", "task.epochs=1", "seed=0,1"]
+    assert here("train.py", *grid) == 0
+    folders = sorted(path.name for path in tmp_path.iterdir())
+    assert [name.split("-")[2] for name in folders] == ["seed0", "seed1"]
+    learnt = [(tmp_path / name / "training_records.json").read_text() for name in folders]
+    assert learnt[0] != learnt[1]
+
+
+def test_a_killed_run_is_never_taken_for_a_finished_one(
+    tiny_model_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SIGKILL within the training: no metrics, evaluate.py refuses, and the same command runs to the end."""
+    arguments = [*SMALL, f"model.path={tiny_model_folder}", f"output={tmp_path}", "task.epochs=6"]
+    process = start("train.py", *arguments)
+    while process.poll() is None and not list(tmp_path.glob("*/selection.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    (folder,) = tmp_path.iterdir()
+    assert read_json(folder / "status.json")["state"] == "running"
+    assert not (folder / "metrics.json").exists()
+    assert here("evaluate.py", f"run={folder}") == 2
+    assert re.search(r"^error: run: .* is running, not finished; run its training again$", capfd.readouterr().err, re.M)
+    assert here("train.py", *arguments) == 0
+    assert read_json(folder / "status.json")["state"] == "finished"
+    assert (folder / "metrics.json").is_file()
+
+
+def test_a_failed_cell_does_not_stop_the_grid(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """The first cell's loss is NaN: told in a line, failed in its folder and in W&B; the second one runs."""
+    records = tmp_path / "records.csv"
+    rows = [f"Trial {number} of {word},{label}" for number in range(6) for label, word in ((1, "stress"), (0, "wheat"))]
+    records.write_text("\n".join(["title,included", *rows]))
+    process = start(
+        "train.py",
+        "-m",
+        *SMALL,
+        f"model.path={tiny_model_folder}",
+        f"output={tmp_path / 'runs'}",
+        "data=table",
+        f"data.path={records}",
+        "data.if_too_few=reduce",
+        "logger=wandb",
+        "logger.mode=offline",
+        "task.warmup=0",
+        "task.learning_rate=1e30,1e-4",
+    )
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 2, errors
+    lines = errors.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines[1:2], errors
+    assert re.match(r"error: training: the loss is nan at step 1; lower task\.learning_rate", lines[1])
+    shots = "data.shots: reduced from 8 to 5, because there are 6 included and 6 excluded records"
+    assert [lines[0], *lines[2:]] == [shots, shots], "the warning that matters is shown for each cell"
+    assert "wandb sync " in output
+    exit_codes = {}
+    for folder in (tmp_path / "runs").iterdir():
+        (record,) = folder.glob("wandb/offline-run-*/*.wandb")
+        exit_codes[read_json(folder / "status.json")["state"]] = _exit_code(record)
+    assert exit_codes == {"failed": 1, "finished": 0}
+
+
+def _exit_code(path: Path) -> int:
+    """How an offline W&B run ended, by its own records."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    records = [Record.FromString(content) for content in _log_records(path.read_bytes())]
+    (code,) = [record.exit.exit_code for record in records if record.WhichOneof("record_type") == "exit"]
+    return int(code)
+
+
+def _log_records(data: bytes, block: int = 1 << 15, header: int = 7) -> Iterator[bytes]:
+    """The contents of a file in LevelDB's log format, behind a file header that is as long as a record's."""
+    place, content = header, b""
+    while place < len(data):
+        room = block - place % block
+        if room < header:
+            place += room
+            continue
+        size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        content += data[place + header : place + header + size]
+        place += header + size
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield content
+            content = b""
