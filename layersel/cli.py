@@ -47,11 +47,12 @@ def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about
         return
     _quieten()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
-    failed = False
+    started = failed = False
 
     @functools.wraps(task)
     def telling(config: DictConfig) -> Any:
-        nonlocal failed
+        nonlocal started, failed
+        started = True
         try:
             return task(config)
         except (UserError, OmegaConfBaseException) as error:  # before Hydra sees it and prints all overrides
@@ -64,6 +65,11 @@ def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about
     except (HydraException, OmegaConfBaseException) as error:
         failed = True
         _tell(error)
+    except OSError as error:
+        if started:
+            raise
+        failed = True
+        _tell(UserError(f"output: cannot write to {error.filename!r} ({error.strerror}); give output=FOLDER"))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)

@@ -133,9 +133,7 @@ TRAINING = {
         ["model=specter"],
         r"model\.path: 'allenai/specter' cannot be loaded.*offline: model=minilm",
         base=without(TRAIN, "model"),
-        environment={"HF_HUB_OFFLINE": "1", "HF_HOME": "{folder}/hf"},
         late=True,
-        subprocess=True,
     ),
     "texts longer than the model's": Bad(
         ["model.max_length=999"], r"model\.max_length: expected at most 512", late=True
@@ -158,6 +156,7 @@ TRAINING = {
     "seed of letters": Bad(["seed=one"], r"seed: expected int, but got 'one'"),
     "huge seed": Bad(["seed=99999999999"], r"seed: expected .*4294967295, but got 99999999999"),
     "output below a file": Bad(["output={folder}/a_file/runs"], r"output: cannot write to .*a_file/runs.*output="),
+    "output of a grid below a file": Bad(["-m", "output={folder}/a_file/runs"], r"output: cannot write to .*output="),
     "unknown experiment": Bad(["experiment=thesys"], r"experiment=thesys: .*expected one of demo, thesis"),
 }
 EVALUATION = {

@@ -203,13 +203,19 @@ def test_an_adapter_is_evaluated_with_a_new_head(
         }
 
 
-def test_a_grid_makes_a_folder_for_each_cell(tiny_model_folder: Path, tmp_path: Path) -> None:
-    """-m runs every combination; seed 0 counts as a seed."""
-    grid = ["-m", *SMALL, f"model.path={tiny_model_folder}", f"output={tmp_path}", "task.epochs=1", "seed=0,1"]
+def test_a_grid_makes_a_folder_for_each_cell(
+    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """-m runs every combination; seed 0 counts as a seed; nothing is left where the user stands."""
+    runs, here_stands = tmp_path / "runs", tmp_path / "user"
+    here_stands.mkdir()
+    monkeypatch.chdir(here_stands)
+    grid = ["-m", *SMALL, f"model.path={tiny_model_folder}", f"output={runs}", "task.epochs=1", "seed=0,1"]
     assert here("train.py", *grid) == 0
-    folders = sorted(path.name for path in tmp_path.iterdir())
+    assert list(here_stands.iterdir()) == []
+    folders = sorted(path.name for path in runs.iterdir() if path.is_dir())
     assert [name.split("-")[2] for name in folders] == ["seed0", "seed1"]
-    learnt = [(tmp_path / name / "training_records.json").read_text() for name in folders]
+    learnt = [(runs / name / "training_records.json").read_text() for name in folders]
     assert learnt[0] != learnt[1]
 
 
@@ -230,6 +236,7 @@ def test_a_killed_run_is_never_taken_for_a_finished_one(
     assert here("evaluate.py", f"run={folder}") == 2
     assert re.search(r"^error: run: .* is running, not finished; run its training again$", capfd.readouterr().err, re.M)
     assert here("train.py", *arguments) == 0
+    assert list(tmp_path.iterdir()) == [folder]
     assert read_json(folder / "status.json")["state"] == "finished"
     assert (folder / "metrics.json").is_file()
 
@@ -262,7 +269,7 @@ def test_a_failed_cell_does_not_stop_the_grid(tiny_model_folder: Path, tmp_path:
     assert [lines[0], *lines[2:]] == [shots, shots], "the warning that matters is shown for each cell"
     assert "wandb sync " in output
     exit_codes = {}
-    for folder in (tmp_path / "runs").iterdir():
+    for folder in (tmp_path / "runs").glob("*/"):
         (record,) = folder.glob("wandb/offline-run-*/*.wandb")
         exit_codes[read_json(folder / "status.json")["state"]] = _exit_code(record)
     assert exit_codes == {"failed": 1, "finished": 0}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -64,24 +65,36 @@ def _refusal(folder: Path, model: PreTrainedModel | None = None) -> str:
     return message
 
 
+@dataclass(frozen=True)
+class Saved:
+    """An adapter of one architecture, and the vectors that the model gave with it."""
+
+    name: str
+    folder: Path
+    vectors: Tensor
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def of_each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A saved adapter on all projections of each architecture."""
+    folder = tmp_path_factory.mktemp("adapters") / request.param
+    return Saved(request.param, folder, _save(tiny(request.param), folder))
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_peft_itself_loads_a_saved_adapter(name: str, tmp_path: Path) -> None:
+def test_peft_itself_loads_a_saved_adapter(of_each: Saved) -> None:
     """`PeftModel.from_pretrained` on a fresh base gives the vectors of the model that was saved."""
-    expected = _save(tiny(name), tmp_path / "adapter")
-    fresh = tiny(name)
-    assert not torch.allclose(_vectors(fresh), expected, atol=1e-3)
-    PeftModel.from_pretrained(fresh, str(tmp_path / "adapter")).eval()
-    torch.testing.assert_close(_vectors(fresh), expected, rtol=0, atol=1e-6)
+    fresh = tiny(of_each.name)
+    assert not torch.allclose(_vectors(fresh), of_each.vectors, atol=1e-3)
+    PeftModel.from_pretrained(fresh, str(of_each.folder)).eval()
+    torch.testing.assert_close(_vectors(fresh), of_each.vectors, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_loaded_adapter_gives_the_same_vectors(name: str, tmp_path: Path) -> None:
-    """In the same layers, frozen, without random draws."""
-    expected = _save(tiny(name), tmp_path / "adapter")
-    backbone = Backbone(tiny(name), None, "mean")
-    adapted = load_adapter(backbone, tmp_path / "adapter")
-    torch.testing.assert_close(_vectors(backbone.model), expected, rtol=0, atol=1e-6)
+def test_a_loaded_adapter_gives_the_same_vectors(of_each: Saved) -> None:
+    """In the same layers, frozen."""
+    backbone = Backbone(tiny(of_each.name), None, "mean")
+    adapted = load_adapter(backbone, of_each.folder)
+    torch.testing.assert_close(_vectors(backbone.model), of_each.vectors, rtol=0, atol=1e-6)
     assert adapted_layers(backbone) == CHOSEN
     assert not any(parameter.requires_grad for parameter in adapted.parameters())
 

@@ -47,9 +47,15 @@ def _reference(model: PreTrainedModel, texts: list[TokenIds], pooling: str) -> l
 
 
 def _select(
-    model: PreTrainedModel, texts: list[TokenIds] = TEXTS, pooling: str = "mean", **options: object
+    model: PreTrainedModel,
+    texts: list[TokenIds] = TEXTS,
+    pooling: str = "mean",
+    n: int = 1,
+    bootstrap: int = 0,
+    **options: object,
 ) -> Selection:
-    return select_layers(model, [padded(model, texts)], n=1, score=CKA(n=1, **options), pooling=pooling)
+    score = CKA(n=n, bootstrap=bootstrap, **options)
+    return select_layers(model, [padded(model, texts)], score=score, pooling=pooling)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -65,7 +71,7 @@ def test_scores_are_the_formula_on_the_models_hidden_states(name: str) -> None:
 def test_with_cls_pooling_the_first_layer_is_excluded_and_says_so(name: str) -> None:
     """Every text's embedding of [CLS] is the same: layer 0 has nothing to compare, the others follow the formula."""
     model = tiny(name)
-    selection = select_layers(model, [padded(model, TEXTS)], n=N_LAYERS - 1, pooling="cls")
+    selection = _select(model, n=N_LAYERS - 1, pooling="cls")
     assert math.isnan(selection.scores[0])
     assert selection.layers == [1, 2]
     assert "same for every text (CLS)" in selection.reasons[0]
@@ -86,7 +92,7 @@ def test_with_other_pooling_no_layer_is_excluded(pooling: str) -> None:
 def test_the_whole_budget_takes_the_excluded_layer_too() -> None:
     """Asked for all layers the selection has all, the excluded one with its reason."""
     model = tiny("bert")
-    selection = select_layers(model, [padded(model, TEXTS)], n=N_LAYERS, pooling="cls")
+    selection = _select(model, n=N_LAYERS, pooling="cls")
     assert selection.layers == [0, 1, 2]
     assert "within the budget of 3" in selection.reasons[0]
 
@@ -220,9 +226,10 @@ def test_samples_follow_the_seed_and_leave_the_scores_alone(global_rng_untouched
 
 def test_without_resamples_there_is_no_stability() -> None:
     """`bootstrap=0` is no samples, not a default; the scores stay the same."""
-    without = _select(tiny("bert"), bootstrap=0)
+    without, with_some = (_select(tiny("bert"), bootstrap=bootstrap) for bootstrap in (0, 3))
     assert without.stability is None
-    assert without.scores == _select(tiny("bert")).scores
+    assert with_some.stability is not None
+    assert without.scores == with_some.scores
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, T5EncoderMode
 from layersel.backbone import Backbone
 from layersel.errors import UserError
 from layersel.selection import LayerScores, Probe, Score, select_layers
+from layersel.selection.scores.cka import CKA
 
 WORDS = ["war and trauma", "the care of children", "a study", "posttraumatic stress disorder after combat", "sleep"]
 TEXTS = ragged([7, 12, 3, 30, 12, 5])
@@ -43,7 +44,8 @@ def test_every_architecture_gives_a_selection_and_stays_as_it_was(name: str, glo
     gradients = [parameter.requires_grad for parameter in model.parameters()]
     hooks = hooks_and_wrappers(model)
 
-    selection = select_layers(model, [padded(model, TEXTS)], n=2, pooling=_pooling(name))
+    score = CKA(n=2, bootstrap=3)
+    selection = select_layers(model, [padded(model, TEXTS)], score=score, pooling=_pooling(name))
 
     assert len(selection.layers) == 2
     assert len(selection.scores) == N_LAYERS
@@ -59,8 +61,9 @@ def test_dropout_of_a_model_in_training_mode_does_not_reach_the_scores(name: str
     """Scores are of the pretrained model, not of a noisy one."""
     model = tiny(name)
     batches = [padded(model, TEXTS)]
-    expected = select_layers(model, batches, pooling="mean")
-    assert select_layers(model.train(), batches, pooling="mean") == expected
+    score = CKA(bootstrap=3)
+    expected = select_layers(model, batches, score=score, pooling="mean")
+    assert select_layers(model.train(), batches, score=score, pooling="mean") == expected
 
 
 @pytest.mark.parametrize(("with_head", "base"), [("bert_classifier", "bert"), ("llama_causal", "llama")])

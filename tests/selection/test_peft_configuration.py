@@ -38,7 +38,7 @@ def _with_lora(adapted: PeftModel) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("layers", [[0], [2], [0, 2], [0, 1, 2]])
+@pytest.mark.parametrize("layers", [[1], [0, 2]])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_exactly_the_chosen_layers_carry_lora(name: str, layers: list[int]) -> None:
     """All projections that the architecture has, of these layers and of no others."""
