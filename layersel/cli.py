@@ -62,14 +62,11 @@ def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about
 
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(telling)()
-    except (HydraException, OmegaConfBaseException) as error:
-        failed = True
-        _tell(error)
-    except OSError as error:
-        if started:
+    except (HydraException, OmegaConfBaseException, OSError) as error:
+        if started and isinstance(error, OSError):
             raise
         failed = True
-        _tell(UserError(f"output: cannot write to {error.filename!r} ({error.strerror}); give output=FOLDER"))
+        _tell(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
@@ -101,6 +98,8 @@ def _lines(error: Exception) -> list[str]:
         return [f"{group}={choice}: no such option; expected one of {', '.join(error.options)}"]
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return [_refused_override(error, error.__cause__)]
+    if isinstance(error, OSError):  # the folder of a grid cannot be made
+        return [f"output: cannot write to {error.filename!r} ({error.strerror}); name another folder with output=…"]
     several = re.match("Ambiguous value for argument '(.*)'", str(error))
     if several is not None:
         return [f"{several[1]}: expected one value, but got several; add -m to run each, or write a list as [a,b]"]

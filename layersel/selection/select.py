@@ -29,7 +29,8 @@ def select_layers(
 
     Args:
         model: Any Hugging Face encoder or decoder, with or without a head; it is left as it was.
-        texts: Probe texts (some 100 are enough), or ready batches with `input_ids` and `attention_mask`.
+        texts: Probe texts (some 100 are enough), or ready batches with `input_ids` and `attention_mask` (and
+            `position_ids` where they are padded on the left, as everywhere in Hugging Face).
         n: A number of layers, or a share of them below 1.
         score: Name of a score (`cka`, `last`, `first`, `spread`, `random`, `all`, `none`), or a `Score` with its own n.
         tokenizer: Needed for texts.
@@ -123,6 +124,8 @@ def _batches(texts: Sequence[str] | Sequence[Batch], backbone: Backbone) -> list
     if bool(strings) == bool(batches):
         raise UserError(f"texts: expected strings or token batches, but got {len(strings)} and {len(batches)} of them")
     if batches:
+        if any(not {"input_ids", "attention_mask"} <= set(batch) for batch in batches):
+            raise UserError("texts: expected token batches with input_ids and attention_mask, but one lacks them")
         return batches
     if backbone.tokenizer is None:
         raise UserError("tokenizer: expected the model's tokenizer for texts, but got None; or give token batches")

@@ -198,3 +198,9 @@ def test_a_users_own_exclusion_gives_its_reason() -> None:
     selection = select_layers(model, [padded(model, TEXTS)], score=OnlyTwo(n=1))
     assert selection.layers == [2]
     assert selection.reasons[0] == "kept for later; beyond the budget of 1"
+
+
+def test_a_batch_without_mask_is_refused() -> None:
+    """One line instead of a KeyError from the pooling."""
+    with pytest.raises(UserError, match="token batches with input_ids and attention_mask, but one lacks them"):
+        select_layers(tiny("bert"), [{"input_ids": torch.ones(4, 3, dtype=torch.long)}], pooling="mean")
