@@ -83,27 +83,26 @@ def _quieten() -> None:
 
 
 def _tell(error: Exception) -> None:
-    for line in _lines(error):
+    for line in str(error).splitlines() if isinstance(error, UserError) else [_line(error)]:
         sys.stderr.write(f"error: {line}\n")
 
 
-def _lines(error: Exception) -> list[str]:
-    if isinstance(error, UserError):
-        return str(error).splitlines()
+def _line(error: Exception) -> str:
+    """What Hydra says in several lines, or without the next step."""
     if isinstance(error, OverrideParseException):
         hint = "close brackets, and quote a value with special characters: 'data.path=\"records (1).csv\"'"
-        return [f"{error.override}: expected NAME=VALUE, but it cannot be read; {hint}"]
+        return f"{error.override}: expected NAME=VALUE, but it cannot be read; {hint}"
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        return [f"{group}={choice}: no such option; expected one of {', '.join(error.options)}"]
+        return f"{group}={choice}: no such option; expected one of {', '.join(error.options)}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
-        return [_refused_override(error, error.__cause__)]
-    if isinstance(error, OSError):  # the folder of a grid cannot be made
-        return [f"output: cannot write to {error.filename!r} ({error.strerror}); name another folder with output=…"]
+        return _refused_override(error, error.__cause__)
+    if isinstance(error, OSError) and not isinstance(error, HydraException):  # the folder of a grid cannot be made
+        return f"output: cannot write to {error.filename!r} ({error.strerror}); name another folder with output=…"
     several = re.match("Ambiguous value for argument '(.*)'", str(error))
     if several is not None:
-        return [f"{several[1]}: expected one value, but got several; add -m to run each, or write a list as [a,b]"]
-    return [" ".join(str(error).split())]
+        return f"{several[1]}: expected one value, but got several; add -m to run each, or write a list as [a,b]"
+    return " ".join(str(error).split())
 
 
 def _refused_override(error: ConfigCompositionException, cause: OmegaConfBaseException) -> str:
