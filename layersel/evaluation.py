@@ -12,7 +12,7 @@ from layersel.adapters import load_adapter
 from layersel.backbone import Backbone, PrefixCache, Pretrained, encode
 from layersel.compression import Precision
 from layersel.config import build_group
-from layersel.data import Record, Source, Table, write_ranking
+from layersel.data import Record, Review, Source, Table, write_ranking
 from layersel.data.few_shot import FewShot
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError, one_of
@@ -75,25 +75,39 @@ class Evaluation:
         return found
 
     def _contradictions(self) -> list[str]:
-        rules = {
-            "run, model: expected one of them, but got none; give run=FOLDER or model=NAME": self.run is None
-            and self.model is None,
-            "run, model: expected one of them, but got both; a run brings its own model": self.run is not None
-            and self.model is not None,
-            "run, adapter_folder: expected one of them, but got both; a run brings its own": self.run is not None
-            and self.adapter_folder is not None,
-            "head: expected fit, but got saved, and only a run has a saved head; give run=FOLDER": self.run is None
-            and self.head == "saved",
-            "data: expected a labelled review for the head, but got none; give data=table data.path=FILE": self.run
-            is None
-            and self.data is None,
-            f"out: expected a file .csv or .ris for the ranking, but got {self.out or 'none'}": self.records is not None
-            and Path(self.out or "").suffix.lower() not in RANKING_FILES,
-            f"out: expected a file .json for the metrics, but got {self.out}": self.records is None
-            and self.out is not None
-            and Path(self.out).suffix.lower() not in METRICS_FILES,
-        }
-        return [message for message, broken in rules.items() if broken]
+        suffix = Path(self.out or "").suffix.lower()
+        base_model, ranking = self.run is None, self.records is not None
+        rules = [
+            (
+                base_model and self.model is None,
+                "run, model: expected one of them, but got none; give run=FOLDER or model=NAME",
+            ),
+            (
+                not base_model and self.model is not None,
+                "run, model: expected one of them, but got both; a run brings its own model",
+            ),
+            (
+                not base_model and self.adapter_folder is not None,
+                "run, adapter_folder: expected one of them, but got both; a run brings its own",
+            ),
+            (
+                base_model and self.head == "saved",
+                "head: expected fit, but got saved, and only a run has a saved head; give run=FOLDER",
+            ),
+            (
+                base_model and self.data is None,
+                "data: expected a labelled review for the head, but got none; give data=table data.path=FILE",
+            ),
+            (
+                ranking and suffix not in RANKING_FILES,
+                f"out: expected a file .csv or .ris for the ranking, but got {self.out or 'none'}; out=ranking.csv",
+            ),
+            (
+                not ranking and self.out is not None and suffix not in METRICS_FILES,
+                f"out: expected a file .json for the metrics, but got {self.out}; give out=metrics.json",
+            ),
+        ]
+        return [message for broken, message in rules if broken]
 
 
 @dataclass(frozen=True)
@@ -102,15 +116,20 @@ class Subject:
 
     Attributes:
         backbone: With the adapter in place.
-        data: The labelled review, the run's own or another.
+        source: The options of the labelled review, the run's own or another.
+        review: Its records; None where they are not needed, to rank with a saved head.
         own_data: Whether it is the review that the run was trained on.
         seed: Of the split of that review.
+        task: The head's options.
+        precision: In which records are encoded.
+        batch_tokens: Size of a batch in tokens.
         learnt: Fingerprints of the texts that the run has learnt from.
         head: The run's head, None where a new one is to be fitted.
     """
 
     backbone: Backbone
-    data: Source | None
+    source: Source
+    review: Review | None
     own_data: bool
     seed: int
     task: Screening
@@ -126,36 +145,40 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
     Returns:
         The metrics; for a ranking, the number of records ranked.
     """
-    subject = _subject(options)
-    head = subject.head
-    if options.records is None or head is None:
-        head, metrics = _measure(subject)
-        if options.records is None:
-            tables.show_scores(metrics)
-            if options.out is not None:
-                write_json(Path(options.out).expanduser(), metrics)
-            return metrics
-    return {"n_ranked": _rank(subject, head, Path(options.records), Path(str(options.out)).expanduser())}
-
-
-def _subject(options: Evaluation) -> Subject:
-    return _subject_of_model(options) if options.run is None else _subject_of_run(options, Path(options.run))
+    library = None if options.records is None else Table(path=options.records).load()
+    subject = _subject_of_model(options) if options.run is None else _subject_of_run(options, Path(options.run))
+    head, metrics = _measure(subject)
+    if metrics:
+        tables.show_scores(metrics)
+    out = Path(options.out or "").expanduser()
+    if library is not None:
+        tables.show_report(library)
+        _, vectors = _encode(subject, library.records)
+        write_ranking(out, library.records, head.scores(vectors).tolist())
+        tables.note(f"{len(library.records)} records ranked, the likeliest first: {out}")
+        return {"n_ranked": len(library.records)}
+    if options.out is not None:
+        write_json(out, metrics)
+    return metrics
 
 
 def _subject_of_model(options: Evaluation) -> Subject:
-    if options.model is None or options.trainer is None or options.task is None or options.precision is None:
-        raise UserError("model: expected the options of an encoder, but got none; give model=NAME")
-    backbone = options.model.load()
+    model, source = options.model, options.data
+    if model is None or source is None or options.trainer is None or options.task is None or options.precision is None:
+        raise UserError("model, data: expected an encoder and a review, but got none; give model=NAME data=NAME")
+    review = source.load()
+    backbone = model.load()
     if options.adapter_folder is not None:
         load_adapter(backbone, Path(options.adapter_folder).expanduser())
     return Subject(
         backbone=backbone.to(options.trainer.device).eval(),
-        data=options.data,
+        source=source,
+        review=review,
         own_data=False,
         seed=options.seed,
         task=options.task,
         precision=options.precision,
-        batch_tokens=options.model.batch_tokens,
+        batch_tokens=model.batch_tokens,
         learnt=set(),
         head=None,
     )
@@ -164,6 +187,9 @@ def _subject_of_model(options: Evaluation) -> Subject:
 def _subject_of_run(options: Evaluation, path: Path) -> Subject:
     folder = RunFolder(path.expanduser())
     config = folder.read_config()
+    source: Source = options.data if options.data is not None else build_group("data", config["data"])
+    head = LogisticHead.load(folder.head) if options.effective_head == "saved" else None
+    review = source.load() if options.records is None or head is None else None
     model: Pretrained = build_group("model", config["model"])
     backbone = model.load()
     if folder.adapter.is_dir():
@@ -172,35 +198,42 @@ def _subject_of_run(options: Evaluation, path: Path) -> Subject:
     device = options.trainer.device if options.trainer is not None else backbone.device
     return Subject(
         backbone=backbone.to(device).eval(),
-        data=options.data if options.data is not None else build_group("data", config["data"]),
+        source=source,
+        review=review,
         own_data=options.data is None,
         seed=config["seed"],
         task=build_group("task", config["task"]),
         precision=build_group("precision", config["precision"]),
         batch_tokens=model.batch_tokens,
         learnt={record["text"] for record in learnt},
-        head=LogisticHead.load(folder.head) if options.effective_head == "saved" else None,
+        head=head,
     )
 
 
 def _measure(subject: Subject) -> tuple[LogisticHead, dict[str, Any]]:
-    """Metrics on every labelled record that neither the head nor the adapter has learnt from, and the head used."""
-    if subject.data is None:
-        raise UserError("data: expected a labelled review, but got none; give data=table data.path=FILE")
-    review = subject.data.load()
-    texts, vectors = _encode(subject, review.records)
+    """The head, and metrics on every labelled record that neither it nor the adapter has learnt from."""
+    if subject.review is None:
+        if subject.head is None:
+            raise UserError("head: expected a run's head or a labelled review to fit one on, but got neither")
+        return subject.head, {}
+    texts, vectors = _encode(subject, subject.review.records)
+    test, labels = FewShot.labelled(subject.review)
     head = subject.head
     if head is None or subject.own_data:
-        split = FewShot.draw(review, subject.data, stream(subject.seed, "split"))
-        test, labels = split.test, split.labels
-        head = head if head is not None else _fitted(subject, vectors, split)
-    else:
-        labels = FewShot.labels_of(review)
-        test = [index for index, label in enumerate(labels.tolist()) if label >= 0]
+        split = FewShot.draw(subject.review, subject.source, stream(subject.seed, "split"))
+        _check_unchanged(subject, texts, split)
+        head, test = head if head is not None else _fitted(subject, vectors, split), split.test
     if not subject.own_data:
         test = [index for index in test if text_fingerprint(texts.texts[index]) not in subject.learnt]
     metrics = screening_metrics(head.scores(vectors)[test], labels[test])
     return head, metrics | {"n_test": len(test), "n_included": int(labels[test].sum())}
+
+
+def _check_unchanged(subject: Subject, texts: TokenizedTexts, split: FewShot) -> None:
+    """A run's own review must still give the records it was trained on, or some of them would be tested on."""
+    drawn = {text_fingerprint(texts.texts[index]) for index in split.train}
+    if subject.own_data and drawn != subject.learnt:
+        raise UserError("run: the file of its review has changed since; give the records to test on with data=…")
 
 
 def _fitted(subject: Subject, vectors: Tensor, split: FewShot) -> LogisticHead:
@@ -208,20 +241,10 @@ def _fitted(subject: Subject, vectors: Tensor, split: FewShot) -> LogisticHead:
     return LogisticHead.fit(vectors[train], split.labels[train], subject.task.head_c, subject.task.normalize)
 
 
-def _rank(subject: Subject, head: LogisticHead, records: Path, out: Path) -> int:
-    review = Table(path=str(records)).load()
-    tables.show_report(review)
-    _, vectors = _encode(subject, review.records)
-    write_ranking(out, review.records, head.scores(vectors).tolist())
-    tables.note(f"{len(review.records)} records ranked, the likeliest first: {out}")
-    return len(review.records)
-
-
 def _encode(subject: Subject, records: tuple[Record, ...]) -> tuple[TokenizedTexts, Tensor]:
+    """Texts and vectors; with one pass there is no prefix worth keeping."""
     backbone = subject.backbone
     texts = TokenizedTexts.of(records, backbone.tokenizer, backbone.max_length)
-    cache = PrefixCache(
-        backbone, texts.tokens, start=0, max_bytes=0, batch_tokens=subject.batch_tokens
-    )  # one pass: nothing to keep
+    cache = PrefixCache(backbone, texts.tokens, start=0, max_bytes=0, batch_tokens=subject.batch_tokens)
     with subject.precision.inference(backbone.device):
         return texts, encode(cache, "encoding")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import transformers
+from in_process import here
 
 ROOT = Path(__file__).parents[1]
 
@@ -240,7 +240,7 @@ def test_one_line_says_what_is_wrong(
     else:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        status, printed = _in_process(script, arguments, monkeypatch), capfd.readouterr().err
+        status, printed = here(script, *arguments), capfd.readouterr().err
     assert status == 2, printed
     lines = [line for line in printed.splitlines() if line.strip()]
     assert len(lines) == 1, printed
@@ -252,29 +252,15 @@ def test_one_line_says_what_is_wrong(
 
 
 @pytest.mark.parametrize("count", ["selection.n=0", "selection.n=0.0"])
-def test_no_layers_is_an_answer(
-    count: str, places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_layers_is_an_answer(count: str, places: dict[str, Path], tmp_path: Path) -> None:
     """N = 0 trains nothing, as selection=none does, and gives the same numbers."""
     base = [argument.format(**places) for argument in without(TRAIN, "selection", "output")]
     for name, selection in (("zero", ["selection=last", count]), ("none", ["selection=none"])):
-        assert _in_process("train.py", [*base, f"output={tmp_path / name}", *selection], monkeypatch) == 0
+        assert here("train.py", *base, f"output={tmp_path / name}", *selection) == 0
     zero, none = (_metrics(tmp_path / name) for name in ("zero", "none"))
     assert zero == none
     assert zero["parameters/trainable"] == 0
     assert zero["awss@95"] == zero["base/awss@95"]
-
-
-def _in_process(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The script as `python script` runs it; returns its exit status."""
-    for name in ("HYDRA_FULL_ERROR", "HF_HUB_DISABLE_PROGRESS_BARS", "DISABLE_SAFETENSORS_CONVERSION"):
-        monkeypatch.setenv(name, "1")  # the script sets it: restored after the test
-    monkeypatch.setattr(sys, "argv", [script, *arguments])
-    try:
-        runpy.run_path(str(ROOT / script), run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def _as_process(script: str, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import here
 
 from layersel.data import Demo, Table
 
@@ -35,19 +35,6 @@ def start(script: str, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def here(script: str, *arguments: str) -> int:
-    """The script within this process, which spares the imports; returns its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HYDRA_FULL_ERROR", "HF_HUB_DISABLE_PROGRESS_BARS", "DISABLE_SAFETENSORS_CONVERSION"):
-            patch.setenv(name, "1")
-        patch.setattr(sys, "argv", [script, *arguments])
-        try:
-            runpy.run_path(str(ROOT / script), run_name="__main__")
-        except SystemExit as end:
-            return int(end.code or 0)
-    return 0
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -171,6 +158,22 @@ def test_evaluation_of_a_run_gives_its_metrics_again(finished: tuple[Path, str, 
     assert set(found) == {*METRICS, "n_test", "n_included"}
     assert found == {name: expected[name] for name in found}
     assert "284 test records, 35 included" in output
+
+
+def test_a_review_that_changed_since_is_not_measured(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another split of a changed file would test on records that were learnt from."""
+    source = ROOT / "layersel" / "data" / "demo_review" / "ptsd.csv"
+    review = tmp_path / "review.csv"
+    review.write_bytes(source.read_bytes())
+    options = ["data=table", f"data.path={review}", f"output={tmp_path / 'runs'}"]
+    assert here("train.py", *command[:-1], *options) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    review.write_text("".join(source.read_text(encoding="utf-8").splitlines(keepends=True)[:200]), encoding="utf-8")
+    assert here("evaluate.py", f"run={run}", "trainer=cpu") == 2
+    assert "the file of its review has changed since" in capsys.readouterr().err
+    assert here("evaluate.py", f"run={run}", f"records={source}", f"out={tmp_path / 'r.csv'}", "trainer=cpu") == 0
 
 
 @pytest.mark.parametrize("extension", [".csv", ".ris"])

@@ -33,9 +33,10 @@ class FewShot:
         train, test = few_shot_split(review.labels, source.shots, generator, source.if_too_few, spare)
         taken = set(train)
         rest = [index for index in range(len(review.records)) if index not in taken]
-        return cls(train, test, rest, cls.labels_of(review))
+        return cls(train, test, rest, cls.labelled(review)[1])
 
     @staticmethod
-    def labels_of(review: Review) -> Tensor:
-        """The label of every record, −1 where unknown."""
-        return torch.tensor([-1 if label is None else label for label in review.labels])
+    def labelled(review: Review) -> tuple[list[int], Tensor]:
+        """Indices of all labelled records, and the label of every record, −1 where unknown."""
+        labels = [-1 if label is None else label for label in review.labels]
+        return [index for index, label in enumerate(labels) if label >= 0], torch.tensor(labels)

@@ -170,7 +170,6 @@ def test_git_blob_is_gits_own(tmp_path: Path) -> None:
     assert checksum(CONTENT, "git-blob") == f"git-blob:{git.stdout.strip()}"
 
 
-@pytest.mark.real
 @pytest.mark.skipif("LAYERSEL_DATA" not in os.environ, reason="LAYERSEL_DATA is not set")
 @pytest.mark.parametrize("known", CATALOGUE, ids=lambda known: known.name)
 def test_real_reviews(known: CatalogueEntry) -> None:

@@ -70,7 +70,6 @@ def test_demo_has_attribution() -> None:
         assert part in text
 
 
-@pytest.mark.real
 @pytest.mark.skipif("LAYERSEL_DATA" not in os.environ, reason="LAYERSEL_DATA is not set")
 def test_script_makes_the_demo_review(tmp_path: Path) -> None:
     """The embedded file is what the script makes of its source, byte for byte."""
