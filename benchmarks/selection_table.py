@@ -28,6 +28,8 @@ def main() -> None:
         config, metrics = folder.read_config(), folder.read_metrics()
         review = config["data"].get("review", "demo")
         method = config["selection"]["_target_"].split(".")[-2]
+        if config["seed"] in values[review, method]:
+            sys.exit(f"error: several runs of {method} on {review}, seed {config['seed']}; one setting a folder")
         values[review, method][config["seed"]] = metrics[METRIC]
         for other in ("base", "tfidf"):
             values[review, other][config["seed"]] = metrics[f"{other}/{METRIC}"]

@@ -17,7 +17,7 @@ __all__ = ["Selection", "__version__", "select_layers"]
 
 
 def __getattr__(name: str) -> Any:
-    """The library's front door, imported when it is used: entry scripts show their help without loading PyTorch."""
+    """The library's front door, imported when it is used: a wrong option is answered without loading PyTorch."""
     if name in ("Selection", "select_layers"):
         import layersel.selection
 

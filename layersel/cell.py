@@ -1,11 +1,11 @@
 """What one cell does, from records to ranking."""
 
+import re
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import seed_everything
 from omegaconf import MISSING
 from torch import Tensor
@@ -20,7 +20,7 @@ from layersel.data import Review, Source, write_ranking
 from layersel.data.datamodule import ScreeningData
 from layersel.data.few_shot import FewShot
 from layersel.data.pairs import Pairs
-from layersel.data.tokens import TokenizedTexts
+from layersel.data.tokens import TokenizedTexts, record_text
 from layersel.files import write_json
 from layersel.identity import cell_fingerprint, text_fingerprint
 from layersel.metrics import screening_metrics
@@ -65,6 +65,8 @@ class Cell:
     def problems(self) -> list[str]:
         """What does not fit together between groups, and what no group has."""
         found = precision_problems(self.precision, self.trainer)
+        if self.model.attention_dropout > 0 and not self.task.dropout:
+            found.append("model.attention_dropout: above 0 it needs task.dropout=true, but got task.dropout=false")
         if not 0 <= self.seed < 2**32:
             found.append(f"seed: expected 0 to {2**32 - 1}, but got {self.seed}")
         unwritable = check_writable(Path(self.output))
@@ -123,15 +125,15 @@ class _Run:
         heads = {name: self._head(encoded) for name, encoded in vectors.items()}
         scores = {name: heads[name].scores(encoded) for name, encoded in vectors.items()}
         with self.clock("tfidf"):
-            scores["tfidf"] = tfidf_scores(texts.texts, self.split.train, self._labels(self.split.train))
+            words = [record_text(record, " ") for record in self.review.records]
+            scores["tfidf"] = tfidf_scores(words, self.split.train, self._labels(self.split.train))
         metrics = self._measure(scores, backbone)
         self._write(metrics, scores["adapted"], heads["adapted"], texts)
         self._report(metrics, scores)
         return metrics
 
     def _load(self) -> tuple[Backbone, TokenizedTexts]:
-        if self.cell.trainer.threads is not None:
-            torch.set_num_threads(self.cell.trainer.threads)
+        self.cell.trainer.apply_threads()
         seed_everything(self.cell.seed, verbose=False)  # dropout has no generator of its own
         with self.clock("load"):
             backbone = self.cell.model.load().to(self.cell.trainer.device)
@@ -163,7 +165,7 @@ class _Run:
         """Vectors of all records from the pretrained and from the adapted encoder; the prefix is computed once."""
         cell, adapted = self.cell, self.selector.adapted
         start = min(self.selector.chosen, default=0)
-        cache = PrefixCache(backbone, texts.tokens, start, cell.task.prefix_cache_mb * 2**20, cell.model.batch_tokens)
+        cache = PrefixCache(backbone, texts.tokens, start, cell.task.prefix_cache_mb * 2**20)
         with cell.precision.inference(backbone.device):
             with (
                 self.clock("encode_base"),
@@ -224,9 +226,9 @@ class _Run:
 
 def _folder_name(cell: Cell, review: Review) -> str:
     """What a person recognises, then the hash of everything that matters."""
-    groups = {
-        name: getattr(cell, name) for name in ("data", "model", "task", "pairs", "selection", "adapter", "precision")
-    }
-    identity = cell_fingerprint(groups, cell.seed, review)[:8]
+    groups = {name: getattr(cell, name) for name in ("task", "pairs", "selection", "adapter", "precision")}
+    sources = [cell.data.shots, cell.data.if_too_few, cell.model.fingerprint()]
+    identity = cell_fingerprint(groups, [*sources, cell.seed], review)[:8]
     budget = "" if cell.selection.n is None else f"{cell.selection.n:g}"
-    return f"{review.name}-{cell.selection.name}{budget}-seed{cell.seed}-{identity}"
+    name = re.sub(r"[^\w.-]+", "-", review.name).strip("-.")
+    return f"{name}-{cell.selection.name}{budget}-seed{cell.seed}-{identity}"

@@ -1,15 +1,20 @@
 """How the entry scripts start: Hydra's composition with help and errors that a person can read."""
 
 import functools
+import gc
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -47,31 +52,49 @@ def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about
         return
     _quieten()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
-    started = failed = False
+    outcome = _Outcome()
 
     @functools.wraps(task)
     def telling(config: DictConfig) -> Any:
-        nonlocal started, failed
-        started = True
-        try:
-            return task(config)
-        except (UserError, OmegaConfBaseException) as error:  # before Hydra sees it and prints all overrides
-            failed = True
-            _tell(error)
-            return None
+        return _told(task, config, outcome)
 
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(telling)()
     except (HydraException, OmegaConfBaseException, OSError) as error:
-        if started and isinstance(error, OSError):
+        if outcome.started and isinstance(error, OSError):
             raise
-        failed = True
+        outcome.failed = True
         _tell(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
-    if failed:
+    if outcome.failed:
         sys.exit(2)
+
+
+@dataclass
+class _Outcome:
+    """Whether a task was reached, and whether one failed."""
+
+    started: bool = False
+    failed: bool = False
+
+
+def _told(task: Callable[[DictConfig], Any], config: DictConfig, outcome: _Outcome) -> Any:
+    """Run the task; a user's error, and in a grid any error, is told at once and does not stop the cells after it."""
+    outcome.started = True
+    try:
+        return task(config)
+    except (UserError, OmegaConfBaseException) as error:  # before Hydra sees it and prints all overrides
+        _tell(error)
+    except Exception:
+        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+            raise
+        traceback.print_exc()  # Hydra would keep it, and with its frames the cell's memory, till the grid's end
+    finally:
+        gc.collect()
+    outcome.failed = True
+    return None
 
 
 def _quieten() -> None:

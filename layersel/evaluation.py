@@ -122,7 +122,6 @@ class Subject:
         seed: Of the split of that review.
         task: The head's options.
         precision: In which records are encoded.
-        batch_tokens: Size of a batch in tokens.
         learnt: Fingerprints of the texts that the run has learnt from.
         head: The run's head, None where a new one is to be fitted.
     """
@@ -134,7 +133,6 @@ class Subject:
     seed: int
     task: Screening
     precision: Precision
-    batch_tokens: int
     learnt: set[str]
     head: LogisticHead | None
 
@@ -145,7 +143,9 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
     Returns:
         The metrics; for a ranking, the number of records ranked.
     """
-    library = None if options.records is None else Table(path=options.records).load()
+    if options.trainer is not None:
+        options.trainer.apply_threads()
+    library = None if options.records is None else Table(path=options.records, label_level="none").load()
     subject = _subject_of_model(options) if options.run is None else _subject_of_run(options, Path(options.run))
     head, metrics = _measure(subject)
     if metrics:
@@ -178,8 +178,7 @@ def _subject_of_model(options: Evaluation) -> Subject:
         seed=options.seed,
         task=options.task,
         precision=options.precision,
-        batch_tokens=model.batch_tokens,
-        learnt=set(),
+        learnt=_learnt(Path(options.adapter_folder or "").expanduser().parent),
         head=None,
     )
 
@@ -190,11 +189,14 @@ def _subject_of_run(options: Evaluation, path: Path) -> Subject:
     source: Source = options.data if options.data is not None else build_group("data", config["data"])
     head = LogisticHead.load(folder.head) if options.effective_head == "saved" else None
     review = source.load() if options.records is None or head is None else None
+    precision: Precision = build_group("precision", config["precision"])
+    problems = [] if options.trainer is None else precision_problems(precision, options.trainer)
+    if problems:
+        raise UserError(f"run: its {problems[0]}")
     model: Pretrained = build_group("model", config["model"])
     backbone = model.load()
-    if folder.adapter.is_dir():
+    if json.loads(folder.selection.read_text(encoding="utf-8"))["layers"]:
         load_adapter(backbone, folder.adapter)
-    learnt = json.loads(folder.training_records.read_text(encoding="utf-8"))
     device = options.trainer.device if options.trainer is not None else backbone.device
     return Subject(
         backbone=backbone.to(device).eval(),
@@ -203,11 +205,18 @@ def _subject_of_run(options: Evaluation, path: Path) -> Subject:
         own_data=options.data is None,
         seed=config["seed"],
         task=build_group("task", config["task"]),
-        precision=build_group("precision", config["precision"]),
-        batch_tokens=model.batch_tokens,
-        learnt={record["text"] for record in learnt},
+        precision=precision,
+        learnt=_learnt(folder.path),
         head=head,
     )
+
+
+def _learnt(folder: Path) -> set[str]:
+    """Fingerprints of the texts that the run in `folder` has learnt from; none if no run is there."""
+    file = RunFolder(folder).training_records
+    if not file.is_file():
+        return set()
+    return {record["text"] for record in json.loads(file.read_text(encoding="utf-8"))}
 
 
 def _measure(subject: Subject) -> tuple[LogisticHead, dict[str, Any]]:
@@ -245,6 +254,7 @@ def _encode(subject: Subject, records: tuple[Record, ...]) -> tuple[TokenizedTex
     """Texts and vectors; with one pass there is no prefix worth keeping."""
     backbone = subject.backbone
     texts = TokenizedTexts.of(records, backbone.tokenizer, backbone.max_length)
-    cache = PrefixCache(backbone, texts.tokens, start=0, max_bytes=0, batch_tokens=subject.batch_tokens)
+    tables.show_lengths(texts)
+    cache = PrefixCache(backbone, texts.tokens, start=0, max_bytes=0)
     with subject.precision.inference(backbone.device):
         return texts, encode(cache, "encoding")

@@ -3,14 +3,13 @@
 import ast
 import inspect
 import textwrap
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
-from omegaconf import MISSING as OMEGACONF_MISSING
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 from layersel.config import CONF, TARGET
 
@@ -73,21 +72,27 @@ def _group(group: str, default: str | None) -> list[str]:
     lines = [
         _entry(f"{group}={choice}", text + " (default)" * (choice == default)) for choice, text in described.items()
     ]
-    kinds = {choice: get_class(_load(CONF / group / f"{choice}.yaml")[TARGET]) for choice in described}
+    contents = {choice: _load(CONF / group / f"{choice}.yaml") for choice in described}
     owners: dict[tuple[str, str], list[str]] = {}
-    for choice, kind in kinds.items():
-        for name, text in field_docs(kind).items():
-            owners.setdefault((name, text + _default_of(kind, name)), []).append(choice)
+    for choice, content in contents.items():
+        for name, text in field_docs(get_class(content[TARGET])).items():
+            owners.setdefault((name, text), []).append(choice)
     for (name, text), owning in owners.items():
-        only = "" if len(owning) == len(kinds) else f" [{', '.join(owning)}]"
-        lines.append(_entry(f"{group}.{name}", text + only))
+        only = "" if len(owning) == len(contents) else f" [{', '.join(owning)}]"
+        lines.append(_entry(f"{group}.{name}", text + _defaults({c: contents[c].get(name) for c in owning}) + only))
     return lines
 
 
-def _default_of(kind: type, name: str) -> str:
-    field = next(field for field in fields(kind) if field.name == name)
-    value = field.default_factory() if field.default_factory is not MISSING else field.default
-    return "" if value in (None, OMEGACONF_MISSING) else f" (default: {value})"
+def _defaults(values: dict[str, Any]) -> str:
+    """The default of an option, with the choices that have it where it is not the same for all."""
+    having: dict[str, list[str]] = {}
+    for choice, value in values.items():
+        if value not in (None, MISSING):
+            having.setdefault(str(value), []).append(choice)
+    if len(having) == 1 and len(next(iter(having.values()))) == len(values):
+        return f" (default: {next(iter(having))})"
+    each = [f"{value} for {', '.join(owning)}" for value, owning in having.items()]
+    return f" (default: {'; '.join(each)})" if each else ""
 
 
 def _entry(name: str, text: str, default: Any = None) -> str:

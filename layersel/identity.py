@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -21,11 +22,11 @@ def review_fingerprint(review: Review) -> str:
 
 
 def text_fingerprint(text: str) -> str:
-    """A hash of one record's text, to recognise it in another file."""
-    return fingerprint(text)
+    """A hash of a record's words, to recognise it in another file, whatever its case, spacing and punctuation."""
+    return fingerprint(re.findall(r"\w+", text.lower()))
 
 
-def cell_fingerprint(groups: dict[str, Any], seed: int, review: Review) -> str:
-    """A hash of a cell: its groups' options, seed, records, and layersel's version; paths and devices don't count."""
+def cell_fingerprint(groups: dict[str, Any], more: list[Any], review: Review) -> str:
+    """A hash of a cell: its groups' options, whatever else decides its numbers, the records and layersel's version."""
     options = {name: {"kind": type(group).__qualname__, **asdict(group)} for name, group in groups.items()}
-    return fingerprint([options, seed, review_fingerprint(review), layersel.__version__])
+    return fingerprint([options, more, review_fingerprint(review), layersel.__version__])

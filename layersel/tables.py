@@ -28,6 +28,11 @@ def show_review(review: Review, split: FewShot) -> None:
     note(
         f"{len(split.train)} labelled records to learn from; {len(split.test)} to test on, {included} of them included"
     )
+    repeated = split.repeated(review)
+    if repeated:
+        note(
+            f"{repeated} of the test records repeat a record that is learnt from; data.duplicates=drop leaves them out"
+        )
 
 
 def show_report(review: Review) -> None:

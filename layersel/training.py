@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from layersel.compression import Precision
 from layersel.errors import one_of
 
+_OWN_THREADS = torch.get_num_threads()
 ACCELERATORS = ("auto", "cpu", "gpu")
 
 
@@ -34,6 +35,10 @@ class TrainerOptions:
     def device(self) -> torch.device:
         """Where models are put."""
         return torch.device("cpu" if self.on_cpu else "cuda")
+
+    def apply_threads(self) -> None:
+        """Set PyTorch's threads; null brings back its own choice, whatever an earlier cell has set."""
+        torch.set_num_threads(_OWN_THREADS if self.threads is None else self.threads)
 
     def problems(self) -> list[str]:
         """An accelerator that is unknown or not there, no threads."""

@@ -206,6 +206,17 @@ def test_an_adapter_is_evaluated_with_a_new_head(
         }
 
 
+def test_an_adapter_is_not_tested_on_what_it_learnt_from(
+    command: list[str], finished: tuple[Path, str, str], tmp_path: Path
+) -> None:
+    """With another seed's split the adapter's own 16 records are in neither part of the test set."""
+    model = [argument for argument in command if argument.startswith(("model", "trainer"))]
+    adapter = [f"adapter_folder={finished[0] / 'adapter'}", "data=demo", "seed=1"]
+    out = tmp_path / "metrics.json"
+    assert here("evaluate.py", *model, *adapter, f"out={out}") == 0
+    assert 268 <= read_json(out)["n_test"] < 284
+
+
 def test_a_grid_makes_a_folder_for_each_cell(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

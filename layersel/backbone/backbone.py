@@ -31,6 +31,7 @@ class Backbone(nn.Module):
         tokenizer: Its tokenizer; needed for texts, not for ready token batches.
         pooling: `cls`, `mean` or `last`.
         max_length: Longest text in tokens; longer ones are cut.
+        batch_tokens: Most tokens encoded at once, padding included.
 
     Raises:
         UserError: The pooling is unknown, or CLS for a tokenizer without such a token.
@@ -42,6 +43,7 @@ class Backbone(nn.Module):
         tokenizer: PreTrainedTokenizerBase | None = None,
         pooling: str = "cls",
         max_length: int = 512,
+        batch_tokens: int = 8192,
     ):
         super().__init__()
         self.pool = pooling_named(pooling)
@@ -54,6 +56,7 @@ class Backbone(nn.Module):
         self.tokenizer = tokenizer
         self.pooling = pooling
         self.max_length = max_length
+        self.batch_tokens = batch_tokens
         self.layers = find_layers(model)[1]
         self.projections = find_projections(model)
         names = inspect.signature(model.base_model.forward).parameters

@@ -9,6 +9,7 @@ from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.modes import evaluating
 from layersel.backbone.prefix import PrefixCache
 from layersel.data.tokens import TokenIds, batches_by_length
+from layersel.errors import UserError
 from layersel.progress import progress
 
 
@@ -25,7 +26,13 @@ def encode(cache: PrefixCache, what: str) -> Tensor:
         for texts in batches:
             vectors |= zip(texts, cache.vectors(texts).float().cpu(), strict=True)
             bar.update(len(texts))
-    return torch.stack([vectors[text] for text in range(len(cache.tokens))])
+    encoded = torch.stack([vectors[text] for text in range(len(cache.tokens))])
+    broken = int((~encoded.isfinite().all(dim=1)).sum())
+    if broken:
+        raise UserError(
+            f"{what}: {broken} of {len(encoded)} vectors are not finite; use precision=fp32 or another model"
+        )
+    return encoded
 
 
 def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: str) -> Tensor:
@@ -38,7 +45,7 @@ def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: st
     return torch.cat(pooled, dim=1)
 
 
-def token_batches(backbone: Backbone, tokens: Sequence[TokenIds], max_tokens: int = 8192) -> list[Batch]:
+def token_batches(backbone: Backbone, tokens: Sequence[TokenIds]) -> list[Batch]:
     """Texts, given as token ids, in padded batches of like length on the backbone's device."""
-    order = batches_by_length([len(ids) for ids in tokens], max_tokens)
+    order = batches_by_length([len(ids) for ids in tokens], backbone.batch_tokens)
     return [backbone.batch([tokens[text] for text in texts]) for texts in order]

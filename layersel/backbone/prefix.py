@@ -14,14 +14,15 @@ class PrefixCache:
     """Hidden states at the input of layer `start` for a fixed list of texts.
 
     Layers below the lowest adapted one never change and run without dropout, so what enters that layer is the same in
-    every pass. Only real tokens are kept, on the CPU, until `max_bytes` are used; other texts are computed again.
+    every pass. Only real tokens are kept, on the model's device, until `max_bytes` are used; other texts are computed
+    again.
 
     Args:
         backbone: Encodes the texts.
         tokens: Token ids of each text.
         start: First layer that may change; 0 means that there is no prefix and nothing is kept.
         max_bytes: Bound of the memory used.
-        batch_tokens: Most tokens encoded at once, padding included.
+        batch_tokens: Most tokens encoded at once, padding included; None takes the backbone's.
     """
 
     def __init__(
@@ -30,13 +31,13 @@ class PrefixCache:
         tokens: Sequence[TokenIds],
         start: int,
         max_bytes: int,
-        batch_tokens: int = 8192,
+        batch_tokens: int | None = None,
     ):
         self.backbone = backbone
         self.tokens = tokens
         self.start = start
         self.room = max_bytes
-        self.batch_tokens = batch_tokens
+        self.batch_tokens = backbone.batch_tokens if batch_tokens is None else batch_tokens
         self._states: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -86,5 +87,5 @@ class PrefixCache:
     def _keep(self, text: int, states_TD: Tensor) -> None:
         size = states_TD.numel() * states_TD.element_size()
         if text not in self._states and size <= self.room:
-            self._states[text] = states_TD.detach().to("cpu", copy=True)
+            self._states[text] = states_TD.detach().clone()
             self.room -= size

@@ -1,5 +1,6 @@
 """Loading a pretrained model: from a folder, an installed package, or the hub; weights only, no foreign code."""
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -84,6 +85,16 @@ class Pretrained:
         path = Path(self.path).expanduser()
         return self.path if HUB_NAME.fullmatch(self.path) and not path.exists() else str(path.resolve())
 
+    def fingerprint(self) -> str:
+        """What decides the vectors: the options, and the files of a local model or the hub's name and revision."""
+        folder = Path(self.location())
+        files = sorted([*folder.glob("*.json"), *folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+        local = folder.is_absolute()
+        digest = hashlib.sha256(repr((self.pooling, self.max_length, self.attention_dropout)).encode())
+        for part in [path.read_bytes() for path in files] if local else [f"{self.path}@{self.revision}".encode()]:
+            digest.update(part)
+        return digest.hexdigest()
+
     def load(self) -> Backbone:
         """The model in float32 and evaluation mode with its tokenizer.
 
@@ -120,7 +131,7 @@ class Pretrained:
         self._check_tokenizer(tokenizer)
         self._check_weights(loading)
         self._check_length(_positions(model, self.max_length))
-        return Backbone(model, tokenizer, self.pooling, self.max_length).eval()
+        return Backbone(model, tokenizer, self.pooling, self.max_length, self.batch_tokens).eval()
 
     def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """A folder without tokenizer files gives one that knows its special tokens only."""

@@ -44,7 +44,7 @@ _LABELS = {
     ],
 }
 
-LABEL_LEVELS = tuple(_LABELS)
+LABEL_LEVELS = (*_LABELS, "none")
 
 _FIELDS = {
     "authors": ["authors", "author", "authornames", "au"],
@@ -89,13 +89,13 @@ def recognise_columns(
         raise one_of("data.label_level", label_level, LABEL_LEVELS)
     by_name = _by_name(columns)
     found = {role: _first(by_name, _ROLES[role]) for role in ("title", "abstract", "id")}
-    found["label"] = _first(by_name, _LABELS[label_level])
+    found["label"] = _first(by_name, _LABELS.get(label_level, []))
     for role, name in chosen.items():
         if name is not None:
             found[role] = _named(by_name, role, name, columns)
     if found["title"] is None:
         raise one_of("data.title_column", None, columns, hint="name the column that holds the titles")
-    if found["label"] is None:
+    if found["label"] is None and label_level != "none":
         _refuse_other_level(by_name, label_level)
     return {role: column for role, column in found.items() if column is not None}
 

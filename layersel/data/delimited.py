@@ -52,11 +52,12 @@ def detect_delimiter(text: str) -> str:
 
 
 def _cells(text: str, source: str) -> Iterator[list[str]]:
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=detect_delimiter(text), strict=True)
+    table = None
     try:
+        table = csv.reader(io.StringIO(text, newline=""), delimiter=detect_delimiter(text), strict=True)
         yield from (cells for cells in table if any(cell.strip() for cell in cells))
     except csv.Error as error:
         raise UserError(
-            f"{source}, near line {table.line_num}: a quoted value is broken ({error}); "
+            f"{source}, near line {1 if table is None else table.line_num}: a quoted value is broken ({error}); "
             "double the quotes that stand inside values"
         ) from error

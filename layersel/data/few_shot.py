@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from layersel.data.duplicates import find_duplicates
 from layersel.data.records import Review
 from layersel.data.source import Source
 from layersel.data.split import few_shot_split
@@ -34,6 +35,12 @@ class FewShot:
         taken = set(train)
         rest = [index for index in range(len(review.records)) if index not in taken]
         return cls(train, test, rest, cls.labelled(review)[1])
+
+    def repeated(self, review: Review) -> int:
+        """How many test records are another copy of one that is learnt from: every method ranks these for free."""
+        train, test = set(self.train), set(self.test)
+        groups = [set(group) for group in find_duplicates(review.records)]
+        return sum(len(group & test) for group in groups if group & train)
 
     @staticmethod
     def labelled(review: Review) -> tuple[list[int], Tensor]:

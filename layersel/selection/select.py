@@ -35,7 +35,7 @@ def select_layers(
         score: Name of a score (`cka`, `last`, `first`, `spread`, `random`, `all`, `none`), or a `Score` with its own n.
         tokenizer: Needed for texts.
         pooling: What stands for a text: `cls`, `mean`, or `last` for decoders.
-        max_length: Longest text in tokens.
+        max_length: Longest text in tokens; less where the model has fewer positions.
         seed: Of the random draws (bootstrap, `random`).
 
     Returns:
@@ -44,7 +44,8 @@ def select_layers(
     Raises:
         UserError: Unknown score or pooling, n larger than the model, texts without a tokenizer, too few texts.
     """
-    backbone = Backbone(model, tokenizer, pooling, max_length)
+    positions = getattr(model.config, "max_position_embeddings", max_length)
+    backbone = Backbone(model, tokenizer, pooling, min(max_length, positions))
     chooser = score if isinstance(score, Score) else score_named(score)
     if not isinstance(score, Score) and chooser.takes_n:
         chooser.n = n
@@ -126,7 +127,7 @@ def _batches(texts: Sequence[str] | Sequence[Batch], backbone: Backbone) -> list
     if batches:
         if any(not {"input_ids", "attention_mask"} <= set(batch) for batch in batches):
             raise UserError("texts: expected token batches with input_ids and attention_mask, but one lacks them")
-        return batches
+        return [{name: value.to(backbone.device) for name, value in batch.items()} for batch in batches]
     if backbone.tokenizer is None:
         raise UserError("tokenizer: expected the model's tokenizer for texts, but got None; or give token batches")
     return token_batches(backbone, tokenize(strings, backbone.tokenizer, backbone.max_length))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
@@ -31,7 +32,7 @@ class Screening:
     weight_decay: float = 0.01
     """Of AdamW."""
     warmup: float = 0.1
-    """Share of the steps in which the learning rate rises; it falls linearly afterwards."""
+    """Share of the steps in which the learning rate rises from 0; it falls linearly afterwards."""
     temperature: float = 0.2
     """τ of the loss: cosine similarities are divided by it."""
     dropout: bool = False
@@ -58,6 +59,8 @@ class Screening:
         ]
         if self.max_steps is not None and self.max_steps < 1:
             found.append(f"task.max_steps: expected at least 1 or null, but got {self.max_steps}; see selection=none")
+        if self.weight_decay < 0:
+            found.append(f"task.weight_decay: expected 0 or more, but got {self.weight_decay}")
         if not 0 <= self.warmup <= 1:
             found.append(f"task.warmup: expected a share from 0 to 1, but got {self.warmup}")
         return found
@@ -85,10 +88,13 @@ class ContrastiveScreening(LightningModule):
         self._texts = PrefixCache(self.backbone, tokens, start, max_bytes=self.options.prefix_cache_mb * 2**20)
 
     def on_train_start(self) -> None:
-        """Dropout is on in the trained suffix only: the prefix stays what the cache holds."""
+        """Dropout is on in the trained suffix only, for the prefix stays what the cache holds; the adapters' own is."""
         self.backbone.eval()
         if self.options.dropout and self._texts is not None:
             self.backbone.train_suffix(self._texts.start)
+        for module in self.backbone.modules():
+            if isinstance(module, LoraLayer):
+                module.lora_dropout.train()
 
     def training_step(self, batch: PairBatch) -> Tensor | None:
         """The loss of a batch; each of its distinct texts is encoded once. None skips an undefined loss."""

@@ -76,7 +76,7 @@ def test_overhead_decides_between_padding_and_more_batches(overhead: int, n_batc
 def test_ready_batches_hold_each_text_once_without_its_neighbours_tokens() -> None:
     """What the mask shows of the batches is the texts."""
     texts = ragged([3, 30, 7, 30, 12])
-    batches = token_batches(Backbone(tiny("bert"), None, "mean"), texts, max_tokens=64)
+    batches = token_batches(Backbone(tiny("bert"), None, "mean", batch_tokens=64), texts)
     shown = [
         ids[mask.bool()].tolist()
         for batch in batches

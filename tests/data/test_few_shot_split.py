@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersel.data import few_shot_split
+from layersel.data import ReadReport, Record, Review, Table, few_shot_split
+from layersel.data.few_shot import FewShot
 from layersel.errors import UserError
 
 LABELS = st.lists(st.sampled_from([0, 1, None]), max_size=40)
@@ -110,3 +111,24 @@ def test_wrong_options(shots: int, if_too_few: str, message: str) -> None:
     """Options outside their values are refused."""
     with pytest.raises(UserError, match=message):
         few_shot_split([0, 0, 1, 1], shots, generator(), if_too_few)
+
+
+def test_copies_of_learnt_records_are_counted() -> None:
+    """A duplicate of a training record in the test set is found, one of another test record is not."""
+    titles = ["a b", "c d", "a b", "e f", "e f", "g h"]
+    labels = [1, 0, 1, 1, 1, 0]
+    records = [
+        Record(str(place), title, "the same words", label)
+        for place, (title, label) in enumerate(zip(titles, labels, strict=True))
+    ]
+    split = FewShot([0, 1], [2, 3, 4, 5], [2, 3, 4, 5], torch.tensor(labels))
+    assert split.repeated(Review("r", tuple(records), ReadReport())) == 1
+
+
+def test_labelled_records_may_be_all_learnt_from_where_others_wait() -> None:
+    """A screener's file of 2 + 2 decisions and a library to rank: no test set, everything else is ranked."""
+    labels = [1, 1, 0, 0, None, None, None]
+    review = Review("r", tuple(Record(str(i), f"t{i}", "", label) for i, label in enumerate(labels)), ReadReport())
+    split = FewShot.draw(review, Table(path="r.csv", shots=2), generator())
+    assert (split.train, split.test, split.rest) == ([0, 1, 2, 3], [], [4, 5, 6])
+    assert split.labels.tolist() == [1, 1, 0, 0, -1, -1, -1]

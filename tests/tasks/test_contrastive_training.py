@@ -45,6 +45,12 @@ def test_only_the_adapter_learns(tmp_path: Path) -> None:
     assert all(torch.equal(before, after) for before, after in zip(pretrained, frozen, strict=True))
 
 
+def test_dropout_of_the_adapter_is_on_without_that_of_the_model(tmp_path: Path) -> None:
+    """`adapter.dropout` changes what is learnt even where `task.dropout` is off."""
+    plain, dropped = toy_training(tmp_path).fit().trained, toy_training(tmp_path, adapter_dropout=0.5).fit().trained
+    assert all(not torch.equal(plain[name], dropped[name]) for name in plain)
+
+
 def test_classes_come_apart(tmp_path: Path) -> None:
     """The loss falls, and afterwards the classes' mean vectors are further apart than before."""
     losses = Losses()
