@@ -30,7 +30,7 @@ def encode(cache: PrefixCache, what: str) -> Tensor:
     broken = int((~encoded.isfinite().all(dim=1)).sum())
     if broken:
         raise UserError(
-            f"{what}: {broken} of {len(encoded)} vectors are not finite; use precision=fp32 or another model"
+            f"{what}: {broken} of {len(encoded)} vectors are not finite; lower task.learning_rate or use precision=fp32"
         )
     return encoded
 
