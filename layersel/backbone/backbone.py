@@ -14,7 +14,7 @@ from layersel.backbone.layers import find_layers, find_projections
 from layersel.backbone.modes import evaluating
 from layersel.backbone.partial import run_until, start_at
 from layersel.backbone.pooling import pooling_named
-from layersel.data.tokens import TokenIds, collate, pad_id
+from layersel.data.tokens import TokenIds, batches_by_length, collate, pad_id
 from layersel.errors import UserError
 
 # Shapes: B texts, T tokens, D hidden size, L layers.
@@ -76,6 +76,11 @@ class Backbone(nn.Module):
         """Texts, given as token ids, padded to the longest of them, on the model's device."""
         pad = 0 if self.tokenizer is None else pad_id(self.tokenizer)
         return collate(tokens, pad, self.device)
+
+    def batches(self, tokens: Sequence[TokenIds]) -> list[list[int]]:
+        """Indices of texts, given as token ids, in batches of like length: on a CPU padding costs more than a batch."""
+        overhead = 32 if self.device.type == "cpu" else 4096
+        return batches_by_length([len(ids) for ids in tokens], self.batch_tokens, overhead)
 
     def forward(self, batch: Batch, start: int = 0, states: Tensor | None = None) -> Tensor:
         """The vectors (B×D) of a batch; with `states`, those that enter layer `start`, only the suffix runs."""

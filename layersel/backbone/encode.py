@@ -8,7 +8,7 @@ from torch import Tensor
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.modes import evaluating
 from layersel.backbone.prefix import PrefixCache
-from layersel.data.tokens import TokenIds, batches_by_length
+from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
 from layersel.progress import progress
 
@@ -24,7 +24,7 @@ def encode(cache: PrefixCache, what: str) -> Tensor:
     batches = cache.batches(range(len(cache.tokens)))
     with evaluating(cache.backbone), progress((), what, total=len(cache.tokens), unit=" texts") as bar:
         for texts in batches:
-            vectors |= zip(texts, cache.vectors(texts).float().cpu(), strict=True)
+            vectors |= zip(texts, cache.batch_vectors(texts).float().cpu(), strict=True)
             bar.update(len(texts))
     encoded = torch.stack([vectors[text] for text in range(len(cache.tokens))])
     broken = int((~encoded.isfinite().all(dim=1)).sum())
@@ -47,5 +47,4 @@ def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: st
 
 def token_batches(backbone: Backbone, tokens: Sequence[TokenIds]) -> list[Batch]:
     """Texts, given as token ids, in padded batches of like length on the backbone's device."""
-    order = batches_by_length([len(ids) for ids in tokens], backbone.batch_tokens)
-    return [backbone.batch([tokens[text] for text in texts]) for texts in order]
+    return [backbone.batch([tokens[text] for text in texts]) for texts in backbone.batches(tokens)]

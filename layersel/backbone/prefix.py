@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from layersel.backbone.backbone import Backbone, Batch
-from layersel.data.tokens import TokenIds, batches_by_length
+from layersel.data.tokens import TokenIds
 
 
 class PrefixCache:
@@ -22,22 +22,13 @@ class PrefixCache:
         tokens: Token ids of each text.
         start: First layer that may change; 0 means that there is no prefix and nothing is kept.
         max_bytes: Bound of the memory used.
-        batch_tokens: Most tokens encoded at once, padding included; None takes the backbone's.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        tokens: Sequence[TokenIds],
-        start: int,
-        max_bytes: int,
-        batch_tokens: int | None = None,
-    ):
+    def __init__(self, backbone: Backbone, tokens: Sequence[TokenIds], start: int, max_bytes: int):
         self.backbone = backbone
         self.tokens = tokens
         self.start = start
         self.room = max_bytes
-        self.batch_tokens = backbone.batch_tokens if batch_tokens is None else batch_tokens
         self._states: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -45,18 +36,18 @@ class PrefixCache:
         return len(self._states)
 
     def batches(self, texts: Sequence[int]) -> list[list[int]]:
-        """The texts in batches of like length: on a CPU padding costs more than a further batch."""
-        overhead = 32 if self.backbone.device.type == "cpu" else 4096
-        groups = batches_by_length([len(self.tokens[text]) for text in texts], self.batch_tokens, overhead)
+        """The texts in the backbone's batches."""
+        groups = self.backbone.batches([self.tokens[text] for text in texts])
         return [[texts[place] for place in group] for group in groups]
 
     def vectors(self, texts: Sequence[int]) -> Tensor:
         """The vectors (texts × D) of the texts with these indices; gradients reach the suffix only."""
         groups = self.batches(texts)
         rows = {text: row for row, text in enumerate(text for group in groups for text in group)}
-        return torch.cat([self._encode(group) for group in groups])[[rows[text] for text in texts]]
+        return torch.cat([self.batch_vectors(group) for group in groups])[[rows[text] for text in texts]]
 
-    def _encode(self, texts: Sequence[int]) -> Tensor:
+    def batch_vectors(self, texts: Sequence[int]) -> Tensor:
+        """As `vectors`, of texts that make one batch."""
         batch = self._batch(texts)
         if self.start == 0:
             return self.backbone(batch)  # type: ignore[no-any-return]

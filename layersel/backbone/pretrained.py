@@ -91,7 +91,7 @@ class Pretrained:
         files = sorted([*folder.glob("*.json"), *folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
         local = folder.is_absolute()
         digest = hashlib.sha256(repr((self.pooling, self.max_length, self.attention_dropout)).encode())
-        for part in [path.read_bytes() for path in files] if local else [f"{self.path}@{self.revision}".encode()]:
+        for part in (path.read_bytes() for path in files) if local else [f"{self.path}@{self.revision}".encode()]:
             digest.update(part)
         return digest.hexdigest()
 

@@ -75,8 +75,8 @@ class Score:
     def problems(self) -> list[str]:
         """What is wrong with the options, as far as can be seen without a model."""
         if not self.takes_n:
-            contradiction = f"selection.n={self.n:g} contradicts selection={self.name}" if self.n is not None else ""
-            return [f"{contradiction}, which fixes the number of layers; use selection.n=null"] if contradiction else []
+            fixed = f"contradicts selection={self.name}, which fixes the number of layers; use selection.n=null"
+            return [] if self.n is None else [f"selection.n={self.n:g} {fixed}"]
         if self.n is None or not 0 <= self.n < math.inf or (self.n > 1 and self.n != int(self.n)):
             return [f"selection.n: expected a count of layers (0, 1, 2, …) or a share such as 0.5, but got {self.n}"]
         return []

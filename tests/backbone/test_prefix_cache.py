@@ -20,7 +20,7 @@ def _bytes(*texts: int) -> int:
 
 
 def _cache(start: int = 2, max_bytes: int = ROOM_FOR_ALL, batch_tokens: int = 8192, name: str = "bert") -> PrefixCache:
-    return PrefixCache(Backbone(tiny(name), None, "mean"), ragged(LENGTHS), start, max_bytes, batch_tokens)
+    return PrefixCache(Backbone(tiny(name), None, "mean", batch_tokens=batch_tokens), ragged(LENGTHS), start, max_bytes)
 
 
 def _reference(cache: PrefixCache) -> Tensor:
