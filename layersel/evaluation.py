@@ -10,7 +10,9 @@ from torch import Tensor
 from layersel import tables
 from layersel.adapters import load_adapter
 from layersel.backbone import Backbone, PrefixCache, Pretrained, encode
+from layersel.cell.steps import MERGE, PRUNE, QUANTISE
 from layersel.compression import Precision
+from layersel.compression.files import load_model
 from layersel.config import build_group
 from layersel.data import Record, Review, Source, Table, write_ranking
 from layersel.data.few_shot import FewShot
@@ -22,7 +24,7 @@ from layersel.metrics import screening_metrics
 from layersel.run_folder import RunFolder, check_writable
 from layersel.seeding import stream
 from layersel.tasks import LogisticHead, Screening
-from layersel.training import TrainerOptions, precision_problems
+from layersel.training import TrainerOptions
 
 HEADS = ("saved", "fit")
 RANKING_FILES, METRICS_FILES = (".csv", ".ris"), (".json",)
@@ -70,8 +72,6 @@ class Evaluation:
         if self.out is not None:
             unwritable = check_writable(Path(self.out).expanduser().absolute().parent, "out")
             found += [] if unwritable is None else [unwritable]
-        if self.precision is not None and self.trainer is not None:
-            found += precision_problems(self.precision, self.trainer)
         return found
 
     def _contradictions(self) -> list[str]:
@@ -169,9 +169,16 @@ def _subject_of_model(options: Evaluation) -> Subject:
     review = source.load()
     backbone = model.load()
     if options.adapter_folder is not None:
-        load_adapter(backbone, Path(options.adapter_folder).expanduser())
+        placed = load_adapter(backbone, Path(options.adapter_folder).expanduser())
+        if options.precision.quantises:
+            placed.merge()
+    backbone.to(options.trainer.device).eval()
+    if options.precision.quantises:
+        tokens = TokenizedTexts.of(review.records, backbone.tokenizer, backbone.max_length).tokens
+        quantised = options.precision.quantise(backbone, tokens, stream(options.seed, "quantisation"))
+        tables.note(quantised.effective)
     return Subject(
-        backbone=backbone.to(options.trainer.device).eval(),
+        backbone=backbone,
         source=source,
         review=review,
         own_data=False,
@@ -186,17 +193,12 @@ def _subject_of_model(options: Evaluation) -> Subject:
 def _subject_of_run(options: Evaluation, path: Path) -> Subject:
     folder = RunFolder(path.expanduser())
     config = folder.read_config()
+    if folder.merging.is_file() and (options.data is None or options.effective_head == "saved"):
+        raise UserError("run: it merged the adapters of several reviews; give head=fit, and the review with data=…")
     source: Source = options.data if options.data is not None else build_group("data", config["data"])
     head = LogisticHead.load(folder.head) if options.effective_head == "saved" else None
     review = source.load() if options.records is None or head is None else None
-    precision: Precision = build_group("precision", config["precision"])
-    problems = [] if options.trainer is None else precision_problems(precision, options.trainer)
-    if problems:
-        raise UserError(f"run: its {problems[0]}")
-    model: Pretrained = build_group("model", config["model"])
-    backbone = model.load()
-    if json.loads(folder.selection.read_text(encoding="utf-8"))["layers"]:
-        load_adapter(backbone, folder.adapter)
+    backbone = _run_backbone(folder, build_group("model", config["model"]))
     device = options.trainer.device if options.trainer is not None else backbone.device
     return Subject(
         backbone=backbone.to(device).eval(),
@@ -205,10 +207,21 @@ def _subject_of_run(options: Evaluation, path: Path) -> Subject:
         own_data=options.data is None,
         seed=config["seed"],
         task=build_group("task", config["task"]),
-        precision=precision,
+        precision=build_group("precision", config["precision"]),
         learnt=_learnt(folder.path),
         head=head,
     )
+
+
+def _run_backbone(folder: RunFolder, model: Pretrained) -> Backbone:
+    """The run's final encoder: the compressed model that it kept, or the pretrained one, with what stands beside it."""
+    steps = json.loads(folder.compression.read_text(encoding="utf-8"))["steps"]
+    if {PRUNE, QUANTISE} & set(steps) and not folder.model.is_dir():
+        raise UserError("run: it kept no compressed model; train with keep_model=true")
+    backbone = load_model(folder.model, model) if folder.model.is_dir() else model.load()
+    if folder.adapter.is_dir() and MERGE not in steps:
+        load_adapter(backbone, folder.adapter)
+    return backbone
 
 
 def _learnt(folder: Path) -> set[str]:
@@ -256,5 +269,5 @@ def _encode(subject: Subject, records: tuple[Record, ...]) -> tuple[TokenizedTex
     texts = TokenizedTexts.of(records, backbone.tokenizer, backbone.max_length)
     tables.show_lengths(texts)
     cache = PrefixCache(backbone, texts.tokens, start=0, max_bytes=0)
-    with subject.precision.inference(backbone.device):
+    with subject.precision.matmuls(), subject.precision.inference(backbone.device):
         return texts, encode(cache, "encoding")

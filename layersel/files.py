@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -45,6 +46,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def file_name(title: str) -> str:
+    """A title as part of a file's name on any system, 80 characters at most.
+
+    Example:
+        >>> file_name("Beta blockers (2006)/new")
+        'Beta-blockers-2006-new'
+    """
+    return re.sub(r"[^\w.+-]+", "-", title).strip("-.")[:80]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -26,7 +26,7 @@ def text_fingerprint(text: str) -> str:
     return fingerprint(re.findall(r"\w+", text.lower()))
 
 
-def cell_fingerprint(groups: dict[str, Any], more: list[Any], review: Review) -> str:
-    """A hash of a cell: its groups' options, whatever else decides its numbers, the records and layersel's version."""
+def cell_fingerprint(groups: dict[str, Any], more: list[Any]) -> str:
+    """A hash of a cell: its groups' options, whatever else decides its numbers, and layersel's version."""
     options = {name: {"kind": type(group).__qualname__, **asdict(group)} for name, group in groups.items()}
-    return fingerprint([options, more, review_fingerprint(review), layersel.__version__])
+    return fingerprint([options, more, layersel.__version__])

@@ -31,6 +31,11 @@ class RunFolder:
         self.training_records = path / "training_records.json"
         self.head = path / "head.safetensors"
         self.adapter = path / "adapter"
+        self.compression = path / "compression.json"
+        self.model = path / "model"
+        self.merging = path / "merging.json"
+        self.rankings = path / "rankings"
+        self.heads = path / "heads"
         self.figures = path / "figures"
 
     @property
@@ -83,9 +88,11 @@ class RunFolder:
             self.ranking,
             self.training_records,
             self.head,
+            self.compression,
+            self.merging,
         ):
             file.unlink(missing_ok=True)
-        for folder in (self.adapter, self.figures, self.path / "logs"):
+        for folder in (self.adapter, self.model, self.rankings, self.heads, self.figures, self.path / "logs"):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,7 +1,7 @@
 """What a run prints: tables and notes on the terminal, plain text elsewhere."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -84,6 +84,20 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     _console().print(table)
     trainable, total = metrics["parameters/trainable"], metrics["parameters/total"]
     note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all")
+
+
+def show_merging(metrics: Mapping[str, Any], reviews: Sequence[str], metric: str = "awss@95") -> None:
+    """A row for each review: what the merged adapter, its own and the pretrained encoder are worth for it."""
+    table = Table(title=f"{metric} of one adapter for all", title_justify="left")
+    table.add_column("review")
+    for heading in ("merged", "own adapter", "pretrained", "test records"):
+        table.add_column(heading, justify="right")
+    for review in reviews:
+        values = [metrics[f"{review}/{kind}{metric}"] for kind in ("", "own/", "base/")]
+        table.add_row(review, *map(_number, values), str(metrics[f"{review}/n_test"]))
+    means = [metrics[f"{kind}{metric}"] for kind in ("", "own/", "base/")]
+    table.add_row("mean", *map(_number, means), "", style="bold")
+    _console().print(table)
 
 
 def show_scores(metrics: Mapping[str, Any]) -> None:

@@ -52,13 +52,6 @@ class TrainerOptions:
         return found
 
 
-def precision_problems(precision: Precision, trainer: TrainerOptions) -> list[str]:
-    """A precision that the device lacks: Lightning would use another one with no more than a warning."""
-    if "fp16" in (precision.train, precision.infer) and trainer.on_cpu:
-        return ["precision: fp16 needs a GPU, but this run is on the CPU; use precision=fp32 or precision=bf16"]
-    return []
-
-
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) -> None:
     """`trainer.fit`, from which Ctrl-C comes out as KeyboardInterrupt.
 

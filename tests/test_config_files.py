@@ -1,11 +1,12 @@
 """Every file of conf/ composes and builds; schemas, files and help say the same; errors come all at once."""
 
 import ast
+import dataclasses
 import inspect
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ MANDATORY = {
     "selection/manual": ["selection.layers=[0]"],
     "precision/fp16": ["precision.train=bf16", "precision.infer=bf16"],
     "trainer/gpu": ["trainer.accelerator=cpu"],
+}
+MANDATORY |= {
+    f"merging/{path.stem}": ["merging.reviews=[records.csv,others.csv]", "data=table", "data.path={file}"]
+    for path in (CONF / "merging").glob("*.yaml")
+    if path.stem != "none"
 }
 
 
@@ -82,13 +88,20 @@ def test_main_config_lists_its_options(script: str) -> None:
     groups = {group for entry in content.pop("defaults") if isinstance(entry, dict) for group in entry}
     content.pop("hydra")
     assert set(content) | (groups & set(GROUPS)) == {field.name for field in fields(kind)}
-    assert content == {field.name: field.default for field in fields(kind) if field.name in content}
+    assert content == {field.name: default(field) for field in fields(kind) if field.name in content}
     assert not set(content) & set(GROUPS), "Hydra takes NAME=VALUE for the choice of a group of that name"
+
+
+def default(option: "Field[Any]") -> Any:
+    """Of a dataclass' field."""
+    return option.default if option.default_factory is dataclasses.MISSING else option.default_factory()
 
 
 def test_defaults_of_files_and_dataclasses_agree() -> None:
     """The first of each group's choices that sets nothing of its own: the plain ones."""
-    for option in ("task/screening", "adapter/lora", "pairs/random", "precision/fp32", "trainer/auto", "logger/wandb"):
+    plain = ("task/screening", "pairs/random", "precision/fp32", "trainer/auto", "logger/wandb")
+    own = [f"{group}/{path.stem}" for group in ("adapter", "pruning", "merging") for path in (CONF / group).glob("*.yaml")]
+    for option in [*plain, *own]:
         content = OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml"))
         assert isinstance(content, dict)
         kind = get_class(content.pop("_target_"))

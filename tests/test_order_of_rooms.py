@@ -18,10 +18,12 @@ ROWS = [
     {"backbone", "metrics"},
     {"selection"},
     {"adapters", "compression"},
+    {"merging"},
     {"tasks", "analysis"},
     {"identity", "tables", "tracking", "training", "run_folder"},
     {"callbacks"},
-    {"cell", "evaluation"},
+    {"cell"},
+    {"evaluation"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 

@@ -1,79 +1,64 @@
-"""Adapter files: plain PEFT folders, checked against the model before they are loaded."""
+"""Writing adapters as plain PEFT folders."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-from peft import PeftConfig, PeftModel
+import torch
+from peft import LoraConfig, PeftModel
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
-from safetensors import SafetensorError, safe_open
-from torch import nn
-from transformers.pytorch_utils import Conv1D
+from safetensors.torch import save_file
+from torch import Tensor
 
-from layersel.adapters.placement import without_peft_notes
-from layersel.backbone import Backbone
 from layersel.errors import UserError
 from layersel.files import atomic_folder
 
+# Shapes: O outputs and I inputs of a weight matrix, R rank.
 
-def save_adapter(adapted: PeftModel, folder: Path) -> None:
-    """Write `adapter_config.json` and `adapter_model.safetensors`, as `PeftModel.from_pretrained` reads them."""
+KEY = "base_model.model."
+"""What PEFT puts before the name of an adapted module in a weight file."""
+
+
+def save_adapter(adapted: PeftModel, folder: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write `adapter_config.json` and `adapter_model.safetensors`, as `PeftModel.from_pretrained` reads them.
+
+    Args:
+        adapted: The model with its adapter.
+        folder: Where to; one that stands there is replaced whole.
+        notes: Further text files, by name.
+    """
     with atomic_folder(folder) as draft:
         adapted.save_pretrained(str(draft), safe_serialization=True, save_embedding_layers=False)
+        for name, text in (notes or {}).items():
+            (draft / name).write_text(text, encoding="utf-8")
 
 
-def load_adapter(backbone: Backbone, folder: Path) -> PeftModel:
-    """Put a saved adapter into the model of `backbone`, frozen.
+def save_lora(factors: Mapping[str, tuple[Tensor, Tensor]], folder: Path) -> None:
+    """Write weight changes B·A as a standard LoRA that `PeftModel.from_pretrained` reads; its own scale is 1.
+
+    Args:
+        factors: B (O×R) and A (R×I) by the full name of the module; ranks may differ.
+        folder: Where to; one that stands there is replaced whole.
 
     Raises:
-        UserError: No adapter there, or one of another model: a module it adapts is missing or has another shape.
+        UserError: No module at all, which PEFT cannot express.
     """
-    for name in ("adapter_config.json", SAFETENSORS_WEIGHTS_NAME):
-        if not (folder / name).is_file():
-            raise UserError(f"adapter: expected a PEFT adapter folder, but {str(folder)!r} has no {name}")
-    with _reading(folder):
-        config = PeftConfig.from_pretrained(str(folder))
-        with safe_open(str(folder / SAFETENSORS_WEIGHTS_NAME), framework="pt") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - not a dict
-    _check_modules(backbone, shapes, folder)
-    with _reading(folder), without_peft_notes():
-        adapted = PeftModel.from_pretrained(backbone.model, str(folder), config=config, is_trainable=False)
-    _check_loaded(adapted, shapes, folder)
-    return adapted
-
-
-@contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """What a broken file makes the libraries raise becomes one line."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"adapter: {str(folder)!r} cannot be read as a PEFT adapter ({reason})") from error
-
-
-def _check_modules(backbone: Backbone, shapes: dict[str, tuple[int, ...]], folder: Path) -> None:
-    modules = dict(backbone.model.named_modules())
-    for key, shape in shapes.items():
-        if ".lora_A." not in key and ".lora_B." not in key:
-            continue
-        name, _, part = key.removeprefix("base_model.model.").partition(".lora_")
-        module = modules.get(name)
-        if not isinstance(module, nn.Linear | Conv1D):
-            raise _another_model(folder, f"it adapts {name}, which this model lacks")
-        widths = tuple(module.weight.shape)
-        outputs, inputs = widths[::-1] if isinstance(module, Conv1D) else widths
-        expected, got = (inputs, shape[1]) if part.startswith("A") else (outputs, shape[0])
-        if got != expected:
-            raise _another_model(folder, f"{name} has a width of {expected} here, but of {got} in the adapter")
-
-
-def _check_loaded(adapted: PeftModel, shapes: dict[str, tuple[int, ...]], folder: Path) -> None:
-    placed = {key.replace(".default", "") for key in adapted.state_dict() if ".lora_" in key}
-    stored = {key for key in shapes if ".lora_" in key}
-    if placed != stored:
-        raise _another_model(folder, f"{len(placed ^ stored)} of its tensors have no counterpart")
-
-
-def _another_model(folder: Path, why: str) -> UserError:
-    return UserError(f"adapter: {str(folder)!r} belongs to another model: {why}; give the model it was trained on")
+    if not factors:
+        raise UserError("save_lora: expected factors of at least one module, but got none; use the model as it is")
+    ranks = {name: len(down_RI) for name, (_, down_RI) in factors.items()}
+    rank = max(ranks.values())
+    smaller = {name: own for name, own in ranks.items() if own != rank}
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        rank_pattern=smaller,
+        alpha_pattern=dict(smaller),
+        target_modules=sorted(factors),
+        inference_mode=True,
+    )
+    weights = {}
+    for name, (up_OR, down_RI) in factors.items():
+        weights[f"{KEY}{name}.lora_A.weight"] = down_RI.detach().cpu().clone(memory_format=torch.contiguous_format)
+        weights[f"{KEY}{name}.lora_B.weight"] = up_OR.detach().cpu().clone(memory_format=torch.contiguous_format)
+    with atomic_folder(folder) as draft:
+        config.save_pretrained(str(draft))
+        save_file(weights, draft / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})

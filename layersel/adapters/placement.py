@@ -8,6 +8,7 @@ import torch
 from peft import PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone import Backbone
 from layersel.selection import Selection
@@ -40,8 +41,17 @@ def without_peft_notes() -> Iterator[None]:
 
 
 def adapted_layers(backbone: Backbone) -> list[int]:
-    """Indices of the layers with an adapter inside."""
-    return [index for index, layer in enumerate(backbone.layers) if _adapters(layer)]
+    """Indices of the layers with an adapter inside, or with parameters of their own that are trained.
+
+    In a model that nothing has been placed in, and whose parameters nobody has frozen, there are none.
+    """
+    inside = {id(parameter) for parameter in backbone.layers.parameters()}
+    untouched = any(p.requires_grad for p in backbone.parameters() if id(p) not in inside)
+    return [
+        index
+        for index, layer in enumerate(backbone.layers)
+        if _adapters(layer) or (not untouched and any(p.requires_grad for p in layer.parameters()))
+    ]
 
 
 def check_placement(backbone: Backbone, chosen: list[int]) -> None:
@@ -58,9 +68,24 @@ def check_placement(backbone: Backbone, chosen: list[int]) -> None:
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """(trainable, total) parameters; a shared one counts once."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    """(trainable, total) parameters; a shared one counts once, two that 4-bit weights pack in a byte count twice."""
+    sizes = [(_size(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
+
+
+def widths(module: nn.Module) -> tuple[int, int]:
+    """(outputs, inputs) of a linear module or a `Conv1D`.
+
+    Example:
+        >>> widths(nn.Linear(2, 3)), widths(Conv1D(3, 2))
+        ((3, 2), (3, 2))
+    """
+    return (module.nf, module.nx) if isinstance(module, Conv1D) else (module.out_features, module.in_features)  # type: ignore[return-value]
+
+
+def _size(parameter: nn.Parameter) -> int:
+    packed = getattr(parameter, "quant_state", None)
+    return parameter.numel() if packed is None else int(packed.shape.numel())
 
 
 def _adapters(module: nn.Module) -> int:

@@ -1,5 +1,5 @@
 """Figures of a run."""
 
-from layersel.analysis.figures import gain_curves, layer_scores, write_figures
+from layersel.analysis.figures import gain_curves, layer_scores, merging_bars, write_figures
 
-__all__ = ["gain_curves", "layer_scores", "write_figures"]
+__all__ = ["gain_curves", "layer_scores", "merging_bars", "write_figures"]

@@ -55,6 +55,23 @@ def gain_curves(rankings: dict[str, Tensor], labels: Tensor, recall: float = 0.9
     return figure
 
 
+def merging_bars(values: dict[str, dict[str, float]], metric: str) -> Figure:
+    """Bars for each review, one for each encoder (review -> encoder -> value); NaN has no bar."""
+    encoders = list(next(iter(values.values())))
+    figure = Figure(figsize=(max(5.0, 1.3 * len(values) + 1.5), 3.4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(encoders)
+    for place, encoder in enumerate(encoders):
+        positions = [review + (place - (len(encoders) - 1) / 2) * width for review in range(len(values))]
+        heights = [measured[encoder] for measured in values.values()]
+        axes.bar(positions, heights, width, label=encoder, color=list(CURVES.values())[place])
+    axes.axhline(0, color="grey", linewidth=0.8)
+    axes.set(ylabel=metric, xticks=range(len(values)), xticklabels=list(values))
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
     """Write each figure as NAME.png; returns the files by name."""
     files = {name: folder / f"{name}.png" for name in figures}

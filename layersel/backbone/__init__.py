@@ -5,12 +5,14 @@ from layersel.backbone.encode import encode, layer_representations, token_batche
 from layersel.backbone.modes import evaluating
 from layersel.backbone.prefix import PrefixCache
 from layersel.backbone.pretrained import Pretrained
+from layersel.backbone.shorten import drop_layers
 
 __all__ = [
     "Backbone",
     "Batch",
     "PrefixCache",
     "Pretrained",
+    "drop_layers",
     "encode",
     "evaluating",
     "layer_representations",

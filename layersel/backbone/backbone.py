@@ -93,6 +93,24 @@ class Backbone(nn.Module):
         """The hidden states (B×T×D) that enter layer `start`."""
         return run_until(lambda: self._run(batch), self.layers[start])
 
+    def advance(self, batch: Batch, layer: int, states: Tensor) -> Tensor:
+        """From the hidden states (B×T×D) that enter `layer` to those that enter the next; no other layer runs.
+
+        After the last layer it is the model's last hidden state.
+        """
+        with start_at(self.layers, layer, states, self._layer_arity):
+            if layer + 1 == self.n_layers:
+                return self._run(batch)
+            return run_until(lambda: self._run(batch), self.layers[layer + 1])
+
+    def check_split(self) -> None:
+        """Find out how this model is split into its layers, for which it runs, before anything watches its modules.
+
+        Raises:
+            UserError: It cannot be split.
+        """
+        _ = self._layer_arity
+
     def pooled_states(self, batch: Batch) -> Tensor:
         """Pooled hidden states ((L+1)×B×D): each layer's input, then the last one's output without a final norm."""
         pooled: list[Tensor] = []
@@ -146,7 +164,7 @@ class Backbone(nn.Module):
         if not torch.allclose(split, whole, rtol=1e-3, atol=1e-4):
             raise UserError(
                 f"model: the layers of {type(self.model).__name__} pass each other more than hidden states, "
-                "so it cannot start at a later layer; run it whole (start=0)"
+                "so none of them can be skipped; run it whole (start=0)"
             )
         return arity
 

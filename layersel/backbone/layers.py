@@ -1,12 +1,15 @@
 """Where a Hugging Face transformer keeps its layers, and which of their modules are which projection."""
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from layersel.errors import UserError
+from layersel.errors import UserError, one_of
 
 # Standard name of a projection -> how the modules that compute it are called, over the architectures. A fused
 # module computes several projections at once and stands under each of them.
@@ -48,6 +51,65 @@ def find_projections(model: PreTrainedModel) -> list[dict[str, str]]:
     """
     stack, layers = find_layers(model)
     return [_projections_of(layer, f"{stack}.{index}") for index, layer in enumerate(layers)]
+
+
+@runtime_checkable
+class IntegerLinear(Protocol):
+    """A linear module that keeps its weight as integers, and says what they stand for."""
+
+    def dequantised(self) -> Tensor:
+        """The weight, outputs × inputs, in floating point."""
+
+
+def find_linear(model: PreTrainedModel) -> list[dict[str, nn.Module]]:
+    """For each layer, its linear modules by the full name that they have without adapters.
+
+    Of an adapted module it is the pretrained part. Cross-attention, through which no text passes, is left out.
+    """
+    stack, layers = find_layers(model)
+    return [dict(_linear_in(layer, f"{stack}.{index}")) for index, layer in enumerate(layers)]
+
+
+def _linear_in(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    if isinstance(module, BaseTunerLayer):
+        module = module.get_base_layer()
+    if isinstance(module, nn.Linear | Conv1D | IntegerLinear):
+        yield name, module
+        return
+    for child, part in module.named_children():
+        if "cross" not in child:
+            yield from _linear_in(part, f"{name}.{child}")
+
+
+def weight_OI(linear: nn.Module) -> Tensor:  # noqa: N802 - a shape suffix
+    """The weight of a linear module as outputs × inputs.
+
+    It is the weight itself, or for Conv1D, which keeps it turned, a view of it; a copy only where it is integers.
+    """
+    if isinstance(linear, IntegerLinear):
+        return linear.dequantised()
+    weight: Tensor = linear.weight  # type: ignore[assignment]
+    return weight.T if isinstance(linear, Conv1D) else weight
+
+
+def modules_of(named: Mapping[str, str], projections: Sequence[str]) -> list[str]:
+    """The full module names of these projections of one layer, `named` as by `find_projections`.
+
+    Raises:
+        UserError: The layer has no such projection, or fuses it with one that is not asked for.
+    """
+    for projection in projections:
+        if projection not in PROJECTIONS:
+            raise one_of("projection", projection, PROJECTIONS)
+        if projection not in named:
+            raise one_of("projection", projection, named, "this model has no other")
+        fused = [name for name, module in named.items() if module == named[projection]]
+        if not set(fused) <= set(projections):
+            raise UserError(
+                f"projection: this model computes {', '.join(fused)} in one module ({named[projection]}), "
+                f"but got {', '.join(projections)}; name all of them or none"
+            )
+    return [named[projection] for projection in projections]
 
 
 def _projections_of(layer: nn.Module, prefix: str) -> dict[str, str]:

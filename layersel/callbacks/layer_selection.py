@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from peft import PeftModel
 
 from layersel import tables
-from layersel.adapters import Lora, adapted_layers, place
+from layersel.adapters import Adapter, Placed, Unadapted, adapted_layers
 from layersel.backbone import Backbone, token_batches
 from layersel.files import write_json
 from layersel.seeding import stream
@@ -17,11 +16,12 @@ from layersel.selection import Probe, ProbeScore, Score, Selection, make_selecti
 
 
 class LayerSelection(Callback):
-    """Scores the layers of `pl_module.backbone`, places adapters in the best, writes `selection.json`.
+    """Scores the layers of `pl_module.backbone`, places the adapter in the best, writes `selection.json`.
 
     All this happens in `setup`, before Lightning restores weights and makes optimizers, and once: a second stage
-    finds the adapters in place. A run that is resumed by `trainer.ckpt_path = FILE` takes the selection of that
-    checkpoint and never scores again; `trainer.fit(ckpt_path=FILE)` names the file only after `setup`.
+    finds the adapter in place. The module is given it as `pl_module.placed`. A run that is resumed by
+    `trainer.ckpt_path = FILE` takes the selection of that checkpoint and never scores again;
+    `trainer.fit(ckpt_path=FILE)` names the file only after `setup`.
 
     Args:
         score: Which score, with its budget.
@@ -31,37 +31,35 @@ class LayerSelection(Callback):
 
     Attributes:
         selection: The outcome, after `setup`.
-        adapted: The PEFT model; None if no layer was chosen.
+        placed: The adapter, after `setup`.
         seconds: How long the scoring took.
     """
 
-    def __init__(self, score: Score, adapter: Lora, seed: int = 0, folder: Path | None = None):
+    def __init__(self, score: Score, adapter: Adapter, seed: int = 0, folder: Path | None = None):
         self.score = score
         self.adapter = adapter
         self.seed = seed
         self.folder = folder
         self.selection: Selection | None = None
-        self.adapted: PeftModel | None = None
+        self.placed: Placed | None = None
         self.seconds = 0.0
-
-    @property
-    def chosen(self) -> list[int]:
-        """Indices of the chosen layers; none before `setup`."""
-        return [] if self.selection is None else self.selection.layers
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Select and place, unless that is done."""
         if self.selection is not None:
             return
         backbone: Backbone = pl_module.backbone  # type: ignore[assignment]
+        backbone.requires_grad_(False)
         if adapted_layers(backbone):
             raise RuntimeError("the model carries adapters already; LayerSelection needs the pretrained one")
         started = time.perf_counter()
         saved = _saved_selection(trainer, self.state_key)
         selection = saved if saved is not None else self._select(trainer, backbone)
         self.seconds = time.perf_counter() - started
-        self._place(selection, backbone)
-        if not selection.layers:
+        generator = stream(self.seed, "adapter")
+        self.placed = self.adapter.place(backbone, selection, generator) if selection.layers else Unadapted(backbone)
+        pl_module.placed = self.placed  # type: ignore[assignment]
+        if not self.placed.layers:
             trainer.fit_loop.max_epochs = 0  # nothing to train
         self.selection = selection
         if trainer.is_global_zero:
@@ -83,12 +81,6 @@ class LayerSelection(Callback):
             batches = token_batches(backbone, data.probe_tokens(size)) if size else []
             selection = make_selection(backbone, self.score, Probe(batches, stream(self.seed, "selection")))
         return trainer.strategy.broadcast(selection)  # type: ignore[return-value]
-
-    def _place(self, selection: Selection, backbone: Backbone) -> None:
-        backbone.requires_grad_(False)
-        if selection.layers:
-            config = self.adapter.peft_config(selection)
-            self.adapted = place(backbone, selection, config, stream(self.seed, "adapter"))
 
 
 def _saved_selection(trainer: Trainer, state_key: str) -> Selection | None:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from omegaconf import MISSING
 from platformdirs import user_cache_path
@@ -17,6 +18,8 @@ from layersel.errors import UserError
 @dataclass
 class Cohen(Source):
     """One of the 15 reviews; read from $LAYERSEL_DATA where it is there, else downloaded once."""
+
+    named_by: ClassVar[str | None] = "review"
 
     review: str = MISSING
     """Name of the review, such as ADHD, Statins or ACEInhibitors; a wrong one lists all."""

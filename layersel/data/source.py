@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from layersel.data.assemble import DUPLICATES, assemble_review
 from layersel.data.columns import LABEL_LEVELS
@@ -50,6 +51,9 @@ class Source(ABC):
         if self.shots < 1:
             issues.append(f"data.shots: expected 1 or more, but got {self.shots}; the default is 8")
         return issues
+
+    named_by: ClassVar[str | None] = None
+    """The option that names one of several reviews."""
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from omegaconf import MISSING
 
@@ -14,6 +15,8 @@ from layersel.errors import UserError
 @dataclass
 class Table(Source):
     """Records of a file; its columns are recognised by their usual names unless they are named here."""
+
+    named_by: ClassVar[str | None] = "path"
 
     path: str = MISSING
     """File with the records: .csv, .csv.gz, .tsv, .tsv.gz, .ris, .nbib or .txt (PubMed, RIS or a table)."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from peft import LoraConfig
 
-from layersel.backbone.layers import PROJECTIONS
-from layersel.errors import UserError, one_of
+from layersel.backbone.layers import modules_of
+from layersel.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Selection:
         Raises:
             UserError: The model has no such projection, or fuses it with one that is not asked for.
         """
-        return sorted({name for layer in self.layers for name in self._modules_of(layer, list(projections))})
+        return sorted({name for layer in self.layers for name in modules_of(self.modules[layer], projections)})
 
     def lora_config(
         self,
@@ -106,21 +106,6 @@ class Selection:
             correlation = _number(stability["rank_correlation"])
             stability = Stability(**{**stability, "rank_correlation": correlation})
         return cls(**{**content, "scores": [_number(score) for score in content["scores"]], "stability": stability})
-
-    def _modules_of(self, layer: int, projections: list[str]) -> list[str]:
-        named = self.modules[layer]
-        for projection in projections:
-            if projection not in PROJECTIONS:
-                raise one_of("projection", projection, PROJECTIONS)
-            if projection not in named:
-                raise one_of("projection", projection, named, "this model has no other")
-            fused = [name for name, module in named.items() if module == named[projection]]
-            if not set(fused) <= set(projections):
-                raise UserError(
-                    f"projection: this model computes {', '.join(fused)} in one module ({named[projection]}), "
-                    f"but got {', '.join(projections)}; name all of them or none"
-                )
-        return [named[projection] for projection in projections]
 
 
 def _number(value: float | None) -> float:

@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
-from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
-from layersel.adapters import adapted_layers
+from layersel.adapters.placed import Placed, Unadapted
 from layersel.backbone import Backbone, PrefixCache
 from layersel.data.pairs import PairBatch
 from layersel.errors import UserError
@@ -69,7 +68,7 @@ class Screening:
 class ContrastiveScreening(LightningModule):
     """Trains the adapters in `backbone` on pairs of labelled records.
 
-    Needs a `ScreeningData` datamodule, and its adapters placed before `setup` (by the `LayerSelection` callback).
+    Needs a `ScreeningData` datamodule, and its adapter in `placed` before `setup` (by the `LayerSelection` callback).
     """
 
     strict_loading = False  # a checkpoint holds the trained parameters only; `load_state_dict` checks their names
@@ -78,12 +77,13 @@ class ContrastiveScreening(LightningModule):
         super().__init__()
         self.backbone = backbone
         self.options = options
+        self.placed: Placed = Unadapted(backbone)
         self.skipped_batches = 0
         self._texts: PrefixCache | None = None
 
     def setup(self, stage: str) -> None:
         """Make the cache of the frozen prefix: the labelled records are few, so it holds all of them."""
-        start = min(adapted_layers(self.backbone), default=self.backbone.n_layers - 1)
+        start = min(self.placed.layers, default=self.backbone.n_layers - 1)
         tokens = self.trainer.datamodule.train_tokens  # type: ignore[attr-defined]
         self._texts = PrefixCache(self.backbone, tokens, start, max_bytes=self.options.prefix_cache_mb * 2**20)
 
@@ -92,9 +92,8 @@ class ContrastiveScreening(LightningModule):
         self.backbone.eval()
         if self.options.dropout and self._texts is not None:
             self.backbone.train_suffix(self._texts.start)
-        for module in self.backbone.modules():
-            if isinstance(module, LoraLayer):
-                module.lora_dropout.train()
+        self.placed.train_mode()
+        self.placed.begin(int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, batch: PairBatch) -> Tensor | None:
         """The loss of a batch; each of its distinct texts is encoded once. None skips an undefined loss."""
@@ -111,7 +110,13 @@ class ContrastiveScreening(LightningModule):
                 "lower task.learning_rate or raise task.temperature"
             )
         self.log("train/loss", loss, batch_size=len(batch.pairs_P2))
-        return loss
+        penalty = self.placed.penalty()
+        return loss if penalty is None else loss + penalty
+
+    def on_train_batch_end(self, outputs: Any, batch: PairBatch, batch_idx: int) -> None:
+        """What an adapter does between steps; the gradients are still there, but for a skipped batch."""
+        if outputs is not None:
+            self.placed.after_step(self.global_step - 1)
 
     def on_train_end(self) -> None:
         """A training in which every batch was skipped is an error, not an untrained model."""

@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from layersel.errors import UserError
 from layersel.files import atomic_path
@@ -35,6 +36,16 @@ class LogisticHead:
         model = LogisticRegression(C=c, max_iter=10_000, tol=1e-8)
         model.fit(_features(vectors_ND, normalize).numpy(), labels_N.numpy())
         return cls(torch.from_numpy(model.coef_[0].copy()), torch.from_numpy(model.intercept_.copy())[0], normalize)
+
+    @classmethod
+    def held_out_loss(cls, vectors_ND: Tensor, labels_N: Tensor, c: float, normalize: bool) -> float:
+        """The mean log loss of each record under the head that the others give (leave-one-out)."""
+        losses = []
+        for record in range(len(labels_N)):
+            others = torch.arange(len(labels_N)) != record
+            score = cls.fit(vectors_ND[others], labels_N[others], c, normalize).scores(vectors_ND[record : record + 1])
+            losses.append(binary_cross_entropy_with_logits(score, labels_N[record : record + 1].double()))
+        return float(torch.stack(losses).mean())
 
     def scores(self, vectors_ND: Tensor) -> Tensor:
         """The log-odds (N, float64) of each record."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from models import ARCHITECTURES, WIDTH, bert, llama, padded, ragged, seeded, tiny
 from peft import PeftModel
+from placing import in_place
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertModel, LlamaModel, PreTrainedModel
@@ -93,10 +94,10 @@ def test_peft_itself_loads_a_saved_adapter(of_each: Saved) -> None:
 def test_a_loaded_adapter_gives_the_same_vectors(of_each: Saved) -> None:
     """In the same layers, frozen."""
     backbone = Backbone(tiny(of_each.name), None, "mean")
-    adapted = load_adapter(backbone, of_each.folder)
+    placed = load_adapter(backbone, of_each.folder)
     torch.testing.assert_close(_vectors(backbone.model), of_each.vectors, rtol=0, atol=1e-6)
-    assert adapted_layers(backbone) == CHOSEN
-    assert not any(parameter.requires_grad for parameter in adapted.parameters())
+    assert adapted_layers(backbone) == placed.layers == CHOSEN
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
 
 
 def test_many_modules_are_saved_and_loaded(tmp_path: Path) -> None:
@@ -196,6 +197,13 @@ def test_another_width_is_refused(saved: Path) -> None:
     assert "encoder.layer.0.attention.self.query has a width of 64 here, but of 32 in the adapter" in _refusal(
         saved, wide
     )
+
+
+@pytest.mark.parametrize("name", ["dora", "vera", "ia3", "oft", "shira", "full"])
+def test_other_kinds_are_refused_on_another_width(name: str, tmp_path: Path) -> None:
+    """In one line, whatever their tensors are called."""
+    in_place(name).placed.save(tmp_path / "adapter")
+    _refusal(tmp_path / "adapter", seeded(lambda: BertModel(bert(hidden_size=64, intermediate_size=96))))
 
 
 def test_exchanged_widths_are_refused(tmp_path: Path) -> None:

@@ -152,6 +152,19 @@ def test_placement_is_checked_both_ways(claimed: list[int], passes: bool) -> Non
             check_placement(backbone, claimed)
 
 
+def test_trained_layers_of_their_own_count_as_adapted() -> None:
+    """Full fine-tuning; a model that nobody has frozen has no adapted layers yet."""
+    backbone = Backbone(tiny("bert"))
+    assert adapted_layers(backbone) == []
+    backbone.requires_grad_(False)
+    assert adapted_layers(backbone) == []
+    backbone.layers[1].requires_grad_(True)
+    assert adapted_layers(backbone) == [1]
+    check_placement(backbone, [1])
+    with pytest.raises(RuntimeError, match=r"in layers \[1\] and 0 outside of them, but \[2\] were chosen"):
+        check_placement(backbone, [2])
+
+
 def test_no_adapter_is_where_none_is_chosen() -> None:
     """The frozen encoder passes the check for an empty selection."""
     check_placement(Backbone(tiny("bert")), [])

@@ -27,7 +27,7 @@ def test_adapters_stand_in_the_chosen_layers(
 ) -> None:
     """There and nowhere else, and `selection.json` says so."""
     training = toy_training(tmp_path, score=score_named(name, **options), epochs=1).fit()
-    assert training.selector.chosen == layers
+    assert training.selector.placed.layers == layers
     assert adapted_layers(training.module.backbone) == layers
     written = Selection.from_dict(json.loads((tmp_path / "selection.json").read_text()))
     assert (written.score, written.layers, len(written.scores)) == (name, layers, N_LAYERS)
@@ -75,5 +75,5 @@ def test_setup_leaves_the_global_generator_alone(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(training.selector, "setup", watched)
     training.fit()
-    assert training.selector.chosen
+    assert training.selector.placed.layers
     assert torch.equal(*states)

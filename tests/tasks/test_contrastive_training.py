@@ -59,7 +59,7 @@ def test_classes_come_apart(tmp_path: Path) -> None:
     batch = training.module.backbone.batch(training.data.train_tokens)
     with evaluating(training.module.backbone):
         after = training.module.backbone(batch)
-        with training.selector.adapted.disable_adapter():  # type: ignore[union-attr]
+        with training.module.placed.disabled():
             before = training.module.backbone(batch)
     left, right = torch.combinations(torch.arange(N_TRAIN)).unbind(1)
     same = left % 2 == right % 2
@@ -119,7 +119,7 @@ def test_no_layers_no_training(tmp_path: Path) -> None:
     training = toy_training(tmp_path, score=score_named("none"), callbacks=[losses]).fit()
     assert losses.values == []
     assert training.trained == {}
-    assert training.selector.adapted is None
+    assert training.module.placed.layers == []
     assert not any(value.requires_grad for value in training.parameters().values())
 
 
@@ -153,7 +153,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     """The same adapter but for rounding (the prefix cache fills in other batches), the layers not scored again."""
     checkpoint, expected = interrupted
     training = toy_training(tmp_path, score=Never(n=1), epochs=3).fit(checkpoint)
-    assert training.selector.chosen == [1, 2]
+    assert training.module.placed.layers == [1, 2]
     torch.testing.assert_close(training.trained, expected, rtol=1e-3, atol=1e-5)
 
 

@@ -1,0 +1,44 @@
+"""What an adapter is: options that place something trainable in the chosen layers of a backbone."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from layersel.adapters.placed import Placed
+from layersel.backbone import Backbone
+from layersel.selection import Selection
+
+
+@dataclass
+class Adapter:
+    """Options of a kind of adapter."""
+
+    trains: ClassVar[bool] = True
+    """Whether it has trainable parameters."""
+    moves_base: ClassVar[bool] = False
+    """Whether placing or training it changes the pretrained weights themselves."""
+    quantised_base: ClassVar[bool] = False
+    """Whether it stands on quantised weights."""
+
+    @property
+    def name(self) -> str:
+        """The kind's name: that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> Placed:
+        """Freeze the model and put the adapter into the chosen layers, of which there is at least one.
+
+        Args:
+            backbone: With the pretrained model, on its device.
+            selection: The chosen layers and the names of their projections.
+            generator: Of the initial values.
+
+        Raises:
+            UserError: The options do not fit this model: a projection that it lacks, a rank above its width.
+        """
+        raise NotImplementedError
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options, as far as can be seen without a model."""
+        return []

@@ -1,0 +1,144 @@
+"""AdaLoRA (Zhang et al. 2023): the ranks of the modules are found in training, under a budget."""
+
+from dataclasses import dataclass
+
+import torch
+from peft import AdaLoraConfig, PeftModel
+from peft.tuners.lora import LoraLayer
+from torch import Tensor
+
+from layersel.adapters.kinds.lora import Lora
+from layersel.adapters.placed import ExportedLora
+from layersel.backbone import Backbone
+from layersel.selection import Selection
+
+
+@dataclass
+class AdaLora(Lora):
+    """W + (alpha/rank)·B·diag(E)·A; training zeroes the least important entries of E down to the target rank.
+
+    The importance of a triplet is the product of the running means of |w·∇w| and of its deviation. Saved as the
+    standard LoRA that is left.
+
+    Reference: Zhang et al. 2023, "Adaptive budget allocation for parameter-efficient fine-tuning", equations 8 to 12.
+    """
+
+    rank: int = 12
+    """Rank of every module at the start."""
+    target_rank: int = 8
+    """Mean rank of the modules at the end; below `rank`."""
+    start: float = 0.1
+    """Share of the training steps before ranks begin to fall."""
+    end: float = 0.5
+    """Share of the training steps after which ranks stay."""
+    beta1: float = 0.85
+    """Decay of the running mean of the importance."""
+    beta2: float = 0.85
+    """Decay of the running mean of its deviation."""
+    orthogonality: float = 0.1
+    """Weight of the penalty that keeps A and B orthogonal."""
+
+    def peft_config(self, selection: Selection) -> AdaLoraConfig:
+        """The PEFT configuration; the schedule is set when the number of training steps is known."""
+        return AdaLoraConfig(
+            init_r=self.rank,
+            target_r=self.target_rank,
+            lora_alpha=2 * self.rank if self.alpha is None else self.alpha,
+            lora_dropout=self.dropout,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            orth_reg_weight=self.orthogonality,
+            total_step=1,
+            target_modules=selection.target_modules(self.projections),
+        )
+
+    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> "AdaLoraPlaced":
+        """With the schedule of the ranks."""
+        return AdaLoraPlaced(backbone, layers, adapted, self.start, self.end)
+
+    def problems(self) -> list[str]:
+        """As `Lora.problems`, and a schedule that leaves nothing to allocate."""
+        found = super().problems()
+        if not 1 <= self.target_rank < max(self.rank, 2):
+            found.append(f"adapter.target_rank: expected 1 to {self.rank - 1}, below rank, but got {self.target_rank}")
+        if not 0 <= self.start < self.end <= 1:
+            found.append(f"adapter.end: expected 0 <= start < end <= 1, but got {self.start:g} and {self.end:g}")
+        found += [
+            f"adapter.{name}: expected 0 < beta < 1, but got {getattr(self, name):g}"
+            for name in ("beta1", "beta2")
+            if not 0 < getattr(self, name) < 1
+        ]
+        if self.orthogonality < 0:
+            found.append(f"adapter.orthogonality: expected 0 or more, but got {self.orthogonality:g}")
+        return found
+
+
+class AdaLoraPlaced(ExportedLora):
+    """AdaLoRA in its place.
+
+    Args:
+        backbone: The backbone that carries it.
+        layers: Indices of its layers.
+        adapted: PEFT's wrapper.
+        start: Share of the steps before ranks begin to fall.
+        end: Share of the steps after which they stay.
+    """
+
+    def __init__(self, backbone: Backbone, layers: list[int], adapted: PeftModel, start: float, end: float):
+        super().__init__(backbone, layers, adapted)
+        self._start, self._end = start, end
+        self._settled = False
+
+    def begin(self, n_steps: int) -> None:
+        """Scale the schedule to the training; ranks are allocated anew in about a hundred of its steps."""
+        config = self.adapted.peft_config["default"]
+        config.total_step = n_steps
+        config.tfinal = n_steps - max(round(self._end * n_steps), 1)
+        config.tinit = min(round(self._start * n_steps), n_steps - config.tfinal - 1)
+        config.deltaT = max(n_steps // 100, 1)
+        left = {
+            name: (value != 0).flatten().tolist()
+            for name, value in self.backbone.model.named_parameters()
+            if ".lora_E." in name
+        }
+        config.rank_pattern = left if any(map(any, left.values())) else None  # E is 0 at first, but not if resumed
+
+    def penalty(self) -> Tensor:
+        """The weight times the mean over A and B of ‖A·Aᵀ − I‖ and ‖Bᵀ·B − I‖ (equation 4, Frobenius norms)."""
+        weight: float = self.adapted.peft_config["default"].orth_reg_weight
+        deviations = []
+        for _, layer in self._tuners():
+            down_RI, up_OR = layer.lora_A["default"], layer.lora_B["default"]
+            eye_RR = torch.eye(len(down_RI), device=down_RI.device, dtype=down_RI.dtype)
+            deviations += [(down_RI @ down_RI.T - eye_RR).norm(), (up_OR.T @ up_OR - eye_RR).norm()]
+        return weight * torch.stack(deviations).mean()
+
+    def after_step(self, step: int) -> None:
+        """Update the importance from the gradients of this step, and zero what is over the budget.
+
+        A step that was skipped at the end of the schedule, where the ranks are settled, is made up for by the next. A
+        run that is resumed has lost the running means; if it is beyond that end, it keeps the ranks that it had.
+        """
+        tuner = self.adapted.base_model
+        config, allocator = self.adapted.peft_config["default"], tuner.rankallocator
+        done, last = step + 1, config.total_step - config.tfinal
+        if done >= last and not self._settled:
+            self._settled = True
+            resumed = not allocator.exp_avg_ipt
+            if not (resumed and done > last and config.rank_pattern):
+                done = last
+            if resumed:
+                allocator.update_ipt(tuner.model)
+        tuner.update_and_allocate(done)
+
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of the triplets that are left; a module without any keeps one of zeros, for LoRA has no rank 0."""
+        return {name: _factors(layer) for name, layer in self._tuners()}
+
+
+def _factors(layer: LoraLayer) -> tuple[Tensor, Tensor]:
+    values_R, down_RI, up_OR = (getattr(layer, f"lora_{part}")["default"].detach() for part in "EAB")
+    values_R = values_R[:, 0]
+    kept = values_R.nonzero()[:, 0] if values_R.any() else torch.tensor([0], device=values_R.device)
+    scale = layer.scaling["default"] / (layer.ranknum["default"].detach() + 1e-5)
+    return scale * up_OR[:, kept] * values_R[kept], down_RI[kept].clone()

@@ -1,0 +1,25 @@
+"""DoRA (Liu et al. 2024): LoRA for the direction of the weights, and a trained magnitude for each output."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from peft import PeftModel
+
+from layersel.adapters.kinds.lora import Lora
+from layersel.adapters.placed import PeftPlaced
+from layersel.backbone import Backbone
+
+
+@dataclass
+class Dora(Lora):
+    """m·V/‖V‖ with V = W + (alpha/rank)·B·A, where m starts as ‖W‖, one number for each output.
+
+    Reference: Liu et al. 2024, "DoRA: weight-decomposed low-rank adaptation", equation 5; as in PEFT, the norm is taken
+    over the inputs of each output and is a constant for the gradient (section 4.3).
+    """
+
+    options: ClassVar[dict[str, Any]] = {"use_dora": True}
+
+    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> PeftPlaced:
+        """The rescaling of W makes the change one of full rank."""
+        return PeftPlaced(backbone, layers, adapted)

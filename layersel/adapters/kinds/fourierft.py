@@ -1,0 +1,56 @@
+"""FourierFT (Gao et al. 2024): a change of the weights with few frequencies."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from peft import FourierFTConfig
+
+from layersel.adapters.peft_adapter import PeftAdapter
+from layersel.backbone import Backbone
+from layersel.errors import UserError
+from layersel.selection import Selection
+
+
+@dataclass
+class FourierFT(PeftAdapter):
+    """W + scaling·Re(IDFT₂(F)), where F has n trained entries at random places, the same for all modules of a shape.
+
+    They start at 0, not normally distributed as in the paper, so that training starts from the pretrained model.
+
+    Reference: Gao et al. 2024, "Parameter-efficient fine-tuning with discrete Fourier transform", equations 2 to 4.
+    """
+
+    n_frequency: int = 1000
+    """n, the number of trained frequencies of a matrix."""
+    scaling: float = 150.0
+    """Factor of the change; it makes up for the small entries of an inverse transform."""
+
+    seed_option: ClassVar[str] = "random_loc_seed"
+
+    def peft_config(self, selection: Selection) -> FourierFTConfig:
+        """The PEFT configuration for the chosen layers."""
+        return FourierFTConfig(
+            n_frequency=self.n_frequency,
+            scaling=self.scaling,
+            init_weights=True,
+            target_modules=selection.target_modules(self.projections),
+        )
+
+    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
+        """As `PeftAdapter.check_modules`, and that a matrix has so many frequencies."""
+        super().check_modules(backbone, names)
+        for name in names:
+            size = backbone.model.get_submodule(name).weight.numel()
+            if self.n_frequency > size:
+                raise UserError(
+                    f"adapter.n_frequency: expected at most {size}, the size of {name}, but got {self.n_frequency}"
+                )
+
+    def problems(self) -> list[str]:
+        """As `PeftAdapter.problems`, and numbers out of range."""
+        found = super().problems()
+        if self.n_frequency < 1:
+            found.append(f"adapter.n_frequency: expected at least 1, but got {self.n_frequency}")
+        if self.scaling <= 0:
+            found.append(f"adapter.scaling: expected a number above 0, but got {self.scaling:g}")
+        return found

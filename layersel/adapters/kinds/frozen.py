@@ -1,0 +1,22 @@
+"""No adapter: the frozen encoder with its head."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from layersel.adapters.adapter import Adapter
+from layersel.adapters.placed import Unadapted
+from layersel.backbone import Backbone
+from layersel.selection import Selection
+
+
+@dataclass
+class Frozen(Adapter):
+    """Nothing is placed, whatever layers are chosen, and nothing is trained."""
+
+    trains: ClassVar[bool] = False
+
+    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> Unadapted:
+        """Freeze the model."""
+        return Unadapted(backbone)

@@ -1,0 +1,29 @@
+"""(IA)³ (Liu et al. 2022): trained factors of keys, values and the feed-forward layer's inner activations."""
+
+from dataclasses import dataclass, field
+
+from peft import IA3Config
+
+from layersel.adapters.peft_adapter import PeftAdapter
+from layersel.selection import Selection
+
+
+@dataclass
+class IA3(PeftAdapter):
+    """diag(l)·(W·x + c), where l starts at 1; for `down` W·diag(l)·x + c, for its input is what is scaled.
+
+    Merged, it changes biases too.
+
+    Reference: Liu et al. 2022, "Few-shot parameter-efficient fine-tuning is better and cheaper than in-context
+    learning", section 3.3.
+    """
+
+    projections: list[str] = field(default_factory=lambda: ["key", "value", "down"])
+    """Which projections of a chosen layer: query, key, value, output, gate, up, down."""
+
+    def peft_config(self, selection: Selection) -> IA3Config:
+        """The PEFT configuration for the chosen layers."""
+        return IA3Config(
+            target_modules=selection.target_modules(self.projections),
+            feedforward_modules=selection.target_modules([name for name in self.projections if name == "down"]),
+        )

@@ -1,0 +1,51 @@
+"""LoRA (Hu et al. 2022): low-rank updates of the chosen layers."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from peft import LoraConfig, PeftModel
+
+from layersel.adapters.peft_adapter import PeftAdapter, check_rank, dropout_problems, rank_problems
+from layersel.adapters.placed import LoraPlaced, PeftPlaced
+from layersel.backbone import Backbone
+from layersel.selection import Selection
+
+
+@dataclass
+class Lora(PeftAdapter):
+    """W + (alpha/rank)·B·A with A uniform and B zero at the start.
+
+    Reference: Hu et al. 2022, "LoRA: low-rank adaptation of large language models", equation 3.
+    """
+
+    rank: int = 8
+    """r, the inner dimension of A and B."""
+    alpha: float | None = None
+    """Scale of the update, alpha/rank; null = 2·rank."""
+    dropout: float = 0.0
+    """Dropout of the adapter's input."""
+
+    options: ClassVar[dict[str, Any]] = {}
+    """What sets a relative of LoRA apart: further options of `peft.LoraConfig`."""
+
+    def peft_config(self, selection: Selection) -> LoraConfig:
+        """The PEFT configuration for the chosen layers."""
+        return selection.lora_config(
+            r=self.rank, alpha=self.alpha, projections=self.projections, lora_dropout=self.dropout, **self.options
+        )
+
+    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> PeftPlaced:
+        """Low rank."""
+        return LoraPlaced(backbone, layers, adapted)
+
+    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
+        """As `PeftAdapter.check_modules`, and the rank."""
+        super().check_modules(backbone, names)
+        check_rank(backbone, names, self.rank)
+
+    def problems(self) -> list[str]:
+        """As `PeftAdapter.problems`, and numbers out of range."""
+        found = rank_problems(self.rank)
+        if self.alpha is not None and self.alpha <= 0:
+            found.append(f"adapter.alpha: expected a number above 0, but got {self.alpha:g}")
+        return found + dropout_problems(self.dropout) + super().problems()

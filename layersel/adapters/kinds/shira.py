@@ -1,0 +1,47 @@
+"""SHiRA (Bhardwaj et al. 2024): a sparse change of the weights at random places."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from peft import ShiraConfig
+
+from layersel.adapters.peft_adapter import PeftAdapter, rank_problems
+from layersel.backbone import Backbone
+from layersel.errors import UserError
+from layersel.selection import Selection
+
+
+@dataclass
+class Shira(PeftAdapter):
+    """W + S, where S has rank·(d_in + d_out) trained entries, as many as LoRA has parameters; they start at 0.
+
+    Modules of the same shape have them at the same places.
+
+    Reference: Bhardwaj et al. 2024, "Sparse high rank adapters", section 3 (SHiRA-Rand).
+    """
+
+    rank: int = 8
+    """Sets the number of entries; the rank of S is not limited by it."""
+
+    takes_conv1d: ClassVar[bool] = False
+    seed_option: ClassVar[str] = "random_seed"
+
+    def peft_config(self, selection: Selection) -> ShiraConfig:
+        """The PEFT configuration for the chosen layers."""
+        return ShiraConfig(r=self.rank, target_modules=selection.target_modules(self.projections))
+
+    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
+        """As `PeftAdapter.check_modules`, and that a matrix has so many entries."""
+        super().check_modules(backbone, names)
+        for name in names:
+            outputs, inputs = backbone.model.get_submodule(name).weight.shape
+            most = outputs * inputs // (outputs + inputs)
+            if self.rank > most:
+                raise UserError(
+                    f"adapter.rank: expected at most {most}, with which every entry of {name} is trained, but got "
+                    f"{self.rank}"
+                )
+
+    def problems(self) -> list[str]:
+        """As `PeftAdapter.problems`, and no entries."""
+        return super().problems() + rank_problems(self.rank)

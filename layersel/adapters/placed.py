@@ -1,0 +1,209 @@
+"""An adapter in its place: switched off and on, trained, merged, compared with the pretrained weights, saved."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from layersel.adapters.change import Change
+from layersel.adapters.files import save_adapter, save_lora
+from layersel.adapters.originals import Originals
+from layersel.backbone import Backbone
+
+# Shapes: O outputs and I inputs of a weight matrix, R rank.
+
+
+class Placed:
+    """An adapter in the layers of a backbone.
+
+    Attributes:
+        backbone: The backbone that carries it.
+        layers: Indices of the layers that it can change, sorted.
+    """
+
+    def __init__(self, backbone: Backbone, layers: list[int]):
+        self.backbone = backbone
+        self.layers = layers
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Within the block the model gives the pretrained model's outputs."""
+        raise NotImplementedError
+
+    def train_mode(self) -> None:
+        """Turn the adapter's own dropout on, whatever mode the rest of the model is in."""
+
+    def begin(self, n_steps: int) -> None:
+        """Called once before the first of `n_steps` optimizer steps."""
+
+    def penalty(self) -> Tensor | None:
+        """What the adapter adds to the loss of a step."""
+        return None
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimizer has done step `step`, counted from 0, while its gradients are still there.
+
+        In Lightning that is `on_train_batch_end`: gradients are dropped within the next step, after its forward pass.
+        """
+
+    def merge(self) -> None:
+        """Put the adapter into the weights: a plain frozen model remains, and this object is of no further use.
+
+        Raises:
+            UserError: The weights cannot take it.
+        """
+        raise NotImplementedError
+
+    def changes(self) -> dict[str, Change]:
+        """ΔW of each changed weight matrix, by the full name of its module; the model stays as it is.
+
+        Raises:
+            UserError: What it changes is not only matrices.
+        """
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter so that `load_adapter` restores it; a folder that stands there is replaced whole."""
+        raise NotImplementedError
+
+
+class Unadapted(Placed):
+    """No adapter: the pretrained model, frozen. Nothing to switch off, to merge or to save."""
+
+    def __init__(self, backbone: Backbone):
+        super().__init__(backbone, [])
+        backbone.requires_grad_(False)
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """Nothing changes."""
+        return nullcontext()
+
+    def merge(self) -> None:
+        """Nothing changes."""
+
+    def changes(self) -> dict[str, Change]:
+        """None."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Write nothing: the pretrained model is all there is."""
+
+
+class PeftPlaced(Placed):
+    """An adapter of PEFT's, saved in PEFT's own format.
+
+    Attributes:
+        adapted: PEFT's wrapper of `backbone.model`.
+    """
+
+    def __init__(self, backbone: Backbone, layers: list[int], adapted: PeftModel):
+        super().__init__(backbone, layers)
+        self.adapted = adapted
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """The adapters are bypassed; what was trainable is so again afterwards, which PEFT alone would not keep."""
+        trainable = [(parameter, parameter.requires_grad) for parameter in self.adapted.parameters()]
+        try:
+            with self.adapted.disable_adapter():
+                yield
+        finally:
+            for parameter, flag in trainable:
+                parameter.requires_grad_(flag)
+
+    def train_mode(self) -> None:
+        """All of an adapter's dropout is inside its layer, in which nothing else depends on the mode."""
+        for _, layer in self._tuners():
+            layer.train()
+
+    def merge(self) -> None:
+        """Through PEFT, which puts the plain modules back under their names."""
+        self.adapted.merge_and_unload()
+        self.backbone.requires_grad_(False)
+
+    def changes(self) -> dict[str, Change]:
+        """Of merged copies, one at a time."""
+        return {name: self._change(name, layer) for name, layer in self._tuners()}
+
+    def save(self, folder: Path) -> None:
+        """A plain PEFT folder."""
+        save_adapter(self.adapted, folder)
+
+    def _change(self, name: str, layer: BaseTunerLayer) -> Change:
+        merged = copy.deepcopy(layer)
+        merged.merge()
+        return Change(weight_of(merged) - weight_of(layer))
+
+    def _tuners(self) -> list[tuple[str, BaseTunerLayer]]:
+        """PEFT's layers by the names that their modules have in the plain model."""
+        return [(name, part) for name, part in self.backbone.model.named_modules() if isinstance(part, BaseTunerLayer)]
+
+
+class LoraPlaced(PeftPlaced):
+    """Adapters that add scale·B·A to the weight, and nothing else."""
+
+    def changes(self) -> dict[str, Change]:
+        """With their factors."""
+        return {name: Change.low_rank(*factors) for name, factors in self.factors().items()}
+
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Copies of scale·B (O×R) and A (R×I) by the full name of the module."""
+        return {name: lora_factors(layer) for name, layer in self._tuners()}
+
+
+class ExportedLora(LoraPlaced):
+    """Low-rank adapters of another make than LoRA, saved as the standard LoRA that they amount to."""
+
+    def save(self, folder: Path) -> None:
+        """A plain LoRA folder, to be used on the pretrained model."""
+        save_lora(self.factors(), folder)
+
+
+class MovedBaseLora(ExportedLora):
+    """LoRA that takes its initial factors out of the weight: W_res = W − scale·B₀·A₀ (PiSSA, OLoRA).
+
+    Args:
+        backbone: The backbone that carries it.
+        layers: Indices of its layers.
+        adapted: PEFT's wrapper, with the adapters at their initial values.
+        originals: The pretrained weights that PEFT has changed.
+    """
+
+    def __init__(self, backbone: Backbone, layers: list[int], adapted: PeftModel, originals: Originals):
+        super().__init__(backbone, layers, adapted)
+        self._originals = originals
+        self._initial = super().factors()
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """PEFT would leave W_res."""
+        with super().disabled(), self._originals.swapped_in():
+            yield
+
+    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of ΔW = scale·(B·A − B₀·A₀), with twice the rank."""
+        return {
+            name: (torch.cat([up_OR, -initial_up_OR], dim=1), torch.cat([down_RI, initial_down_RI]))
+            for name, (up_OR, down_RI) in super().factors().items()
+            for initial_up_OR, initial_down_RI in [self._initial[name]]
+        }
+
+
+def lora_factors(layer: LoraLayer) -> tuple[Tensor, Tensor]:
+    """Copies of scale·B (O×R) and A (R×I) of a LoRA layer."""
+    (name,) = layer.active_adapters
+    up_OR, down_RI = layer.lora_B[name].weight.detach(), layer.lora_A[name].weight.detach()
+    return up_OR * layer.scaling[name], down_RI.clone()
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight (O×I) of a linear module or a `Conv1D`, below a PEFT layer if there is one; float32 on the CPU."""
+    base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+    weight: Tensor = base.get_parameter("weight").detach().to("cpu", torch.float32)
+    return weight.T if isinstance(base, Conv1D) else weight

@@ -1,0 +1,8 @@
+"""A cell of a grid: its options, which of them fit together, and what it does."""
+
+from layersel.cell.members import name_a_review
+from layersel.cell.options import Cell
+from layersel.cell.rules import validate
+from layersel.cell.run import run_cell
+
+__all__ = ["Cell", "name_a_review", "run_cell", "validate"]

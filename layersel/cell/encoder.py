@@ -1,0 +1,97 @@
+"""The encoder on its way through the steps of a cell: adapted, merged, pruned, quantised."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from layersel.adapters import Placed, Unadapted
+from layersel.backbone import Backbone, PrefixCache, encode
+from layersel.cell.options import Cell
+from layersel.cell.steps import MERGE, PRUNE, QUANTISE
+from layersel.compression.files import save_model
+from layersel.compression.pruning import Pruned
+from layersel.compression.quantisation import Quantised
+from layersel.data.tokens import TokenIds
+from layersel.files import write_json
+from layersel.run_folder import RunFolder
+from layersel.seeding import stream
+
+
+class Encoder:
+    """The backbone, what stands in it, and what has been done to its weights.
+
+    Args:
+        cell: Says which steps there are.
+        backbone: The pretrained encoder; every step changes it in place.
+        tokens: Token ids of unlabelled records, to calibrate on.
+
+    Attributes:
+        placed: The adapter beside the weights, from training until it is merged into them.
+        report: What was done, for `compression.json`.
+    """
+
+    def __init__(self, cell: Cell, backbone: Backbone, tokens: Sequence[TokenIds]):
+        self.cell = cell
+        self.backbone = backbone
+        self.tokens = tokens
+        self.placed: Placed = Unadapted(backbone)
+        self.report: dict[str, Any] = {"steps": cell.steps, "infer precision": cell.precision.infer}
+        self._pruned: Pruned | None = None
+        self._quantised: Quantised | None = None
+        self._sparsity: dict[str, float] = {}
+
+    def take(self, step: str, train: Callable[[], Placed]) -> None:
+        """Do one step of the cell's order; `train` trains, and returns the adapter in its place.
+
+        Raises:
+            RuntimeError: Weights that were pruned are so no longer.
+        """
+        steps = {MERGE: self._merge, PRUNE: self._prune, QUANTISE: self._quantise}
+        if step in steps:
+            steps[step]()
+        else:
+            self.placed = train()
+        if self._pruned is not None:
+            self._check_sparsity(self._pruned, step)
+
+    def cache(self, tokens: Sequence[TokenIds], start: int) -> PrefixCache:
+        """A cache of what enters layer `start`, as large as the cell allows."""
+        return PrefixCache(self.backbone, tokens, start, self.cell.task.prefix_cache_mb * 2**20)
+
+    def encode(self, texts: PrefixCache | Sequence[TokenIds], what: str) -> Tensor:
+        """The vectors (N×D) of texts in the cell's inference precision."""
+        cache = texts if isinstance(texts, PrefixCache) else self.cache(texts, start=0)
+        with self.cell.precision.inference(self.backbone.device):
+            return encode(cache, what)
+
+    def metrics(self) -> dict[str, float]:
+        """The share of zero weights after each step from pruning on."""
+        return {f"sparsity/after_{step}": share for step, share in self._sparsity.items()}
+
+    def save(self, folder: RunFolder) -> None:
+        """Write what was done, and the model if it is compressed and wanted."""
+        write_json(folder.compression, self.report)
+        if self.cell.keep_model and (self._pruned is not None or self._quantised is not None):
+            save_model(self.backbone, folder.model, self._quantised)
+
+    def _merge(self) -> None:
+        self.placed.merge()
+        self.placed = Unadapted(self.backbone)
+
+    def _prune(self) -> None:
+        self._pruned = self.cell.pruning.prune(self.backbone, self.tokens, stream(self.cell.seed, "pruning"))
+        self.report |= self._pruned.report()
+
+    def _quantise(self) -> None:
+        generator = stream(self.cell.seed, "quantisation")
+        self._quantised = self.cell.precision.quantise(self.backbone, self.tokens, generator)
+        self.report |= self._quantised.report()
+
+    def _check_sparsity(self, pruned: Pruned, step: str) -> None:
+        """A step after pruning may have filled what it zeroed: it is zeroed again, and then counted."""
+        pruned.reapply(self.backbone)
+        self._sparsity[step] = pruned.sparsity(self.backbone)
+        before = self._sparsity.get(PRUNE, 0.0)
+        if self._sparsity[step] < before:
+            raise RuntimeError(f"step {step} left {self._sparsity[step]:.4f} zeros of {before:.4f} after pruning")

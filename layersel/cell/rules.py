@@ -1,0 +1,208 @@
+"""Which options of different groups fit together: every such rule, by name."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS, TRAIN
+from layersel.merging import MergeMethod
+
+if TYPE_CHECKING:
+    from layersel.cell.options import Cell
+
+Rule = Callable[["Cell"], str | None]
+RULES: dict[str, Rule] = {}
+
+
+def validate(cell: "Cell") -> dict[str, str]:
+    """What keeps a cell from running: the message of each broken rule by the rule's name; empty if it can run.
+
+    Options that are wrong by themselves are their own group's matter (`problems`); whether the data and the model are
+    there, and have enough records and layers, shows when they are read.
+    """
+    if ORDER in (broken := _broken(cell, [ORDER])):
+        return broken  # the others look at the order
+    return _broken(cell, [name for name in RULES if name != ORDER])
+
+
+def _broken(cell: "Cell", names: list[str]) -> dict[str, str]:
+    messages = {name: RULES[name](cell) for name in names}
+    return {name: message for name, message in messages.items() if message is not None}
+
+
+def _rule(function: Rule) -> Rule:
+    RULES[function.__name__] = function
+    return function
+
+
+def _first(cell: "Cell", earlier: str, later: str) -> bool:
+    """Whether both steps happen, in this order."""
+    steps = cell.steps
+    return earlier in steps and later in steps and steps.index(earlier) < steps.index(later)
+
+
+def _beside_weights(cell: "Cell") -> bool:
+    """Whether training leaves modules beside the model's own weights."""
+    return cell.adapter.trains and cell.adapter.name != "full" and not _chooses_nothing(cell)
+
+
+def _named_reviews(cell: "Cell") -> list[str]:
+    return cell.merging.reviews if isinstance(cell.merging, MergeMethod) else []
+
+
+def _chooses_nothing(cell: "Cell") -> bool:
+    return cell.selection.name == "none" or cell.selection.n == 0
+
+
+@_rule
+def order_is_one(cell: "Cell") -> str | None:
+    """Known steps, each at most once, training among them."""
+    order = cell.order
+    if TRAIN in order and set(order) <= set(STEPS) and len(set(order)) == len(order):
+        return None
+    return f"order: expected each of {', '.join(STEPS)} at most once, with train, but got {', '.join(order) or 'none'}"
+
+
+ORDER = "order_is_one"
+
+
+@_rule
+def order_has_every_step(cell: "Cell") -> str | None:
+    """A group that asks for a step needs it in the order."""
+    if cell.pruning.prunes and PRUNE not in cell.order:
+        return f"order: pruning={cell.pruning.name} needs the step prune; add it, or use pruning=none"
+    if cell.precision.quantises and QUANTISE not in cell.order:
+        return f"order: precision.infer={cell.precision.infer} needs the step quantise; add it, or use infer=fp32"
+    return None
+
+
+@_rule
+def merge_follows_train(cell: "Cell") -> str | None:
+    """Only a trained adapter can be merged into the weights."""
+    if not _first(cell, MERGE, TRAIN):
+        return None
+    return "order: merge stands before train, but only a trained adapter can be merged into the weights"
+
+
+@_rule
+def merge_precedes_quantise(cell: "Cell") -> str | None:
+    """An adapter merged into quantised weights takes them off their grid."""
+    if not _first(cell, QUANTISE, MERGE):
+        return None
+    return "order: quantise stands before merge, which would take the weights off their grid; merge first"
+
+
+@_rule
+def integer_kernels_come_last(cell: "Cell") -> str | None:
+    """Int8 modules have no gradients and no floating-point weights to prune."""
+    if cell.precision.infer != "int8" or not cell.precision.quantises:
+        return None
+    if not (_first(cell, QUANTISE, TRAIN) or _first(cell, QUANTISE, PRUNE)):
+        return None
+    return (
+        "order: precision.infer=int8 runs integer kernels, which cannot be trained or pruned; "
+        "let quantise be last, or use precision=int8_weight"
+    )
+
+
+@_rule
+def integer_kernels_need_merged_weights(cell: "Cell") -> str | None:
+    """Int8 replaces the modules that an adapter stands in."""
+    if cell.precision.infer != "int8" or MERGE in cell.steps or not _beside_weights(cell):
+        return None
+    return "order: precision.infer=int8 needs the adapter merged; let merge stand between train and quantise"
+
+
+@_rule
+def integer_kernels_need_cpu(cell: "Cell") -> str | None:
+    """They are PyTorch's for the CPU."""
+    if cell.precision.infer != "int8" or cell.trainer.on_cpu:
+        return None
+    return "precision.infer: int8 runs on the CPU only; use trainer=cpu, or fp16 on the GPU"
+
+
+@_rule
+def compressed_base_stays(cell: "Cell") -> str | None:
+    """What trains or replaces the pretrained weights themselves would undo their pruning or quantisation."""
+    compressed = _first(cell, PRUNE, TRAIN) and not cell.pruning.structured
+    if not cell.adapter.moves_base or not (compressed or _first(cell, QUANTISE, TRAIN)):
+        return None
+    return (
+        f"order: adapter={cell.adapter.name} changes the pretrained weights, which would undo what prune or quantise "
+        "did before; let train be first, or use adapter=lora"
+    )
+
+
+@_rule
+def dropped_layers_carry_no_adapter(cell: "Cell") -> str | None:
+    """The adapter's files name its layers by number, which shift when layers are dropped."""
+    if not cell.pruning.structured or not _beside_weights(cell) or not _first(cell, TRAIN, PRUNE):
+        return None
+    if _first(cell, MERGE, PRUNE):
+        return None
+    return "order: pruning=layers cannot drop layers under an adapter; let prune be first, or merge before it"
+
+
+@_rule
+def wanda_sees_inputs(cell: "Cell") -> str | None:
+    """SHiRA adds its change to the weights in a pass of its own, so nothing enters the modules that Wanda watches."""
+    if (cell.adapter.name, cell.pruning.name) != ("shira", "wanda") or _chooses_nothing(cell):
+        return None
+    if not _first(cell, TRAIN, PRUNE) or _first(cell, MERGE, PRUNE):
+        return None
+    return "order: pruning=wanda cannot calibrate below adapter=shira; let merge stand before prune"
+
+
+@_rule
+def nf4_base_is_compressed(cell: "Cell") -> str | None:
+    """The nf4 base of QLoRA can be neither merged into, nor pruned, nor quantised again."""
+    if not cell.adapter.quantised_base or not (cell.pruning.prunes or cell.precision.quantises):
+        return None
+    return (
+        f"adapter={cell.adapter.name}: its base is quantised to nf4 already; use pruning=none and "
+        "precision=fp32 or bf16, or adapter=lora"
+    )
+
+
+@_rule
+def merging_needs_weight_changes(cell: "Cell") -> str | None:
+    """Merging is over dense changes of weight matrices of one pretrained model."""
+    if not _named_reviews(cell):
+        return None
+    if cell.adapter.quantised_base:
+        return f"merging: adapter={cell.adapter.name} is trained on an nf4 base of its own; use adapter=lora"
+    if not _beside_weights(cell):
+        reason = f"adapter={cell.adapter.name}" if not _chooses_nothing(cell) else f"selection={cell.selection.name}"
+        return f"merging: {reason} leaves no adapter to merge; use adapter=lora and at least one layer"
+    return None
+
+
+@_rule
+def merging_needs_one_base(cell: "Cell") -> str | None:
+    """Adapters trained on bases compressed apart do not share a model."""
+    if not cell.merging.merges or not (_first(cell, PRUNE, TRAIN) or _first(cell, QUANTISE, TRAIN)):
+        return None
+    return "order: merging needs adapters of one pretrained model; let train stand before prune and quantise"
+
+
+@_rule
+def merging_needs_named_reviews(cell: "Cell") -> str | None:
+    """A source with only one review has no others to train adapters on."""
+    if not _named_reviews(cell) or cell.data.named_by is not None:
+        return None
+    return "merging.reviews: data=demo is one review only; use data=cohen or data=table, or give merging.runs"
+
+
+@_rule
+def half_precision_training_needs_gpu(cell: "Cell") -> str | None:
+    """Lightning would train in bf16 with no more than a warning."""
+    if cell.precision.train != "fp16" or not cell.trainer.on_cpu:
+        return None
+    return "precision.train: fp16 needs a GPU, but this run is on the CPU; use fp32 or bf16"
+
+
+@_rule
+def attention_dropout_needs_dropout(cell: "Cell") -> str | None:
+    """Without dropout the trained layers stay in evaluation mode."""
+    if cell.model.attention_dropout == 0 or cell.task.dropout:
+        return None
+    return "model.attention_dropout: above 0 it needs task.dropout=true, but got task.dropout=false"

@@ -1,0 +1,85 @@
+"""What pruning did to a model, and the means to keep it so through later steps."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layersel.backbone import Backbone
+from layersel.backbone.layers import IntegerLinear, find_linear, weight_OI
+from layersel.errors import UserError
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """The outcome of pruning.
+
+    Attributes:
+        masks: True where a weight stays, by the module's name without adapters: outputs × inputs, on the CPU.
+        dropped: Indices of the layers taken out, as the whole model counted them.
+        figures: Numbers about it.
+        note: What it means, in a line for the user.
+    """
+
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    dropped: list[int] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+    note: str = "no pruning"
+
+    def reapply(self, backbone: Backbone) -> None:
+        """Make the pruned weights zero again after a step that filled them, such as merging an adapter.
+
+        In a model with adapters these are the pretrained weights; what the adapters add stays. Integer weights are
+        left alone: zero is on their grid, and nothing fills it.
+        """
+        linear = linear_modules(backbone)
+        for name, keep_OI in self.masks.items():
+            if not isinstance(linear[name], IntegerLinear):
+                zero(linear[name], keep_OI)
+
+    def sparsity(self, backbone: Backbone) -> float:
+        """As `weight_sparsity`: measured now, whatever was pruned before."""
+        return weight_sparsity(backbone)
+
+    def report(self) -> dict[str, Any]:
+        """The figures and the note, for logs."""
+        return {**self.figures, "pruning": self.note}
+
+
+def weight_sparsity(backbone: Backbone) -> float:
+    """Share of exact zeros in the weights of all linear layers inside the blocks; of an adapted one the pretrained.
+
+    Raises:
+        UserError: Weights are packed in a way that hides their values.
+    """
+    zeros = total = 0
+    for name, module in linear_modules(backbone).items():
+        weight = weight_OI(module).detach()
+        if not weight.is_floating_point():
+            raise UserError(f"sparsity: the weights of {name} are packed; measure it before they are quantised")
+        zeros += int((weight == 0).sum())
+        total += weight.numel()
+    return zeros / total
+
+
+def linear_modules(backbone: Backbone) -> dict[str, nn.Module]:
+    """The linear modules inside the blocks by their names without adapters."""
+    return {name: module for linears in find_linear(backbone.model) for name, module in linears.items()}
+
+
+def check_prunable(name: str, module: nn.Module) -> None:
+    """Only floating-point weights can be zeroed one by one.
+
+    Raises:
+        UserError: These are integers.
+    """
+    if isinstance(module, IntegerLinear) or not weight_OI(module).is_floating_point():
+        raise UserError(f"pruning: expected floating-point weights in {name}; prune before they are quantised")
+
+
+@torch.no_grad()
+def zero(module: nn.Module, keep_OI: Tensor) -> None:
+    """Make the weights outside of the mask zero."""
+    weight = weight_OI(module)
+    weight.masked_fill_(~keep_OI.to(weight.device), 0)

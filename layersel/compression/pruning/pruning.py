@@ -1,0 +1,61 @@
+"""What pruning is: from a model and unlabelled texts to a smaller model, in place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from layersel.backbone import Backbone
+from layersel.compression.pruning.pruned import Pruned
+from layersel.data.tokens import TokenIds
+from layersel.errors import UserError
+
+
+@dataclass
+class Pruning:
+    """A way to prune a model."""
+
+    prunes: ClassVar[bool] = True
+    """Whether anything is pruned at all."""
+
+    structured: ClassVar[bool] = False
+    """Whether whole layers go, so that the model becomes shorter and faster; else single weights become zero."""
+
+    @property
+    def name(self) -> str:
+        """The method's name: that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def prune(self, backbone: Backbone, tokens: Sequence[TokenIds], generator: torch.Generator) -> Pruned:
+        """Prune the model of `backbone` in place.
+
+        Args:
+            backbone: A plain model or one with adapters; of these only weight pruning takes it, and it prunes the
+                pretrained weights, never those of an adapter.
+            tokens: Token ids of all records, without their labels: methods that look at texts draw theirs from them.
+            generator: Of every random draw.
+
+        Returns:
+            What was done, and the means to keep it so.
+
+        Raises:
+            UserError: The options do not fit the model, whose weights are then as before.
+        """
+        raise NotImplementedError
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options, as far as can be seen without a model."""
+        return []
+
+
+def drawn(tokens: Sequence[TokenIds], count: int, generator: torch.Generator) -> list[TokenIds]:
+    """`count` of the texts, or all of them if there are fewer, drawn without replacement.
+
+    Raises:
+        UserError: There is none.
+    """
+    if not tokens:
+        raise UserError("pruning: expected records to look at, but got none")
+    order = torch.randperm(len(tokens), generator=generator)[:count]
+    return [tokens[index] for index in order.tolist()]

@@ -1,0 +1,91 @@
+"""Symmetric integer grids with one scale for each output neuron, and their storage.
+
+Shapes: O outputs, I inputs of a weight matrix; an embedding table has a row for each token and counts as O×I.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SIGNIFICANT = 16
+"""Bits of a scale's significand. With a weight's at most 8 they fit the 24 of float32, so integer times scale is exact:
+the grid can be read off the weights again, and weights on it stay where they are."""
+
+
+def to_grid(weight_OI: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """The integers W_q = clip(round(q·W/max|W|), −q−1, q) with q = 2^(bits−1) − 1, and the scale of each row.
+
+    Args:
+        weight_OI: Weights in float32.
+        bits: 2 to 8.
+
+    Returns:
+        The integers (O×I, int8), and the scales (O), max|W|/q rounded to 16 significant bits; 0 for rows of zeros.
+
+    Example:
+        >>> integers, scales = to_grid(torch.tensor([[0.7, -0.31, 0.0], [0.0, 0.0, 0.0]]), bits=4)
+        >>> integers.tolist()
+        [[7, -3, 0], [0, 0, 0]]
+    """
+    q = 2 ** (bits - 1) - 1
+    largest_O1 = weight_OI.abs().amax(dim=1, keepdim=True)
+    integers_OI = (q * weight_OI / largest_O1.clamp(min=torch.finfo().tiny)).round_().clamp_(-q - 1, q).to(torch.int8)
+    return integers_OI, _rounded(largest_O1.squeeze(1) / q)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid that a matrix was rounded to.
+
+    Attributes:
+        bits: Of an integer.
+        scales_O: The scale of each row.
+    """
+
+    bits: int
+    scales_O: Tensor
+
+    def weights(self, integers_OI: Tensor) -> Tensor:
+        """The weights (O×I, float32) that integers stand for."""
+        return integers_OI * self.scales_O.unsqueeze(1)
+
+    def integers(self, weight_OI: Tensor) -> Tensor | None:
+        """The integers (O×I, int8) of weights on this grid; None if one of them is not on it."""
+        scales_O1 = self.scales_O.unsqueeze(1)
+        integers_OI = torch.where(scales_O1 == 0, 0, weight_OI / scales_O1).round_().to(torch.int8)
+        return integers_OI if torch.equal(self.weights(integers_OI), weight_OI) else None
+
+
+def snap(weight_OI: Tensor, bits: int) -> Grid:
+    """Round weights to their grid, in place. Weights on it already stay exactly as they are."""
+    integers_OI, scales_O = to_grid(weight_OI, bits)
+    grid = Grid(bits, scales_O.cpu())
+    weight_OI.copy_(integers_OI * scales_O.unsqueeze(1))
+    return grid
+
+
+def pack(integers_OI: Tensor, bits: int) -> Tensor:
+    """Integers as they are stored: two of 4 bits in a byte (O×⌈I/2⌉, uint8), the first in its lower half.
+
+    Example:
+        >>> pack(torch.tensor([[1, -1, 7]], dtype=torch.int8), bits=4).tolist()
+        [[241, 7]]
+    """
+    if bits == 8:
+        return integers_OI
+    nibbles_OI = torch.nn.functional.pad(integers_OI, (0, integers_OI.shape[1] % 2)).view(torch.uint8) & 15
+    return nibbles_OI[:, ::2] | nibbles_OI[:, 1::2] << 4
+
+
+def unpack(packed: Tensor, bits: int, inputs: int) -> Tensor:
+    """The integers (O×I, int8) again, I = `inputs`."""
+    if bits == 8:
+        return packed
+    nibbles = torch.stack([packed & 15, packed >> 4], dim=2).flatten(1)[:, :inputs]
+    return ((nibbles ^ 8).view(torch.int8) - 8).contiguous()
+
+
+def _rounded(scales_O: Tensor) -> Tensor:
+    drop = 24 - SIGNIFICANT
+    return ((scales_O.view(torch.int32) + (1 << (drop - 1))) & -(1 << drop)).view(torch.float32)

@@ -1,0 +1,36 @@
+"""Weights rounded to the grid of few bits in the running model, whose modules stay what they are."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from layersel.backbone import Backbone
+from layersel.backbone.layers import find_linear, weight_OI
+from layersel.compression.quantisation.grid import Grid, snap
+
+NARROWEST = 32
+"""Columns of the narrowest table that is rounded; narrower ones hold position biases of heads, not vectors."""
+
+
+@torch.no_grad()
+def snap_weights(backbone: Backbone, bits: int) -> dict[str, Grid]:
+    """Round the linear layers inside the blocks and the embedding tables to their grids, in place.
+
+    Each output neuron, and each token of a table, has a scale of its own. Of adapted modules the pretrained weights
+    are rounded. Pretrained weights that are zero stay zero.
+
+    Returns:
+        The grid of each rounded weight by its name in the base model, as it is without adapters.
+    """
+    return {f"{name}.weight": snap(weight_OI(module), bits) for name, module in _matrices(backbone)}
+
+
+def _matrices(backbone: Backbone) -> Iterator[tuple[str, nn.Module]]:
+    model = backbone.model
+    head = "" if model.base_model is model else f"{model.base_model_prefix}."
+    for linears in find_linear(model):
+        yield from ((name.removeprefix(head), module) for name, module in linears.items())
+    for name, module in model.base_model.named_modules():
+        if isinstance(module, nn.Embedding) and module.embedding_dim >= NARROWEST:
+            yield name, module

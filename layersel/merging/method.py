@@ -1,0 +1,146 @@
+"""What a merge method is: from the changes that several adapters make to the weights to one change."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from layersel.adapters.change import Change
+from layersel.errors import UserError, one_of
+
+# Shapes: T adapters, L layers, O outputs and I inputs of a weight matrix, R rank.
+
+Changes = Mapping[str, Sequence[Change]]
+"""By module name, the changes of the T adapters: already times λ, and zero where an adapter has none."""
+
+SEARCHES = ("common", "each")
+
+
+@dataclass
+class Merging:
+    """Whether adapters are merged, and how."""
+
+    merges: ClassVar[bool] = False
+    """Whether there is anything to merge."""
+
+    @property
+    def name(self) -> str:
+        """The method's name: that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options."""
+        return []
+
+
+@dataclass
+class MergeMethod(Merging):
+    """Which adapters are merged, their weights λ, and the rank of the result.
+
+    λ multiplies an adapter's ΔW before the method sees it, in every method; `scale` says where it is normalised.
+    """
+
+    reviews: list[str] = field(default_factory=list)
+    """Reviews whose adapters are merged; those that have not been trained yet are trained."""
+    runs: list[str] = field(default_factory=list)
+    """Folders of finished runs whose adapters are merged too; their layers and ranks may differ."""
+    rank: int | None = 8
+    """Rank of the result; null = as high as it takes to lose nothing."""
+    weights: list[float] | None = None
+    """λ of each adapter, reviews first; null = the method's own."""
+    layer_weights: list[list[Any]] | None = None  # Any: OmegaConf does not take a 1 for a nested float
+    """λ of each adapter in each layer: one list for each adapter, with one number for each layer of the model."""
+    search: str | None = None
+    """Choose λ from grid by the few-shot sets: common (one for all adapters), each (one for each), null = do not."""
+    grid: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    """The λ that are tried in a search."""
+
+    merges: ClassVar[bool] = True
+    learns_weights: ClassVar[bool] = False
+    """Whether λ is learnt from unlabelled records before the merge."""
+
+    @property
+    def n_adapters(self) -> int:
+        """T, the number of adapters that are named."""
+        return len(self.reviews) + len(self.runs)
+
+    @property
+    def own_weight(self) -> float:
+        """λ of every adapter unless the user gives others."""
+        return 1.0
+
+    def merge(self, changes: Changes, generator: torch.Generator) -> dict[str, Tensor]:
+        """The merged ΔW (O×I, float64) of every module, before it is brought to the wanted rank."""
+        raise NotImplementedError
+
+    def scale(self, weights_TL: Tensor) -> Tensor:
+        """What each adapter's ΔW is multiplied by, from λ: λ itself."""
+        return weights_TL
+
+    def given_weights(self, n_adapters: int, n_layers: int) -> Tensor:
+        """λ (T×L, float64) as the options have it.
+
+        Raises:
+            UserError: The options name another number of adapters or layers.
+        """
+        if self.layer_weights is not None:
+            lengths = [len(row) for row in self.layer_weights]
+            if lengths != [n_layers] * n_adapters:
+                expected = f"{n_adapters} lists of {n_layers} numbers, one for each layer"
+                raise UserError(f"merging.layer_weights: expected {expected}, but got lists of {lengths}")
+            return torch.tensor(self.layer_weights, dtype=torch.float64)
+        weights = [self.own_weight] * n_adapters if self.weights is None else self.weights
+        if len(weights) != n_adapters:
+            raise UserError(f"merging.weights: expected {n_adapters} numbers, but got {len(weights)}")
+        return torch.tensor(weights, dtype=torch.float64)[:, None].repeat(1, n_layers)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options, as far as can be seen without the adapters."""
+        found = []
+        if self.n_adapters < 2:
+            got = f"but got {self.n_adapters}; name them as in merging.reviews=[ADHD,Statins]"
+            found.append(f"merging.reviews: expected 2 adapters or more, with those of merging.runs, {got}")
+        for name, given in (("reviews", self.reviews), ("runs", self.runs)):
+            if len(set(given)) < len(given):
+                found.append(f"merging.{name}: expected each once, but got {', '.join(given)}")
+        if self.rank is not None and self.rank < 1:
+            found.append(f"merging.rank: expected at least 1, or null for the exact rank, but got {self.rank}")
+        return found + self._weight_problems() + self._search_problems()
+
+    def _weight_problems(self) -> list[str]:
+        found = []
+        rows = [] if self.layer_weights is None else self.layer_weights
+        for name, given in (("weights", self.weights), ("layer_weights", self.layer_weights)):
+            if given is not None and len(given) != self.n_adapters:
+                found.append(f"merging.{name}: expected one for each of {self.n_adapters} adapters, but got {given}")
+        if not all(_is_finite(weight) for weight in [*(self.weights or []), *(one for row in rows for one in row)]):
+            found.append("merging.weights: expected finite numbers, in merging.layer_weights too")
+        if len({len(row) for row in rows}) > 1:
+            found.append("merging.layer_weights: expected lists of one length, the number of layers")
+        if self.weights is not None and self.layer_weights is not None:
+            found.append("merging.weights: contradicts merging.layer_weights; give one of them")
+        return found
+
+    def _search_problems(self) -> list[str]:
+        if self.search is None:
+            return []
+        found = []
+        if self.search not in SEARCHES:
+            found.append(str(one_of("merging.search", self.search, [*SEARCHES, "null"])))
+        if self.weights is not None or self.layer_weights is not None:
+            found.append("merging.search: contradicts given weights; use merging.search=null, or leave them out")
+        if not self.grid or not all(_is_finite(weight) for weight in self.grid):
+            found.append(f"merging.grid: expected finite numbers to choose from, but got {self.grid}")
+        return found
+
+
+def stacked(changes: Changes) -> dict[str, Tensor]:
+    """The adapters' ΔW of each module (T×O×I, float64)."""
+    return {name: torch.stack([change.dense.double() for change in group]) for name, group in changes.items()}
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

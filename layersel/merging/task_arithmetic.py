@@ -1,0 +1,30 @@
+"""Task arithmetic: the weighted sum of the adapters."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layersel.merging.method import Changes, MergeMethod, stacked
+
+OWN_WEIGHT = 0.4
+
+
+@dataclass
+class TaskArithmetic(MergeMethod):
+    """Σ λ_t·ΔW_t, with λ = 0.4 unless given: what is recommended where none can be validated.
+
+    Merging one adapter returns λ times it, merging A with A gives 2λ·A; negative λ subtracts a task.
+
+    Reference: Ilharco et al. 2023, "Editing models with task arithmetic", section 2; λ as in the comparisons of
+    Yadav et al. 2023 without validation.
+    """
+
+    @property
+    def own_weight(self) -> float:
+        """0.4."""
+        return OWN_WEIGHT
+
+    def merge(self, changes: Changes, generator: torch.Generator) -> dict[str, Tensor]:
+        """The sum: λ is in the changes already."""
+        return {name: stack.sum(0) for name, stack in stacked(changes).items()}

@@ -1,0 +1,136 @@
+"""Cells that prune and quantise, by `train.py`: in any order that makes sense, and evaluated from what they leave."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from in_process import here
+from small_reviews import write_reviews
+from transformers import AutoModel
+
+from layersel.run_folder import RunFolder
+
+DEFAULT = ["train", "merge", "prune", "quantise"]
+CELLS = {
+    "wanda": (["pruning=wanda"], ["train", "merge", "prune"]),
+    "wanda 2:4": (["pruning=wanda", "pruning.pattern='2:4'"], ["train", "merge", "prune"]),
+    "magnitude beside an adapter": (["pruning=magnitude", "order=[train,prune]"], ["train", "prune"]),
+    "random, then trained": (["pruning=random", "order=[prune,train]"], ["prune", "train"]),
+    "wanda, then trained and merged": (["pruning=wanda", "order=[prune,train,merge]"], ["prune", "train", "merge"]),
+    "layers, then trained": (["pruning=layers", "order=[prune,train]"], ["prune", "train"]),
+    "layers after training": (["pruning=layers"], ["train", "merge", "prune"]),
+    "int8": (["precision=int8"], ["train", "merge", "quantise"]),
+    "int4": (["precision=int4"], ["train", "merge", "quantise"]),
+    "int4, then trained": (["precision=int4", "order=[quantise,train]"], ["quantise", "train"]),
+    "8-bit weights beside an adapter": (["precision=int8_weight", "order=[train,quantise]"], ["train", "quantise"]),
+    "wanda and int8": (["pruning=wanda", "precision=int8"], DEFAULT),
+    "wanda, trained, merged, int4": (
+        ["pruning=wanda", "precision=int4", "order=[prune,train,merge,quantise]"],
+        ["prune", "train", "merge", "quantise"],
+    ),
+    "layers and int8": (["pruning=layers", "precision=int8"], DEFAULT),
+    "full fine-tuning, int8": (["adapter=full", "precision=int8"], ["train", "merge", "quantise"]),
+    "nothing placed, int8": (["adapter=frozen", "precision=int8"], ["train", "quantise"]),
+    "dora merged, wanda": (["adapter=dora", "pruning=wanda"], ["train", "merge", "prune"]),
+    "tied, int4": (["adapter=tied_lora", "precision=int4"], ["train", "merge", "quantise"]),
+}
+
+
+@pytest.fixture(scope="module")
+def command(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A training of a second."""
+    (review,) = write_reviews(tmp_path_factory.mktemp("reviews"), 1, size=20)
+    model = [
+        f"model.path={tiny_model_folder}",
+        "model=minilm",
+        "model.max_length=32",
+        "trainer=cpu",
+        "trainer.threads=1",
+    ]
+    data = ["data=table", f"data.path={review}", "data.shots=4"]
+    return [*model, *data, "task.max_steps=3", "task.learning_rate=0.01", "selection=last", "logger=csv"]
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def cell(request: pytest.FixtureRequest, command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The finished run of each cell, its steps, and its name."""
+    options, steps = CELLS[request.param]
+    output = tmp_path_factory.mktemp("runs")
+    assert here("train.py", *command, *options, f"output={output}") == 0
+    (folder,) = output.iterdir()
+    return RunFolder(folder), steps, request.param
+
+
+def content(path: Path) -> dict[str, Any]:
+    """A JSON file's."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_evaluate_finds_the_same_numbers(cell: Any, tmp_path: Path) -> None:
+    """From the files alone: the compressed model, the adapter beside it, the head."""
+    run, _, _ = cell
+    out = tmp_path / "metrics.json"
+    assert here("evaluate.py", f"run={run.path}", f"out={out}", "trainer=cpu") == 0
+    expected = run.read_metrics()
+    for name, value in content(out).items():
+        assert value == pytest.approx(expected[name], abs=1e-6), name
+
+
+def test_it_says_what_was_done(cell: Any) -> None:
+    """The steps that had something to do, in their order, and the precision in effect."""
+    run, steps, _ = cell
+    report = content(run.compression)
+    assert report["steps"] == steps
+    assert report["train precision"] == "32-true"
+    assert all(math.isfinite(value) for value in run.read_metrics().values())
+
+
+def test_zeros_are_counted_after_each_step(cell: Any) -> None:
+    """From pruning on, and no step loses any."""
+    run, steps, name = cell
+    shares = {key: value for key, value in run.read_metrics().items() if key.startswith("sparsity/")}
+    if "prune" not in steps or "layers" in name:
+        assert all(share < 0.5 for share in shares.values())
+        return
+    later = steps[steps.index("prune") :]
+    assert list(shares) == [f"sparsity/after_{step}" for step in later]
+    assert shares["sparsity/after_prune"] == pytest.approx(0.5, abs=0.02)
+    assert min(shares.values()) == shares["sparsity/after_prune"]
+
+
+def test_a_pruned_model_is_a_plain_folder(cell: Any) -> None:
+    """Transformers alone loads it, with fewer layers or with zeros."""
+    run, steps, name = cell
+    if "quantise" in steps:
+        return
+    model = AutoModel.from_pretrained(run.model)
+    if "layers" in name:
+        assert len(model.encoder.layer) == model.config.num_hidden_layers == 3
+        return
+    weights = [module.weight for path, module in model.encoder.named_modules() if path.endswith(("query", "dense"))]
+    for weight in weights:
+        assert float((weight == 0).float().mean()) == pytest.approx(0.5, abs=0.1)
+
+
+def test_without_its_model_a_run_is_not_evaluated(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`keep_model=false` saves the space, for grids; the run says what to do instead."""
+    assert here("train.py", *command, "pruning=magnitude", "keep_model=false", f"output={tmp_path}") == 0
+    (folder,) = tmp_path.iterdir()
+    assert not (folder / "model").exists()
+    assert here("evaluate.py", f"run={folder}") == 2
+    assert "run: it kept no compressed model; train with keep_model=true" in capfd.readouterr().err
+
+
+def test_merging_before_or_after_pruning_differs(command: list[str], tmp_path: Path) -> None:
+    """The order is obeyed: other weights are pruned, and what is trained on is another model."""
+    scores = set()
+    for number, order in enumerate(("train,merge,prune", "train,prune,merge", "prune,train,merge", "train,prune")):
+        output = tmp_path / str(number)
+        assert here("train.py", *command, "pruning=wanda", f"order=[{order}]", f"output={output}") == 0
+        (folder,) = output.iterdir()
+        scores.add((folder / "ranking.csv").read_text(encoding="utf-8"))
+    assert len(scores) == 4

@@ -1,0 +1,281 @@
+"""A merging cell, by `train.py`: it trains what is missing, merges, and measures one adapter on every review."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from in_process import here
+from peft import PeftModel
+from small_reviews import write_reviews
+from transformers import AutoModel
+
+from layersel.adapters import load_adapter
+from layersel.backbone import Pretrained
+from layersel.run_folder import RunFolder
+
+METRIC = "awss@95"
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Three small reviews."""
+    return write_reviews(tmp_path_factory.mktemp("reviews"), 3)
+
+
+@pytest.fixture(scope="module")
+def command(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A training of a second, but for its review."""
+    output = tmp_path_factory.mktemp("runs")
+    model = [
+        "model=minilm",
+        f"model.path={tiny_model_folder}",
+        "model.max_length=32",
+        "trainer=cpu",
+        "trainer.threads=1",
+    ]
+    return [
+        *model,
+        "data=table",
+        "data.shots=4",
+        "task.max_steps=3",
+        "selection=last",
+        "logger=csv",
+        f"output={output}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def merged(command: list[str], reviews: list[str]) -> RunFolder:
+    """Two reviews' adapters, averaged."""
+    return merge(command, "average", reviews[:2])
+
+
+def merge(command: list[str], method: str, reviews: list[str], *more: str) -> RunFolder:
+    """The finished run of a merging cell."""
+    output = Path(command[-1].removeprefix("output="))
+    before = set(merging_runs(output))
+    listed = f"merging.reviews=[{','.join(reviews)}]"
+    assert here("train.py", *command, f"merging={method}", listed, *more) == 0
+    (new,) = set(merging_runs(output)) - before
+    return RunFolder(new)
+
+
+def without_review(command: list[str]) -> list[str]:
+    """The command without `data=table`, which would ask for a file."""
+    return [argument for argument in command if not argument.startswith("data")]
+
+
+def merging_runs(output: Path) -> list[Path]:
+    """Folders of merging cells."""
+    return [path for path in output.iterdir() if (path / "merging.json").is_file()]
+
+
+def content(path: Path) -> dict[str, Any]:
+    """A JSON file's."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def members(run: RunFolder) -> dict[str, RunFolder]:
+    """The runs whose adapters were merged, by review."""
+    return {name: RunFolder(Path(path)) for name, path in content(run.merging)["adapters"].items()}
+
+
+def test_it_trains_what_is_missing(merged: RunFolder) -> None:
+    """One run for each review, finished, with an adapter of its own."""
+    runs = members(merged)
+    assert list(runs) == ["review0", "review1"]
+    assert all(run.state == "finished" and run.adapter.is_dir() for run in runs.values())
+
+
+def test_every_review_is_measured_with_all_three(merged: RunFolder) -> None:
+    """The merged adapter, the review's own and no adapter; the latter two as the review's run has measured them."""
+    metrics = merged.read_metrics()
+    for name, run in members(merged).items():
+        own = run.read_metrics()
+        assert metrics[f"{name}/own/{METRIC}"] == own[METRIC]
+        assert metrics[f"{name}/base/{METRIC}"] == own[f"base/{METRIC}"]
+        assert metrics[f"{name}/n_test"] == own["n_test"]
+        assert math.isfinite(metrics[f"{name}/{METRIC}"])
+    for kind in ("", "own/", "base/"):
+        values = [metrics[f"{name}/{kind}{METRIC}"] for name in members(merged)]
+        assert metrics[f"{kind}{METRIC}"] == pytest.approx(sum(values) / 2)
+
+
+def test_the_adapter_is_plain_peft(merged: RunFolder, tiny_model_folder: Path) -> None:
+    """Loaded by PEFT alone, it is the mean of the two: their dense changes, added by hand."""
+    adapted = PeftModel.from_pretrained(AutoModel.from_pretrained(tiny_model_folder), merged.adapter)
+    weights = dict(adapted.merge_and_unload().named_parameters())
+    base = dict(AutoModel.from_pretrained(tiny_model_folder).named_parameters())
+    backbone = Pretrained(path=str(tiny_model_folder), pooling="mean")
+    one, other = (load_adapter(backbone.load(), run.adapter).changes() for run in members(merged).values())
+    assert set(one) == set(other)
+    for name, change in one.items():
+        expected = (change.dense + other[name].dense) / 2
+        found = (weights[f"{name}.weight"] - base[f"{name}.weight"]).detach()
+        # The mean of two changes of rank 8 has rank 16: what is left at rank 8 is its best approximation.
+        u_OR, s_R, v_RI = torch.linalg.svd(expected)
+        best = (u_OR[:, :8] * s_R[:8]) @ v_RI[:8]
+        torch.testing.assert_close(found, best, rtol=1e-3, atol=1e-6)
+
+
+def test_it_says_what_conflicts_and_what_is_lost(merged: RunFolder) -> None:
+    """For the pair of adapters, and for every module."""
+    report = content(merged.merging)
+    (pair,) = report["conflicts"]
+    assert (pair["first"], pair["second"], pair["shared"]) == ("review0", "review1", 4)
+    assert pair["verdict"] in {"independent", "conflict", "agreement"}
+    assert 0 <= report["total_lost"] < 1
+    assert len(report["lost"]) == 4
+
+
+def test_what_is_there_is_used(command: list[str], reviews: list[str], merged: RunFolder) -> None:
+    """A further merge over the same reviews trains nothing again."""
+    before = {path: path.stat().st_mtime_ns for run in members(merged).values() for path in run.path.rglob("*")}
+    other = merge(command, "ties", reviews[:2])
+    assert members(other).keys() == members(merged).keys()
+    assert {path: path.stat().st_mtime_ns for run in members(merged).values() for path in run.path.rglob("*")} == before
+
+
+def test_runs_of_other_layers_and_ranks(command: list[str], reviews: list[str], merged: RunFolder) -> None:
+    """Adapters on disjoint layers lose nothing: each is found whole in the merged one."""
+    output = Path(command[-1].removeprefix("output="))
+    before = set(output.iterdir())
+    other = ["selection=first", "selection.n=1", "adapter.rank=2", f"data.path={reviews[2]}"]
+    assert here("train.py", *command, *other) == 0
+    (run,) = set(output.iterdir()) - before
+    listed = [f"merging.runs=[{run},{members(merged)['review0'].path}]"]
+    both = merge(without_review(command), "task_arithmetic", [], *listed, "merging.weights=[1,1]")
+    report = content(both.merging)
+    assert report["conflicts"][0]["verdict"] == "disjoint"
+    assert report["total_lost"] < 1e-10
+
+
+@pytest.mark.parametrize("search", ["common", "each"])
+def test_weights_are_searched(command: list[str], reviews: list[str], search: str) -> None:
+    """λ is from the grid, the same for all adapters where that is asked for."""
+    more = [f"merging.search={search}", "merging.grid=[0.25,1]"]
+    report = content(merge(command, "task_arithmetic", reviews[:2], *more).merging)
+    first, second = report["weights"]
+    assert set(first) | set(second) <= {0.25, 1.0}
+    assert len(set(first)) == len(set(second)) == 1
+    assert search == "each" or first == second
+
+
+def test_weights_are_learnt(command: list[str], reviews: list[str]) -> None:
+    """AdaMerging moves λ of adapted layers from their start, differently by layer, the same way each time."""
+    more = ["merging.steps=4", "merging.learning_rate=0.02"]
+    run = merge(command, "adamerging", reviews[:2], *more)
+    weights = torch.tensor(content(run.merging)["weights"])
+    assert torch.equal(weights[:, :2], torch.full((2, 2), 0.3))  # no adapter in these layers
+    assert (weights[:, 2:] != 0.3).all()
+    metrics = run.read_metrics()
+    assert (
+        here(
+            "train.py",
+            *command,
+            "merging=adamerging",
+            f"merging.reviews=[{','.join(reviews[:2])}]",
+            *more,
+            "force=true",
+        )
+        == 0
+    )
+    again = run.read_metrics()
+    assert {n: v for n, v in again.items() if "seconds" not in n} == {
+        n: v for n, v in metrics.items() if "seconds" not in n
+    }
+
+
+def test_the_merged_adapter_is_evaluated_on_another_review(
+    merged: RunFolder, reviews: list[str], tmp_path: Path
+) -> None:
+    """With a head of that review; without one named, nothing is guessed."""
+    out = tmp_path / "metrics.json"
+    assert (
+        here(
+            "evaluate.py",
+            f"run={merged.path}",
+            "head=fit",
+            "data=table",
+            f"data.path={reviews[2]}",
+            "data.shots=4",
+            f"out={out}",
+        )
+        == 0
+    )
+    assert math.isfinite(content(out)[METRIC])
+
+
+def test_it_gives_the_same_numbers_as_evaluate(merged: RunFolder, reviews: list[str], tmp_path: Path) -> None:
+    """On a review of its own, whose learnt records are left out of both."""
+    out = tmp_path / "metrics.json"
+    assert (
+        here(
+            "evaluate.py",
+            f"run={merged.path}",
+            "head=fit",
+            "data=table",
+            f"data.path={reviews[0]}",
+            "data.shots=4",
+            f"out={out}",
+        )
+        == 0
+    )
+    metrics = merged.read_metrics()
+    found = content(out)
+    assert found["n_test"] == metrics["review0/n_test"]
+    assert found[METRIC] == pytest.approx(metrics[f"review0/{METRIC}"], abs=1e-9)
+
+
+def refused(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a wrong command is answered with."""
+    capfd.readouterr()
+    assert here("train.py", *arguments) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def test_adapters_of_another_model_are_refused(
+    command: list[str], merged: RunFolder, reviews: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is trained."""
+    runs = [str(run.path) for run in members(merged).values()]
+    line = refused(
+        capfd, *without_review(command), "merging=ties", f"merging.runs=[{','.join(runs)}]", "model.pooling=cls"
+    )
+    assert "expected adapters of one pretrained model" in line
+
+
+def test_two_adapters_of_one_review_are_refused(
+    command: list[str], merged: RunFolder, reviews: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The table has one row for each review."""
+    run = members(merged)["review0"].path
+    line = refused(capfd, *command, "merging=ties", f"merging.runs=[{run}]", f"merging.reviews=[{reviews[0]}]")
+    assert "expected each review once, but got several adapters of review0" in line
+
+
+def test_a_review_that_has_changed_is_refused(
+    command: list[str], reviews: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Records that an adapter learnt from would be among those it is tested on."""
+    own = tmp_path / "own.csv"
+    shutil.copy(reviews[0], own)
+    output = tmp_path / "runs"
+    assert here("train.py", *command[:-1], f"output={output}", f"data.path={own}") == 0
+    (run,) = output.iterdir()
+    lines = own.read_text(encoding="utf-8").splitlines()
+    own.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n", encoding="utf-8")
+    line = refused(
+        capfd,
+        *command[:-1],
+        f"output={output}",
+        "merging=ties",
+        f"merging.runs=[{run}]",
+        f"merging.reviews=[{reviews[1]}]",
+    )
+    assert "the file of review own has changed" in line
