@@ -3,6 +3,7 @@
 import ast
 import inspect
 import textwrap
+from collections.abc import Collection
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -78,9 +79,21 @@ def _group(group: str, default: str | None) -> list[str]:
         for name, text in field_docs(get_class(content[TARGET])).items():
             owners.setdefault((name, text), []).append(choice)
     for (name, text), owning in owners.items():
-        only = "" if len(owning) == len(contents) else f" [{', '.join(owning)}]"
-        lines.append(_entry(f"{group}.{name}", text + _defaults({c: contents[c].get(name) for c in owning}) + only))
+        lines.append(
+            _entry(
+                f"{group}.{name}",
+                text + _defaults({c: contents[c].get(name) for c in owning}) + _only(owning, contents),
+            )
+        )
     return lines
+
+
+def _only(owning: Collection[str], all_choices: Collection[str]) -> str:
+    """Which choices have an option, or which have not if these are fewer."""
+    others = [choice for choice in all_choices if choice not in owning]
+    if not others:
+        return ""
+    return f" [{', '.join(owning)}]" if len(owning) <= len(others) else f" [not {', '.join(others)}]"
 
 
 def _defaults(values: dict[str, Any]) -> str:

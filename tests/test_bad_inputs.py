@@ -138,7 +138,44 @@ TRAINING = {
     "texts longer than the model's": Bad(
         ["model.max_length=999"], r"model\.max_length: expected at most 512", late=True
     ),
-    "fp16 on the CPU": Bad(["precision=fp16"], r"precision: fp16 needs a GPU.*precision=fp32"),
+    "fp16 on the CPU": Bad(["precision=fp16"], r"precision\.train: fp16 needs a GPU.*use fp32 or bf16"),
+    "unknown engine": Bad(
+        ["precision=int8", "precision.engine=mkl"], r"precision\.engine: expected one of auto.*'mkl'"
+    ),
+    "sparsity above 1": Bad(["pruning=wanda", "pruning.sparsity=1.5"], r"pruning\.sparsity: expected .*but got 1\.5"),
+    "negative sparsity": Bad(["pruning=random", "pruning.sparsity=-0.1"], r"pruning\.sparsity: expected .*got -0\.1"),
+    "pattern of letters": Bad(["pruning=magnitude", "pruning.pattern=half"], r"pruning\.pattern: expected .*'?half"),
+    "pattern that does not divide": Bad(
+        ["pruning=magnitude", "pruning.pattern=3:7", "pruning.sparsity=null"], r"pruning\.pattern: .*7", late=True
+    ),
+    "more layers dropped than there are": Bad(["pruning=layers", "pruning.n=9"], r"pruning\.n: .*9", late=True),
+    "rank above the width": Bad(["adapter.rank=99"], r"adapter\.rank: expected at most 32.*got 99", late=True),
+    "nothing trained": Bad(
+        ["adapter=tied_lora", "adapter.a=frozen", "adapter.b=frozen", "adapter.u=absent", "adapter.v=frozen"],
+        r"adapter\.a, b, u, v: expected at least one to be trained",
+    ),
+    "unknown step": Bad(["order=[train,shrink]"], r"order: expected each of train, merge.*but got train, shrink"),
+    "order without training": Bad(["order=[prune]", "pruning=wanda"], r"order: expected .*with train, but got prune"),
+    "order without a step that is asked for": Bad(["order=[train]", "pruning=wanda"], r"order: pruning=wanda needs"),
+    "int8 before training": Bad(["precision=int8", "order=[quantise,train]"], r"order: precision\.infer=int8 runs int"),
+    "merging one adapter": Bad(
+        ["merging=ties", "merging.reviews=[one.csv]"], r"merging\.reviews: expected 2 adapters or more.*got 1"
+    ),
+    "merging nothing": Bad(["merging=ties"], r"merging\.reviews: expected 2 adapters or more.*got 0"),
+    "merging without adapters": Bad(
+        ["merging=ties", "merging.reviews=[a.csv,b.csv]", "adapter=frozen"],
+        r"merging: adapter=frozen leaves no adapter",
+    ),
+    "merging what is not there": Bad(
+        ["merging=ties", "merging.runs=[{folder}/none,{folder}/unfinished]"], r"run: .*none' has no status\.json"
+    ),
+    "merging a missing review": Bad(
+        ["merging=ties", "merging.reviews=[{folder}/good.csv,{folder}/none.csv]"], r"data\.path: .*none\.csv"
+    ),
+    "weights for fewer adapters": Bad(
+        ["merging=ties", "merging.reviews=[a.csv,b.csv]", "merging.weights=[1]"],
+        r"merging\.weights: expected one for each",
+    ),
     "no GPU": Bad(["trainer=gpu"], r"trainer\.accelerator: expected cpu or auto, but got gpu"),
     "no threads": Bad(["trainer.threads=0"], r"trainer\.threads: expected at least 1, but got 0"),
     "NaN loss": Bad(

@@ -100,7 +100,7 @@ def default(option: "Field[Any]") -> Any:
 def test_defaults_of_files_and_dataclasses_agree() -> None:
     """The first of each group's choices that sets nothing of its own: the plain ones."""
     plain = ("task/screening", "pairs/random", "precision/fp32", "trainer/auto", "logger/wandb")
-    own = [f"{group}/{path.stem}" for group in ("adapter", "pruning", "merging") for path in (CONF / group).glob("*.yaml")]
+    own = [str(option) for option in OPTIONS if option.parent.name in ("adapter", "merging", "pruning")]
     for option in [*plain, *own]:
         content = OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml"))
         assert isinstance(content, dict)

@@ -109,6 +109,8 @@ def integer_kernels_need_merged_weights(cell: "Cell") -> str | None:
     """Int8 replaces the modules that an adapter stands in."""
     if cell.precision.infer != "int8" or MERGE in cell.steps or not _beside_weights(cell):
         return None
+    if not _first(cell, TRAIN, QUANTISE):
+        return None
     return "order: precision.infer=int8 needs the adapter merged; let merge stand between train and quantise"
 
 

@@ -188,7 +188,7 @@ def test_low_rank_kinds_have_factors(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "model"), CASES)
 def test_saved_and_loaded_it_gives_the_same_vectors(name: str, model: str, tmp_path: Path) -> None:
-    """On a fresh model, in the same layers, frozen; loaded, it can be disabled, and saved again. So PEFT alone."""
+    """On a fresh model, in the same layers, frozen; loaded, it can be disabled. PEFT alone reads it too."""
     adapted = in_place(name, model).shaken()
     adapted.placed.save(tmp_path / "adapter")
     backbone = Backbone(tiny(model), None, "mean")
@@ -205,17 +205,14 @@ def test_saved_and_loaded_it_gives_the_same_vectors(name: str, model: str, tmp_p
     with loaded.disabled(), adapted.placed.disabled():
         assert torch.equal(vectors_of(backbone), adapted.vectors)
     assert count_parameters(backbone)[0] == 0
-    loaded.save(tmp_path / "again")
-    again = Backbone(tiny(model), None, "mean")
-    load_adapter(again, tmp_path / "again")
-    torch.testing.assert_close(vectors_of(again), vectors_of(backbone), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ADAPTING)
-def test_a_loaded_adapter_merges(name: str, tmp_path: Path) -> None:
-    """As the one that was saved does; qlora refuses."""
+def test_a_loaded_adapter_can_be_saved_again_and_merged(name: str, tmp_path: Path) -> None:
+    """As the one that was saved first; qlora refuses to be merged."""
     adapted = in_place(name).shaken()
-    adapted.placed.save(tmp_path / "adapter")
+    adapted.placed.save(tmp_path / "first")
+    load_adapter(Backbone(tiny("bert"), None, "mean"), tmp_path / "first").save(tmp_path / "adapter")
     backbone = Backbone(tiny("bert"), None, "mean")
     loaded = load_adapter(backbone, tmp_path / "adapter")
     if name == "qlora":

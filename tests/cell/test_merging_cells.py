@@ -250,6 +250,15 @@ def test_adapters_of_another_model_are_refused(
     assert "expected adapters of one pretrained model" in line
 
 
+def test_a_rank_above_the_width_is_refused(
+    command: list[str], merged: RunFolder, reviews: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before λ is looked for."""
+    listed = f"merging.reviews=[{','.join(reviews[:2])}]"
+    line = refused(capfd, *command, "merging=adamerging", "merging.steps=9999", listed, "merging.rank=99")
+    assert "merging.rank: expected at most 32" in line
+
+
 def test_two_adapters_of_one_review_are_refused(
     command: list[str], merged: RunFolder, reviews: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,8 @@ class Engine:
 
 
 def _onednn_pack(weight_OI: Tensor) -> Tensor:
-    return torch.ops.onednn.qlinear_prepack(weight_OI, None)  # type: ignore[no-any-return]
+    standing_OI = weight_OI.contiguous()  # of a turned weight the operator ignores the strides
+    return torch.ops.onednn.qlinear_prepack(standing_OI, None)  # type: ignore[no-any-return]
 
 
 def _onednn_multiply(x_NI: Tensor, packed: Tensor, scales_O: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class Int8Linear(nn.Module):
     @classmethod
     def of(cls, linear: nn.Module, columns_K: Tensor, engine: Engine) -> "Int8Linear":
         """From a Linear or Conv1D module in float32 and the indices of its outlier columns."""
-        floats_OI = weight_OI(linear).detach()
+        floats_OI = weight_OI(linear).detach().contiguous()
         integers_OI, scales_O = to_grid(floats_OI.index_fill(1, columns_K, 0), BITS)
         bias_O = torch.zeros_like(scales_O) if linear.bias is None else linear.bias.detach().clone()  # type: ignore[operator]
         return cls(engine, integers_OI, scales_O, bias_O, columns_K, floats_OI[:, columns_K].t().contiguous())

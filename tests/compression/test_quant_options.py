@@ -1,0 +1,70 @@
+"""The options of a precision: what is refused, and what is restored."""
+
+import pytest
+import torch
+
+from layersel.compression import Precision
+from layersel.compression.quantisation import ENGINES, FORMATS, engines
+from layersel.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train": "int8"}, "precision.train: expected one of fp32, bf16, fp16, but got 'int8'"),
+        ({"infer": "fp8"}, "precision.infer: expected one of fp32, bf16, fp16, int8, int8_weight, int4, but got 'fp8'"),
+        ({"matmul": "low"}, "precision.matmul: expected one of highest, high, medium, but got 'low'"),
+        ({"engine": "fbgemm"}, "precision.engine: expected one of auto, onednn, int_mm, but got 'fbgemm'"),
+        ({"outliers": -0.1}, "precision.outliers: expected 0 <= share <= 1, but got -0.1"),
+        ({"outliers": float("nan")}, "precision.outliers: expected 0 <= share <= 1, but got nan"),
+        ({"calibration": 0}, "precision.calibration: expected at least 1, but got 0"),
+    ],
+)
+def test_wrong_options(options: dict[str, object], message: str) -> None:
+    """One line each, whatever the other options are."""
+    assert Precision(**options).problems() == [message]
+
+
+@pytest.mark.parametrize("infer", ["fp32", "bf16", "fp16", *FORMATS])
+def test_right_options(infer: str) -> None:
+    """Every format is accepted, and says whether it quantises."""
+    precision = Precision(infer=infer)
+    assert precision.problems() == []
+    assert precision.quantises == (infer in FORMATS)
+
+
+def test_engine_that_does_not_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before a model is loaded, and only by the format that needs it."""
+    monkeypatch.setattr(engines, "_is_exact", lambda name: name != "onednn")
+    (problem,) = Precision(infer="int8", engine="onednn").problems()
+    assert problem.startswith("precision.engine: int8 needs integer kernels, but engine onednn does not work")
+    assert Precision(infer="int8").problems() == []
+    assert Precision(infer="int4", engine="onednn").problems() == []
+    monkeypatch.setattr(engines, "_is_exact", lambda _: False)
+    assert len(Precision(infer="int8").problems()) == 1
+    assert list(ENGINES) == ["onednn", "int_mm"]
+
+
+@pytest.mark.parametrize("matmul", ["highest", "high", "medium"])
+def test_matmul_precision_is_restored(matmul: str) -> None:
+    """It holds within the block, also when the block fails."""
+    before = torch.get_float32_matmul_precision()
+    with Precision(matmul=matmul).matmuls():
+        assert torch.get_float32_matmul_precision() == matmul
+    assert torch.get_float32_matmul_precision() == before
+    with pytest.raises(ZeroDivisionError), Precision(matmul=matmul).matmuls():
+        _ = 1 / 0
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_autocast_only_for_half_precision() -> None:
+    """Integers and fp32 run outside of it."""
+    for infer in ("fp32", "bf16", "fp16", *FORMATS):
+        with Precision(infer=infer).inference(torch.device("cpu")):
+            assert torch.is_autocast_enabled("cpu") == (infer in {"bf16", "fp16"})
+
+
+def test_calibration_needs_records() -> None:
+    """One line."""
+    with pytest.raises(UserError, match=r"^precision\.calibration: expected records [^\n]*, but got none$"):
+        Precision(infer="int4").quantise(None, [], torch.Generator())  # type: ignore[arg-type]
