@@ -215,7 +215,7 @@ def _subject_of_run(options: Evaluation, path: Path) -> Subject:
 
 def _run_backbone(folder: RunFolder, model: Pretrained) -> Backbone:
     """The run's final encoder: the compressed model that it kept, or the pretrained one, with what stands beside it."""
-    steps = json.loads(folder.compression.read_text(encoding="utf-8"))["steps"]
+    steps = folder.read_steps()
     if {PRUNE, QUANTISE} & set(steps) and not folder.model.is_dir():
         raise UserError("run: it kept no compressed model; train with keep_model=true")
     backbone = load_model(folder.model, model) if folder.model.is_dir() else model.load()

@@ -76,6 +76,16 @@ class RunFolder:
         """The metrics of a finished run."""
         return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
 
+    def read_steps(self) -> list[str]:
+        """The steps that a finished run took.
+
+        Raises:
+            UserError: It does not say.
+        """
+        if not self.compression.is_file():
+            raise UserError(f"run: {str(self.path)!r} has no {self.compression.name}; run its training again")
+        return list(json.loads(self.compression.read_text(encoding="utf-8"))["steps"])
+
     def _write_status(self, state: str, started: float, **more: str) -> None:
         write_json(self.status, {"state": state, "started": started, "updated": time.time(), **more})
 

@@ -18,6 +18,8 @@ class Adapter:
     """Whether it has trainable parameters."""
     moves_base: ClassVar[bool] = False
     """Whether placing or training it changes the pretrained weights themselves."""
+    moves_biases: ClassVar[bool] = False
+    """Whether it changes biases too, so that weight changes are not all of it."""
     quantised_base: ClassVar[bool] = False
     """Whether it stands on quantised weights."""
 

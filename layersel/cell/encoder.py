@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from layersel import tables
 from layersel.adapters import Placed, Unadapted
 from layersel.backbone import Backbone, PrefixCache, encode
 from layersel.cell.options import Cell
@@ -69,6 +70,10 @@ class Encoder:
         """The share of zero weights after each step from pruning on."""
         return {f"sparsity/after_{step}": share for step, share in self._sparsity.items()}
 
+    def summary(self) -> dict[str, Any]:
+        """The report under names for a dashboard."""
+        return {f"compression/{name}": value for name, value in self.report.items()}
+
     def save(self, folder: RunFolder) -> None:
         """Write what was done, and the model if it is compressed and wanted."""
         write_json(folder.compression, self.report)
@@ -82,11 +87,13 @@ class Encoder:
     def _prune(self) -> None:
         self._pruned = self.cell.pruning.prune(self.backbone, self.tokens, stream(self.cell.seed, "pruning"))
         self.report |= self._pruned.report()
+        tables.note(f"pruning: {self._pruned.note}")
 
     def _quantise(self) -> None:
         generator = stream(self.cell.seed, "quantisation")
         self._quantised = self.cell.precision.quantise(self.backbone, self.tokens, generator)
         self.report |= self._quantised.report()
+        tables.note(f"precision: {self._quantised.effective}")
 
     def _check_sparsity(self, pruned: Pruned, step: str) -> None:
         """A step after pruning may have filled what it zeroed: it is zeroed again, and then counted."""

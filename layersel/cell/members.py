@@ -84,10 +84,12 @@ def name_a_review(config: DictConfig) -> DictConfig:
 
 def _check_adapter(folder: RunFolder, config: dict[str, Any]) -> None:
     adapter: Adapter = build_group("adapter", config["adapter"])
-    first = json.loads(folder.compression.read_text(encoding="utf-8"))["steps"][0]
-    if not folder.adapter.is_dir() or adapter.name == "full":
-        raise UserError(f"merging.runs: expected runs with an adapter, but {str(folder.path)!r} has none to merge")
-    if adapter.quantised_base or first != TRAIN:
+    if not folder.adapter.is_dir() or adapter.moves_biases:
+        raise UserError(
+            f"merging.runs: expected runs with an adapter of weight matrices only, but got {str(folder.path)!r} with "
+            f"adapter={adapter.name}; train with adapter=lora"
+        )
+    if adapter.quantised_base or folder.read_steps()[0] != TRAIN:
         raise UserError(
             f"merging.runs: expected adapters trained on the pretrained weights, but those of {str(folder.path)!r} "
             "were compressed before; train with order=[train,merge,prune,quantise]"

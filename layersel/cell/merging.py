@@ -57,7 +57,7 @@ class MergingRun:
         metrics |= encoder.metrics() | self.clock.metrics()
         encoder.save(self.folder)
         write_json(self.folder.metrics, metrics)
-        self._report(metrics)
+        self._report(metrics, encoder)
 
     def _load(self) -> tuple[Encoder, dict[str, TokenizedTexts]]:
         self.cell.trainer.apply_threads()
@@ -127,13 +127,13 @@ class MergingRun:
             f"{member.name}/{name}": value for name, value in (merged | own | base | member.screened.counts()).items()
         }
 
-    def _report(self, metrics: dict[str, Any]) -> None:
+    def _report(self, metrics: dict[str, Any], encoder: Encoder) -> None:
         values = {
             member.name: {title: _number(metrics[f"{member.name}/{kind}awss@95"]) for kind, title in KINDS.items()}
             for member in self.members
         }
         self.tracker.images(write_figures({"merging": merging_bars(values, "AWSS@95")}, self.folder.figures))
-        self.tracker.summary(metrics)
+        self.tracker.summary(metrics | encoder.summary())
 
 
 def _means(metrics: dict[str, Any], reviews: list[str]) -> dict[str, float]:

@@ -172,6 +172,8 @@ def merging_needs_weight_changes(cell: "Cell") -> str | None:
         return None
     if cell.adapter.quantised_base:
         return f"merging: adapter={cell.adapter.name} is trained on an nf4 base of its own; use adapter=lora"
+    if cell.adapter.moves_biases:
+        return f"merging: adapter={cell.adapter.name} changes biases too, which cannot be merged; use adapter=lora"
     if not _beside_weights(cell):
         reason = f"adapter={cell.adapter.name}" if not _chooses_nothing(cell) else f"selection={cell.selection.name}"
         return f"merging: {reason} leaves no adapter to merge; use adapter=lora and at least one layer"

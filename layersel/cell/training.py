@@ -43,7 +43,7 @@ class TrainingRun:
         metrics = self._measure(scores, encoder)
         self._write(metrics, scores["adapted"], heads["adapted"], texts)
         encoder.save(self.folder)
-        self._report(metrics, scores)
+        self._report(metrics, scores, encoder)
 
     def _load(self) -> tuple[Encoder, TokenizedTexts]:
         self.cell.trainer.apply_threads()
@@ -121,7 +121,7 @@ class TrainingRun:
         head.save(folder.head)
         write_json(folder.metrics, metrics)
 
-    def _report(self, metrics: dict[str, Any], scores: dict[str, Tensor]) -> None:
+    def _report(self, metrics: dict[str, Any], scores: dict[str, Tensor], encoder: Encoder) -> None:
         selection, test = self.selector.selection, self.screened.split.test
         figures = {} if selection is None else {"layers": layer_scores(selection)}
         if metrics["n_included"] > 0:
@@ -130,4 +130,4 @@ class TrainingRun:
         if selection is not None:
             self.tracker.table("selection", *selection.table())
         self.tracker.images(write_figures(figures, self.folder.figures))
-        self.tracker.summary(metrics)
+        self.tracker.summary(metrics | encoder.summary())

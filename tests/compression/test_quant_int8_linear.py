@@ -11,13 +11,15 @@ from torch.profiler import ProfilerActivity, profile
 from transformers.pytorch_utils import Conv1D
 
 from layersel.compression.quantisation import ENGINES, Int8Linear, engines, usable_engines
-from layersel.compression.quantisation.int8_linear import ROWS
+from layersel.compression.quantisation.int8_linear import ENTRIES
 from layersel.errors import UserError
 
 USABLE = {engine.name: engine for engine in usable_engines()}
 KERNELS = {"onednn": "onednn::qlinear_pointwise", "int_mm": "aten::_int_mm"}
 each_engine = pytest.mark.parametrize("engine", USABLE)
 
+ROWS = ENTRIES // 48
+"""More than are treated at a time."""
 NONE = torch.empty(0, dtype=torch.long)
 
 
@@ -78,7 +80,7 @@ def test_real_integer_kernels_run(engine: str) -> None:
     assert not operators & {"aten::linear", "aten::addmm", "aten::mm", "aten::matmul"}
 
 
-@pytest.mark.parametrize("shape", [(1, 48), (3, 48), (2, 5, 48), (48,), (2 * ROWS + 3, 48)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 48), (3, 48), (2, 5, 48), (48,), (ROWS + 3, 48)], ids=str)
 @pytest.mark.parametrize("outputs", [1, 31, 40])
 def test_engines_agree(shape: tuple[int, ...], outputs: int) -> None:
     """On any shape, up to the rounding of floats: which is chosen changes no result."""

@@ -26,6 +26,7 @@ class Full(Adapter):
     """Every parameter of the chosen layers is trained: weights, biases and norms."""
 
     moves_base: ClassVar[bool] = True
+    moves_biases: ClassVar[bool] = True
 
     def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> "FullPlaced":
         """Freeze the other layers."""

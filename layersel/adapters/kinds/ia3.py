@@ -1,6 +1,7 @@
 """(IA)³ (Liu et al. 2022): trained factors of keys, values and the feed-forward layer's inner activations."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from peft import IA3Config
 
@@ -20,6 +21,8 @@ class IA3(PeftAdapter):
 
     projections: list[str] = field(default_factory=lambda: ["key", "value", "down"])
     """Which projections of a chosen layer: query, key, value, output, gate, up, down."""
+
+    moves_biases: ClassVar[bool] = True
 
     def peft_config(self, selection: Selection) -> IA3Config:
         """The PEFT configuration for the chosen layers."""

@@ -15,8 +15,9 @@ BITS = 8
 LARGEST = 127
 SMALLEST = 1e-30
 """Rows without a larger entry count as zeros, so that no scale is too small for its reciprocal."""
-ROWS = 1024
-"""Rows quantised at a time, so that what lies between the steps stays in the CPU's cache."""
+ENTRIES = 2**21
+"""Entries of the input, or of the output if it is wider, that are treated at a time: what lies between the steps stays
+in the CPU's cache."""
 
 
 class Int8Linear(nn.Module):
@@ -81,8 +82,9 @@ class Int8Linear(nn.Module):
         """Y (…×O) of X (…×I), float32 on the CPU."""
         x_NI = x.reshape(-1, self.in_features)
         y_NO = x_NI.new_empty(len(x_NI), self.out_features)
-        for first in range(0, len(x_NI), ROWS):
-            self._multiply(x_NI[first : first + ROWS], y_NO[first : first + ROWS])
+        step = max(1, ENTRIES // max(self.in_features, self.out_features))
+        for first in range(0, len(x_NI), step):
+            self._multiply(x_NI[first : first + step], y_NO[first : first + step])
         return y_NO.view(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
