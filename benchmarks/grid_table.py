@@ -47,6 +47,8 @@ def main() -> None:
         method = " ".join(_choice(group, config) for group in sys.argv[2:])
         rows = _merged(folder, method) if folder.merging.is_file() else _trained(folder, config, method)
         for row, value in rows.items():
+            if value is None:  # no included record to find
+                continue
             if values[row].setdefault(config["seed"], value) != value:
                 sys.exit(
                     f"error: several runs of {' on '.join(reversed(row))}, seed {config['seed']}; name more groups"
@@ -57,16 +59,16 @@ def main() -> None:
 def _choice(group: str, config: dict[str, Any]) -> str:
     """What tells the choices of a group apart."""
     made = build_group(group, config[group])
-    return str(made.infer) if group == "precision" else str(made.name)
+    return f"{made.train}/{made.infer}" if group == "precision" else str(made.name)
 
 
-def _trained(folder: RunFolder, config: dict[str, Any], method: str) -> dict[tuple[str, str], float]:
-    metrics, review = folder.read_metrics(), str(config["data"].get("review", "demo"))
+def _trained(folder: RunFolder, config: dict[str, Any], method: str) -> dict[tuple[str, str], float | None]:
+    metrics, review = folder.read_metrics(), build_group("data", config["data"]).name
     others = {(review, other): metrics[f"{other}/{METRIC}"] for other in ("base", "tfidf")}
     return {(review, method): metrics[METRIC], **others}
 
 
-def _merged(folder: RunFolder, method: str) -> dict[tuple[str, str], float]:
+def _merged(folder: RunFolder, method: str) -> dict[tuple[str, str], float | None]:
     metrics = folder.read_metrics()
     reviews = [name.removesuffix(f"/{METRIC}") for name in metrics if name.endswith(f"/{METRIC}")]
     names = [name for name in reviews if name not in {"own", "base"} and not name.endswith(("/own", "/base"))]

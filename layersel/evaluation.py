@@ -193,10 +193,13 @@ def _subject_of_model(options: Evaluation) -> Subject:
 def _subject_of_run(options: Evaluation, path: Path) -> Subject:
     folder = RunFolder(path.expanduser())
     config = folder.read_config()
-    if folder.merging.is_file() and (options.data is None or options.effective_head == "saved"):
-        raise UserError("run: it merged the adapters of several reviews; give head=fit, and the review with data=…")
+    precision: Precision = build_group("precision", config["precision"])
+    if precision.infer == "int8" and options.trainer is not None and not options.trainer.on_cpu:
+        raise UserError("run: its precision.infer=int8 runs on the CPU only; give trainer=cpu")
+    if folder.merging.is_file() and options.data is None:
+        raise UserError("run: it merged the adapters of several reviews; name the review with data=…")
     source: Source = options.data if options.data is not None else build_group("data", config["data"])
-    head = LogisticHead.load(folder.head) if options.effective_head == "saved" else None
+    head = _saved_head(folder, source) if options.effective_head == "saved" else None
     review = source.load() if options.records is None or head is None else None
     backbone = _run_backbone(folder, build_group("model", config["model"]))
     device = options.trainer.device if options.trainer is not None else backbone.device
@@ -207,10 +210,23 @@ def _subject_of_run(options: Evaluation, path: Path) -> Subject:
         own_data=options.data is None,
         seed=config["seed"],
         task=build_group("task", config["task"]),
-        precision=build_group("precision", config["precision"]),
+        precision=precision,
         learnt=_learnt(folder.path),
         head=head,
     )
+
+
+def _saved_head(folder: RunFolder, source: Source) -> LogisticHead:
+    """The run's head; of a merging run the one of that review."""
+    if not folder.merging.is_file():
+        return LogisticHead.load(folder.head)
+    reviews = list(json.loads(folder.merging.read_text(encoding="utf-8"))["adapters"])
+    if source.name not in reviews:
+        raise UserError(
+            f"head: expected a review that the run has merged ({', '.join(reviews)}), but got {source.name}; "
+            "give head=fit for another"
+        )
+    return LogisticHead.load(folder.review_head(source.name))
 
 
 def _run_backbone(folder: RunFolder, model: Pretrained) -> Backbone:

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from layersel.errors import UserError
-from layersel.files import write_json, write_text
+from layersel.files import file_name, write_json, write_text
 
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
@@ -37,6 +37,10 @@ class RunFolder:
         self.rankings = path / "rankings"
         self.heads = path / "heads"
         self.figures = path / "figures"
+
+    def review_head(self, review: str) -> Path:
+        """The head of one of the reviews of a merging run."""
+        return self.heads / f"{file_name(review)}.safetensors"
 
     @property
     def state(self) -> str | None:

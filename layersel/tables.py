@@ -86,11 +86,15 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all")
 
 
-def show_merging(metrics: Mapping[str, Any], reviews: Sequence[str], metric: str = "awss@95") -> None:
-    """A row for each review: what the merged adapter, its own and the pretrained encoder are worth for it."""
+def show_merging(metrics: Mapping[str, Any], reviews: Sequence[str], compressed: bool, metric: str = "awss@95") -> None:
+    """A row for each review: what the merged adapter, its own and the pretrained encoder are worth for it.
+
+    `compressed` says that the merged encoder is; the two others never are.
+    """
     table = Table(title=f"{metric} of one adapter for all", title_justify="left")
     table.add_column("review")
-    for heading in ("merged", "own adapter", "pretrained", "test records"):
+    merged = "merged, compressed" if compressed else "merged"
+    for heading in (merged, "own adapter", "pretrained", "test records"):
         table.add_column(heading, justify="right")
     for review in reviews:
         values = [metrics[f"{review}/{kind}{metric}"] for kind in ("", "own/", "base/")]

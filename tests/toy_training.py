@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from models import bert, seeded
 from torch import Tensor
 
-from layersel.adapters import Lora
+from layersel.adapters import Adapter, Lora
 from layersel.backbone import Backbone
 from layersel.callbacks import LayerSelection
 from layersel.data.datamodule import ScreeningData
@@ -67,7 +67,7 @@ def toy_training(
     pairs: Pairs | None = None,
     seed: int = 0,
     batch_size: int = 8,
-    adapter_dropout: float = 0.0,
+    adapter: Adapter | None = None,
     callbacks: Sequence[Callback] = (),
     **options: object,
 ) -> ToyTraining:
@@ -77,7 +77,7 @@ def toy_training(
     labels = torch.arange(N_TRAIN) % 2
     data = ScreeningData(toy_tokens(), range(N_TRAIN), labels, pairs or RandomPairs(per_record=4), batch_size, seed)
     task = Screening(**{"epochs": 2, "learning_rate": 1e-2, "dropout": False} | options)
-    selector = LayerSelection(score or score_named("last", n=2), Lora(rank=4, dropout=adapter_dropout), seed, folder)
+    selector = LayerSelection(score or score_named("last", n=2), adapter or Lora(rank=4), seed, folder)
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=task.epochs,

@@ -16,6 +16,7 @@ from layersel.adapters.change import Change
 from layersel.adapters.files import save_adapter, save_lora
 from layersel.adapters.originals import Originals
 from layersel.backbone import Backbone
+from layersel.errors import UserError
 
 # Shapes: O outputs and I inputs of a weight matrix, R rank.
 
@@ -74,11 +75,10 @@ class Placed:
 
 
 class Unadapted(Placed):
-    """No adapter: the pretrained model, frozen. Nothing to switch off, to merge or to save."""
+    """No adapter: the model as it is. Nothing to switch off, to merge or to save."""
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone, [])
-        backbone.requires_grad_(False)
 
     def disabled(self) -> AbstractContextManager[None]:
         """Nothing changes."""
@@ -138,6 +138,9 @@ class PeftPlaced(Placed):
     def _change(self, name: str, layer: BaseTunerLayer) -> Change:
         merged = copy.deepcopy(layer)
         merged.merge()
+        before, after = (getattr(part.get_base_layer(), "bias", None) for part in (layer, merged))
+        if before is not None and after is not None and not torch.equal(before, after):
+            raise UserError("adapter: it changes biases too, so weight changes are not all of it; use adapter=lora")
         return Change(weight_of(merged) - weight_of(layer))
 
     def _tuners(self) -> list[tuple[str, BaseTunerLayer]]:

@@ -1,14 +1,14 @@
 """The adapters that a merging cell merges: finished training runs, found or made."""
 
 import copy
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from layersel.adapters import Adapter
 from layersel.backbone import Pretrained
 from layersel.cell.options import Cell
 from layersel.cell.screened import Screened
@@ -17,7 +17,11 @@ from layersel.config import TARGET, build_group, choice
 from layersel.data import Source
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
+from layersel.identity import review_fingerprint
 from layersel.run_folder import RunFolder
+
+UNCOMPRESSED = "fp32"
+"""The inference precision of training cells where that of the merging cell is in integers."""
 
 
 @dataclass(frozen=True)
@@ -37,29 +41,39 @@ class Member:
     own: dict[str, Any]
 
     @classmethod
-    def of(cls, folder: RunFolder, model: Pretrained) -> "Member":
-        """The run in `folder`, checked against the merging cell's model.
+    def of(cls, folder: RunFolder, cell: Cell) -> "Member":
+        """The run in `folder`, checked against the merging cell.
 
         Raises:
-            UserError: No finished run with an adapter of that pretrained model is there.
+            UserError: No finished run is there with an adapter of that pretrained model, measured as this cell does.
         """
         config = folder.read_config()
         _check_adapter(folder, config)
-        base: Pretrained = build_group("model", config["model"])
-        if base.fingerprint() != model.fingerprint():
-            raise UserError(
-                f"merging.runs: expected adapters of one pretrained model, but {str(folder.path)!r} is of {base.path} "
-                f"(pooling {base.pooling}) and this cell of {model.path} ({model.pooling}); give model=… of the runs"
-            )
+        _check_model(folder, build_group("model", config["model"]), cell.model)
+        _check_measured_alike(folder, config, cell)
         source: Source = build_group("data", config["data"])
         screened = Screened.load(source, config["seed"])
         return cls(screened.review.name, folder, screened, folder.read_metrics())
 
+    @property
+    def learnt(self) -> set[str]:
+        """Fingerprints of the texts that the adapter has learnt from."""
+        return {record["text"] for record in self._training_records()}
+
+    def fingerprint(self) -> str:
+        """A hash of what the merge takes from the run: adapter, head, metrics, and the review."""
+        digest = hashlib.sha256(review_fingerprint(self.screened.review).encode())
+        for file in [*sorted(self.folder.adapter.iterdir()), self.folder.head, self.folder.metrics]:
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
+
     def check_unchanged(self, texts: TokenizedTexts) -> None:
         """The review must still give the records that the adapter learnt from, or some of them would be tested on."""
-        learnt = json.loads(self.folder.training_records.read_text(encoding="utf-8"))
-        if learnt != self.screened.learnt_records(texts):
+        if self._training_records() != self.screened.learnt_records(texts):
             raise UserError(f"merging: the file of review {self.name} has changed since {str(self.folder.path)!r} ran")
+
+    def _training_records(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.folder.training_records.read_text(encoding="utf-8")))
 
 
 def training_config(cell: Cell, config: dict[str, Any], review: str) -> dict[str, Any]:
@@ -68,7 +82,7 @@ def training_config(cell: Cell, config: dict[str, Any], review: str) -> dict[str
     own["data"][cell.data.named_by] = review
     own |= {"merging": choice("merging", "none"), "pruning": choice("pruning", "none"), "force": False}
     if cell.precision.quantises:
-        own["precision"]["infer"] = "fp32"
+        own["precision"]["infer"] = UNCOMPRESSED
     return own
 
 
@@ -83,14 +97,52 @@ def name_a_review(config: DictConfig) -> DictConfig:
 
 
 def _check_adapter(folder: RunFolder, config: dict[str, Any]) -> None:
-    adapter: Adapter = build_group("adapter", config["adapter"])
-    if not folder.adapter.is_dir() or adapter.moves_biases:
+    run, adapter = str(folder.path), build_group("adapter", config["adapter"])
+    if folder.merging.is_file():
         raise UserError(
-            f"merging.runs: expected runs with an adapter of weight matrices only, but got {str(folder.path)!r} with "
-            f"adapter={adapter.name}; train with adapter=lora"
+            f"merging.runs: expected training runs, but {run!r} has merged others; name those that it merged"
         )
-    if adapter.quantised_base or folder.read_steps()[0] != TRAIN:
+    if not folder.adapter.is_dir():
+        raise UserError(f"merging.runs: expected runs with an adapter, but {run!r} has none to merge")
+    if adapter.moves_biases:
         raise UserError(
-            f"merging.runs: expected adapters trained on the pretrained weights, but those of {str(folder.path)!r} "
-            "were compressed before; train with order=[train,merge,prune,quantise]"
+            f"merging.runs: expected adapters of weight matrices only, but {run!r} has adapter={adapter.name}, which "
+            "changes biases too; train with adapter=lora"
         )
+    if adapter.quantised_base or folder.read_steps() != [TRAIN]:
+        raise UserError(
+            f"merging.runs: expected adapters trained and measured on uncompressed weights, but {run!r} has compressed "
+            "them; train with pruning=none precision=fp32"
+        )
+
+
+def _check_model(folder: RunFolder, base: Pretrained, model: Pretrained) -> None:
+    """What decides the vectors must agree; the same files may lie elsewhere."""
+    differing = [name for name in ("pooling", "max_length") if getattr(base, name) != getattr(model, name)]
+    if (base.path, base.revision) != (model.path, model.revision):
+        alike = [replace(own, attention_dropout=0.0, pooling="cls", max_length=1) for own in (base, model)]
+        differing += ["path"] if alike[0].fingerprint() != alike[1].fingerprint() else []
+    if differing:
+        raise UserError(
+            f"merging.runs: expected adapters of one pretrained model, but {str(folder.path)!r} has "
+            + ", ".join(f"model.{name}={getattr(base, name)} (here {getattr(model, name)})" for name in differing)
+            + "; give model=… as in the runs"
+        )
+
+
+def _check_measured_alike(folder: RunFolder, config: dict[str, Any], cell: Cell) -> None:
+    """The run's own numbers stand beside those of the merged adapter."""
+    infer = UNCOMPRESSED if cell.precision.quantises else cell.precision.infer
+    here = {
+        "task.head_c": cell.task.head_c,
+        "task.normalize": cell.task.normalize,
+        "precision.infer": infer,
+        "precision.matmul": cell.precision.matmul,
+    }
+    for option, value in here.items():
+        group, _, name = option.partition(".")
+        own = getattr(build_group(group, config[group]), name)
+        if own != value:
+            raise UserError(
+                f"{option}: expected {own} as in {str(folder.path)!r}, whose numbers are compared with, but got {value}"
+            )

@@ -17,6 +17,7 @@ from layersel.cell.options import Cell
 from layersel.cell.weights import learnt_weights, searched_weights
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import file_name, write_json
+from layersel.identity import text_fingerprint
 from layersel.merging import AdaMerging, MergeMethod, check_mergeable, conflicts, merge_adapters, module_layers
 from layersel.run_folder import RunFolder
 from layersel.seeding import stream
@@ -78,10 +79,10 @@ class MergingRun:
         """The merged adapter as a plain PEFT folder; `merging.json` says what was merged, conflicts and is lost."""
         changes = {member.name: self._changes(member) for member in self.members}
         adapters = list(changes.values())
+        check_mergeable(self.method, adapters, module_layers(encoder.backbone))
         pairs = conflicts(changes)
         for pair in pairs:
             tables.note(pair.line())
-        check_mergeable(self.method, adapters, module_layers(encoder.backbone))
         weights_TL = self._found_weights(encoder, [texts[name].tokens for name in changes], adapters)
         generator = stream(self.cell.seed, "merging")
         merged = merge_adapters(self.method, adapters, module_layers(encoder.backbone), generator, weights_TL)
@@ -118,14 +119,18 @@ class MergingRun:
         vectors = encoder.encode(texts.tokens, f"encoding, {member.name}")
         head = member.screened.head(vectors, self.cell.task)
         scores = head.scores(vectors)
-        head.save(self.folder.heads / f"{file_name(member.name)}.safetensors")
+        head.save(self.folder.review_head(member.name))
         member.screened.write_ranking(self.folder.rankings / f"{file_name(member.name)}.csv", scores)
         merged = member.screened.metrics(scores)
+        counts = member.screened.counts() | {"n_learnt_by_others": self._learnt_by_others(member, texts)}
         own = {f"own/{name}": member.own[name] for name in merged}
         base = {f"base/{name}": member.own[f"base/{name}"] for name in merged}
-        return {
-            f"{member.name}/{name}": value for name, value in (merged | own | base | member.screened.counts()).items()
-        }
+        return {f"{member.name}/{name}": value for name, value in (merged | own | base | counts).items()}
+
+    def _learnt_by_others(self, member: Member, texts: TokenizedTexts) -> int:
+        """How many of its test records another review's adapter has learnt from: the merged one is given these."""
+        others = set().union(*(other.learnt for other in self.members if other is not member))
+        return sum(text_fingerprint(texts.texts[index]) in others for index in member.screened.split.test)
 
     def _report(self, metrics: dict[str, Any], encoder: Encoder) -> None:
         values = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from layersel.adapters.adapter import Adapter
+from layersel.adapters import Adapter, Lora
 from layersel.backbone import Pretrained
 from layersel.cell.rules import validate
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS
@@ -61,6 +61,11 @@ class Cell:
     """Run a cell again that has already finished."""
 
     @property
+    def standing(self) -> Adapter:
+        """The kind of adapter that stands in the encoder after the step train: out of a merge comes a LoRA."""
+        return Lora() if self.merging.merges else self.adapter
+
+    @property
     def steps(self) -> list[str]:
         """The steps of `order` that have something to do."""
         idle = set()
@@ -68,7 +73,7 @@ class Cell:
             idle.add(PRUNE)
         if not self.precision.quantises:
             idle.add(QUANTISE)
-        if not self.adapter.trains or {PRUNE, QUANTISE} <= idle:
+        if not self.standing.trains or {PRUNE, QUANTISE} <= idle:
             idle.add(MERGE)
         return [step for step in self.order if step not in idle]
 

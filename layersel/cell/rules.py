@@ -41,7 +41,11 @@ def _first(cell: "Cell", earlier: str, later: str) -> bool:
 
 
 def _beside_weights(cell: "Cell") -> bool:
-    """Whether training leaves modules beside the model's own weights."""
+    """Whether the step train leaves modules beside the model's own weights."""
+    return cell.merging.merges or _trains_modules(cell)
+
+
+def _trains_modules(cell: "Cell") -> bool:
     return cell.adapter.trains and cell.adapter.name != "full" and not _chooses_nothing(cell)
 
 
@@ -126,11 +130,24 @@ def integer_kernels_need_cpu(cell: "Cell") -> str | None:
 def compressed_base_stays(cell: "Cell") -> str | None:
     """What trains or replaces the pretrained weights themselves would undo their pruning or quantisation."""
     compressed = _first(cell, PRUNE, TRAIN) and not cell.pruning.structured
-    if not cell.adapter.moves_base or not (compressed or _first(cell, QUANTISE, TRAIN)):
+    if not cell.standing.moves_base or not (compressed or _first(cell, QUANTISE, TRAIN)):
         return None
     return (
         f"order: adapter={cell.adapter.name} changes the pretrained weights, which would undo what prune or quantise "
         "did before; let train be first, or use adapter=lora"
+    )
+
+
+@_rule
+def moved_base_is_merged(cell: "Cell") -> str | None:
+    """What such an adapter saves is relative to the pretrained weights, so it cannot stand beside compressed ones."""
+    if not cell.standing.moves_base or MERGE in cell.steps:
+        return None
+    if not (_first(cell, TRAIN, PRUNE) or _first(cell, TRAIN, QUANTISE)):
+        return None
+    return (
+        f"order: adapter={cell.adapter.name} changes the pretrained weights, so it cannot stand beside compressed "
+        "ones; let merge follow train"
     )
 
 
@@ -147,7 +164,7 @@ def dropped_layers_carry_no_adapter(cell: "Cell") -> str | None:
 @_rule
 def wanda_sees_inputs(cell: "Cell") -> str | None:
     """SHiRA adds its change to the weights in a pass of its own, so nothing enters the modules that Wanda watches."""
-    if (cell.adapter.name, cell.pruning.name) != ("shira", "wanda") or _chooses_nothing(cell):
+    if (cell.standing.name, cell.pruning.name) != ("shira", "wanda") or _chooses_nothing(cell):
         return None
     if not _first(cell, TRAIN, PRUNE) or _first(cell, MERGE, PRUNE):
         return None
@@ -157,7 +174,7 @@ def wanda_sees_inputs(cell: "Cell") -> str | None:
 @_rule
 def nf4_base_is_compressed(cell: "Cell") -> str | None:
     """The nf4 base of QLoRA can be neither merged into, nor pruned, nor quantised again."""
-    if not cell.adapter.quantised_base or not (cell.pruning.prunes or cell.precision.quantises):
+    if not cell.standing.quantised_base or not (cell.pruning.prunes or cell.precision.quantises):
         return None
     return (
         f"adapter={cell.adapter.name}: its base is quantised to nf4 already; use pruning=none and "
@@ -174,7 +191,7 @@ def merging_needs_weight_changes(cell: "Cell") -> str | None:
         return f"merging: adapter={cell.adapter.name} is trained on an nf4 base of its own; use adapter=lora"
     if cell.adapter.moves_biases:
         return f"merging: adapter={cell.adapter.name} changes biases too, which cannot be merged; use adapter=lora"
-    if not _beside_weights(cell):
+    if not _trains_modules(cell):
         reason = f"adapter={cell.adapter.name}" if not _chooses_nothing(cell) else f"selection={cell.selection.name}"
         return f"merging: {reason} leaves no adapter to merge; use adapter=lora and at least one layer"
     return None

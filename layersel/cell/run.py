@@ -12,6 +12,7 @@ from layersel.cell.members import Member, training_config
 from layersel.cell.merging import MergingRun
 from layersel.cell.options import Cell
 from layersel.cell.screened import Screened
+from layersel.cell.steps import PRUNE, QUANTISE, TRAIN
 from layersel.cell.training import TrainingRun
 from layersel.config import build
 from layersel.errors import UserError
@@ -65,30 +66,32 @@ def _run_merging(cell: Cell, method: MergeMethod, config: dict[str, Any]) -> Run
     names = [member.name for member in members]
     options = {name: value for name, value in asdict(method).items() if name not in ("reviews", "runs")}
     head = [cell.task.head_c, cell.task.normalize]
-    deciding = [method.name, options, head, [member.folder.path.name for member in members]]
+    deciding = [method.name, options, head, [member.fingerprint() for member in members]]
     name = _name(cell, f"{'+'.join(names)}-{method.name}", (), deciding)
 
     def attempt(folder: RunFolder, tracker: Tracker) -> None:
         MergingRun(cell, method, members, folder, tracker, clock).run()
 
     folder = _recorded(cell, config, name, attempt)
-    tables.show_merging(folder.read_metrics(), names)
+    tables.show_merging(folder.read_metrics(), names, compressed=cell.steps != [TRAIN])
     tables.note(f"Everything is in {folder.path}")
     return folder
 
 
 def _members(cell: Cell, method: MergeMethod, config: dict[str, Any]) -> list[Member]:
     """The runs that are named, checked before any training, and those of the reviews."""
-    found = [Member.of(RunFolder(Path(run).expanduser()), cell.model) for run in method.runs]
+    found = [Member.of(RunFolder(Path(run).expanduser()), cell) for run in method.runs]
     trainings = [training_config(cell, config, review) for review in method.reviews]
     cells = [build(OmegaConf.create(own), Cell) for own in trainings]
-    made = [Member.of(_run_training(*pair), cell.model) for pair in zip(cells, trainings, strict=True)]
-    members = [*made, *found]
-    names = [member.name for member in members]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    _check_once([member.name for member in found] + [own.data.name for own in cells])
+    made = [Member.of(_run_training(*pair), cell) for pair in zip(cells, trainings, strict=True)]
+    return [*made, *found]
+
+
+def _check_once(reviews: list[str]) -> None:
+    twice = sorted({name for name in reviews if reviews.count(name) > 1})
     if twice:
         raise UserError(f"merging: expected each review once, but got several adapters of {', '.join(twice)}")
-    return members
 
 
 def _recorded(
@@ -107,7 +110,12 @@ def _recorded(
 
 
 def _name(cell: Cell, title: str, groups: tuple[str, ...], more: list[Any]) -> str:
-    """What a person recognises, then the hash of everything that matters."""
-    deciding = {name: getattr(cell, name) for name in (*groups, "precision", "pruning")}
-    identity = cell_fingerprint(deciding, [cell.steps, cell.keep_model, cell.seed, cell.model.fingerprint(), *more])
+    """What a person recognises, then the hash of everything that matters, and of nothing that does not."""
+    deciding = {name: getattr(cell, name) for name in (*groups, "pruning")}
+    precision = asdict(cell.precision)
+    formats = (
+        precision if cell.precision.quantises else {name: precision[name] for name in ("train", "infer", "matmul")}
+    )
+    kept = cell.keep_model and bool({PRUNE, QUANTISE} & set(cell.steps))
+    identity = cell_fingerprint(deciding, [cell.steps, formats, kept, cell.seed, cell.model.fingerprint(), *more])
     return f"{file_name(title)}-seed{cell.seed}-{identity[:8]}"

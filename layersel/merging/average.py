@@ -34,6 +34,8 @@ class Average(MergeMethod):
     def problems(self) -> list[str]:
         """As `MergeMethod.problems`, weights that sum to 0, and a search that changes nothing."""
         found = super().problems()
+        if self.search is not None and any(weight <= 0 for weight in self.grid):
+            found.append(f"merging.grid: expected numbers above 0 for the average, but got {self.grid}")
         if self.search == "common":
             found.append("merging.search: expected each or null, for the average normalises weights, but got common")
         if not found:

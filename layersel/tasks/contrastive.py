@@ -9,7 +9,7 @@ from lightning import LightningModule
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
-from layersel.adapters.placed import Placed, Unadapted
+from layersel.adapters import Placed, Unadapted, adapted_layers
 from layersel.backbone import Backbone, PrefixCache
 from layersel.data.pairs import PairBatch
 from layersel.errors import UserError
@@ -83,7 +83,7 @@ class ContrastiveScreening(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Make the cache of the frozen prefix: the labelled records are few, so it holds all of them."""
-        start = min(self.placed.layers, default=self.backbone.n_layers - 1)
+        start = min(adapted_layers(self.backbone), default=self.backbone.n_layers - 1)
         tokens = self.trainer.datamodule.train_tokens  # type: ignore[attr-defined]
         self._texts = PrefixCache(self.backbone, tokens, start, max_bytes=self.options.prefix_cache_mb * 2**20)
 
@@ -114,8 +114,8 @@ class ContrastiveScreening(LightningModule):
         return loss if penalty is None else loss + penalty
 
     def on_train_batch_end(self, outputs: Any, batch: PairBatch, batch_idx: int) -> None:
-        """What an adapter does between steps; the gradients are still there, but for a skipped batch."""
-        if outputs is not None:
+        """What an adapter does between steps; the gradients are still there, but for a skipped batch: no outputs."""
+        if outputs:
             self.placed.after_step(self.global_step - 1)
 
     def on_train_end(self) -> None:

@@ -32,6 +32,8 @@ CELLS = {
     ),
     "layers and int8": (["pruning=layers", "precision=int8"], DEFAULT),
     "full fine-tuning, int8": (["adapter=full", "precision=int8"], ["train", "merge", "quantise"]),
+    "pissa merged, wanda": (["adapter=pissa", "pruning=wanda"], ["train", "merge", "prune"]),
+    "full fine-tuning, fewer layers": (["adapter=full", "pruning=layers"], ["train", "merge", "prune"]),
     "nothing placed, int8": (["adapter=frozen", "precision=int8"], ["train", "quantise"]),
     "dora merged, wanda": (["adapter=dora", "pruning=wanda"], ["train", "merge", "prune"]),
     "tied, int4": (["adapter=tied_lora", "precision=int4"], ["train", "merge", "quantise"]),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -190,45 +191,83 @@ def test_weights_are_learnt(command: list[str], reviews: list[str]) -> None:
     }
 
 
-def test_the_merged_adapter_is_evaluated_on_another_review(
-    merged: RunFolder, reviews: list[str], tmp_path: Path
-) -> None:
-    """With a head of that review; without one named, nothing is guessed."""
-    out = tmp_path / "metrics.json"
-    assert (
-        here(
-            "evaluate.py",
-            f"run={merged.path}",
-            "head=fit",
-            "data=table",
-            f"data.path={reviews[2]}",
-            "data.shots=4",
-            f"out={out}",
-        )
-        == 0
-    )
-    assert math.isfinite(content(out)[METRIC])
+def evaluated(run: RunFolder, out: Path, *options: str) -> dict[str, Any]:
+    """What `evaluate.py` finds."""
+    assert here("evaluate.py", f"run={run.path}", "data=table", "data.shots=4", f"out={out}", *options) == 0
+    return content(out)
 
 
-def test_it_gives_the_same_numbers_as_evaluate(merged: RunFolder, reviews: list[str], tmp_path: Path) -> None:
-    """On a review of its own, whose learnt records are left out of both."""
-    out = tmp_path / "metrics.json"
-    assert (
-        here(
-            "evaluate.py",
-            f"run={merged.path}",
-            "head=fit",
-            "data=table",
-            f"data.path={reviews[0]}",
-            "data.shots=4",
-            f"out={out}",
-        )
-        == 0
-    )
+def test_evaluate_takes_the_head_of_the_review(merged: RunFolder, reviews: list[str], tmp_path: Path) -> None:
+    """The numbers of the run, from its files alone."""
     metrics = merged.read_metrics()
-    found = content(out)
+    found = evaluated(merged, tmp_path / "metrics.json", f"data.path={reviews[0]}")
     assert found["n_test"] == metrics["review0/n_test"]
     assert found[METRIC] == pytest.approx(metrics[f"review0/{METRIC}"], abs=1e-9)
+
+
+def test_evaluate_fits_a_head_for_another_review(merged: RunFolder, reviews: list[str], tmp_path: Path) -> None:
+    """It has none for that."""
+    found = evaluated(merged, tmp_path / "metrics.json", f"data.path={reviews[2]}", "head=fit")
+    assert math.isfinite(found[METRIC])
+
+
+def test_a_merged_run_ranks_a_library(merged: RunFolder, reviews: list[str], tmp_path: Path) -> None:
+    """With the head of the review that is named."""
+    out = tmp_path / "ranking.csv"
+    options = ["data=table", f"data.path={reviews[1]}", f"records={reviews[2]}", f"out={out}"]
+    assert here("evaluate.py", f"run={merged.path}", *options) == 0
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 1 + 24
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "name the review with data="),
+        (["data=demo"], "expected a review that the run has merged (review0, review1), but got ptsd"),
+    ],
+)
+def test_a_review_without_a_head_is_refused(
+    merged: RunFolder, options: list[str], says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is guessed."""
+    assert here("evaluate.py", f"run={merged.path}", *options) == 2
+    assert says in capfd.readouterr().err
+
+
+def test_records_that_others_learnt_from_are_counted(command: list[str], reviews: list[str], tmp_path: Path) -> None:
+    """The merged adapter has seen them, the review's own has not."""
+    both = tmp_path / "both.csv"
+    header, *rows = Path(reviews[0]).read_text(encoding="utf-8").splitlines()
+    both.write_text("\n".join([header, *rows, *Path(reviews[1]).read_text(encoding="utf-8").splitlines()[1:]]) + "\n")
+    metrics = merge(command, "average", [reviews[0], str(both)]).read_metrics()
+    assert metrics["both/n_learnt_by_others"] > 0
+    assert metrics["review0/n_learnt_by_others"] + metrics["both/n_learnt_by_others"] <= 16
+
+
+def test_a_compressed_cell_shares_its_members(command: list[str], reviews: list[str], merged: RunFolder) -> None:
+    """What happens after the merge trains no member again."""
+    output = Path(command[-1].removeprefix("output="))
+    before = set(output.iterdir())
+    pruned = merge(command, "average", reviews[:2], "pruning=wanda", "precision=int8", "precision.outliers=0.1")
+    assert set(output.iterdir()) - before == {pruned.path}
+    assert content(pruned.compression)["steps"] == ["train", "merge", "prune", "quantise"]
+    assert pruned.read_metrics()["sparsity/after_quantise"] >= 0.49
+
+
+def test_another_adapter_is_another_cell(command: list[str], reviews: list[str], tmp_path: Path) -> None:
+    """Runs are known by what they hold, not by their names."""
+    output, merges = tmp_path / "runs", []
+    for rank in (2, 4):
+        for number in (0, 1):
+            folder = tmp_path / f"rank{rank}"
+            options = [f"data.path={reviews[number]}", f"adapter.rank={rank}", f"output={folder}"]
+            assert here("train.py", *command[:-1], *options) == 0
+            (run,) = [path for path in folder.iterdir() if path.name.startswith(f"review{number}")]
+            run.rename(folder / f"best{number}")
+        listed = f"merging.runs=[{folder}/best0,{folder}/best1]"
+        assert here("train.py", *without_review(command)[:-1], "merging=average", listed, f"output={output}") == 0
+        merges.append(set(output.iterdir()))
+    assert len(merges[1]) == 2
 
 
 def refused(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -239,15 +278,52 @@ def refused(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     return line
 
 
-def test_adapters_of_another_model_are_refused(
-    command: list[str], merged: RunFolder, reviews: list[str], capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["model.pooling=cls"], "expected adapters of one pretrained model, but .* has model.pooling=mean"),
+        (["model.max_length=16"], "model.max_length=32"),
+        (["task.head_c=100"], "task.head_c: expected 1.0 as in .* but got 100"),
+        (["precision=bf16"], "precision.infer: expected fp32 as in .* but got bf16"),
+    ],
+)
+def test_members_unlike_the_cell_are_refused(
+    command: list[str], merged: RunFolder, options: list[str], says: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything is trained."""
     runs = [str(run.path) for run in members(merged).values()]
-    line = refused(
-        capfd, *without_review(command), "merging=ties", f"merging.runs=[{','.join(runs)}]", "model.pooling=cls"
-    )
-    assert "expected adapters of one pretrained model" in line
+    line = refused(capfd, *without_review(command), "merging=ties", f"merging.runs=[{','.join(runs)}]", *options)
+    assert re.search(says, line)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["selection=none"], "has none to merge"),
+        (["adapter=ia3"], "adapter=ia3, which changes biases too"),
+        (["pruning=magnitude"], "has compressed them"),
+    ],
+)
+def test_runs_that_cannot_be_members_are_refused(
+    command: list[str],
+    reviews: list[str],
+    options: list[str],
+    says: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """By what they are, whatever this cell's groups say."""
+    assert here("train.py", *command[:-1], f"data.path={reviews[0]}", f"output={tmp_path}", *options) == 0
+    (run,) = tmp_path.iterdir()
+    assert says in refused(capfd, *without_review(command), "merging=ties", f"merging.runs=[{run},{run}x]")
+
+
+def test_a_merged_run_is_not_merged_again(
+    command: list[str], merged: RunFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It has no review of its own."""
+    line = refused(capfd, *without_review(command), "merging=ties", f"merging.runs=[{merged.path},other]")
+    assert "has merged others; name those that it merged" in line
 
 
 def test_a_rank_above_the_width_is_refused(

@@ -10,6 +10,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from toy_training import N_TRAIN, toy_training
 
+from layersel.adapters import Lora
+from layersel.adapters.kinds.adalora import AdaLora
 from layersel.backbone import evaluating
 from layersel.errors import UserError
 from layersel.selection import score_named
@@ -47,7 +49,10 @@ def test_only_the_adapter_learns(tmp_path: Path) -> None:
 
 def test_dropout_of_the_adapter_is_on_without_that_of_the_model(tmp_path: Path) -> None:
     """`adapter.dropout` changes what is learnt even where `task.dropout` is off."""
-    plain, dropped = toy_training(tmp_path).fit().trained, toy_training(tmp_path, adapter_dropout=0.5).fit().trained
+    plain, dropped = (
+        toy_training(tmp_path).fit().trained,
+        toy_training(tmp_path, adapter=Lora(rank=4, dropout=0.5)).fit().trained,
+    )
     assert all(not torch.equal(plain[name], dropped[name]) for name in plain)
 
 
@@ -172,3 +177,10 @@ def test_a_checkpoint_of_other_layers_is_refused(tmp_path: Path, interrupted: tu
     training = toy_training(tmp_path, score=score_named("first", n=1)).fit()
     with pytest.raises(RuntimeError, match="the checkpoint's parameters differ in"):
         training.module.load_state_dict(torch.load(interrupted[0], weights_only=True)["state_dict"])
+
+
+def test_adalora_survives_a_skipped_batch(tmp_path: Path) -> None:
+    """A batch without a loss leaves no gradients for it to look at."""
+    training = toy_training(tmp_path, batch_size=2, epochs=1, adapter=AdaLora(rank=4, target_rank=2)).fit()
+    assert 0 < training.module.skipped_batches < training.module.global_step
+    assert all(value.isfinite().all() for value in training.parameters().values())

@@ -19,4 +19,5 @@ class Frozen(Adapter):
 
     def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> Unadapted:
         """Freeze the model."""
+        backbone.requires_grad_(False)
         return Unadapted(backbone)

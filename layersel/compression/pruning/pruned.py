@@ -38,6 +38,11 @@ class Pruned:
             if not isinstance(linear[name], IntegerLinear):
                 zero(linear[name], keep_OI)
 
+    def holds(self, backbone: Backbone) -> bool:
+        """Whether every pruned weight is zero now."""
+        linear = linear_modules(backbone)
+        return all(not bool(weight_OI(linear[name]).cpu()[~keep_OI].any()) for name, keep_OI in self.masks.items())
+
     def sparsity(self, backbone: Backbone) -> float:
         """As `weight_sparsity`: measured now, whatever was pruned before."""
         return weight_sparsity(backbone)
