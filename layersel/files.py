@@ -37,6 +37,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield draft
         draft.chmod(0o777 & ~_umask())
         for file in draft.rglob("*"):
+            file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())  # some libraries write for the owner only
             _sync(file)
         if path.exists():
             path.rename(old := draft.with_name(f"{draft.name}-old"))
