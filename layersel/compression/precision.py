@@ -25,7 +25,7 @@ class Precision:
     infer: str = "fp32"
     """When records are encoded: fp32, bf16, fp16, int8 (integer kernels, CPU), int8_weight, int4 (rounded weights)."""
     matmul: str = "highest"
-    """Products of fp32 matrices: highest, high (TF32 on a GPU), medium (bf16 factors, much faster on CPUs with AMX)."""
+    """Products of fp32 matrices: highest, high (TF32 on a GPU), medium (bf16 factors, faster with AMX)."""
     engine: str = AUTO
     """What multiplies integers with infer=int8: onednn, int_mm, or auto, the fastest here; their results are alike."""
     outliers: float = 0.01

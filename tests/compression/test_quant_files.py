@@ -17,7 +17,7 @@ from transformers import AutoModel, PreTrainedTokenizerFast
 from layersel.backbone import Backbone, PrefixCache, Pretrained, drop_layers, encode
 from layersel.compression import Precision, Quantised, load_model, save_model
 from layersel.compression.files import MANIFEST, PACKED, WEIGHTS
-from layersel.compression.quantisation import FORMATS, Int8Linear
+from layersel.compression.quantisation import FORMATS, Int8Linear, usable_engines
 from layersel.errors import UserError
 
 TEXTS = ragged()
@@ -216,6 +216,16 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "model" / WEIGHTS).unlink()
     with pytest.raises(UserError, match=r"^model\.path: [^\n]* has no model\.safetensors"):
         load_model(tmp_path / "model", OPTIONS)
+
+
+@pytest.mark.parametrize("engine", [engine.name for engine in usable_engines()])
+def test_engine_is_kept(engine: str, tmp_path: Path) -> None:
+    """A loaded model multiplies with the engine that was chosen for it."""
+    backbone = tiny_backbone()
+    done = Precision(infer="int8", engine=engine).quantise(backbone, TEXTS, torch.Generator())
+    save_model(backbone, tmp_path / "model", done)
+    loaded = load_model(tmp_path / "model", OPTIONS)
+    assert {module.engine.name for module in loaded.modules() if isinstance(module, Int8Linear)} == {engine}
 
 
 def test_engine_that_is_not_here(saved: Callable[[str], Path]) -> None:

@@ -12,7 +12,7 @@ from layersel.compression.quantisation.grid import Grid, pack, snap, to_grid, un
 BITS = {4: 7, 8: 127}
 
 
-def random_weights(outputs: int = 17, inputs: int = 23, seed: int = 0) -> Tensor:
+def random_weights(outputs: int = 999, inputs: int = 23, seed: int = 0) -> Tensor:
     """Rows of very different sizes, one of them zero."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(outputs, inputs, generator=generator) * torch.logspace(-6, 4, outputs).unsqueeze(1)
@@ -29,7 +29,7 @@ def test_integers_are_those_of_the_formula(bits: int) -> None:
         largest = np.abs(row).max()
         expected = np.clip(np.round(q * row / largest), -q - 1, q) if largest > 0 else np.zeros_like(row)
         np.testing.assert_array_equal(got, expected)
-        np.testing.assert_allclose(scale, largest / q, rtol=2**-16)
+        np.testing.assert_allclose(scale, largest / q, rtol=1e-6)
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -41,7 +41,7 @@ def test_weights_on_the_grid_stay(bits: int) -> None:
     twice = once.clone()
     snap(twice, bits)
     assert torch.equal(once, twice)
-    torch.testing.assert_close(once.abs().amax(dim=1), largest, rtol=2**-16, atol=0)
+    torch.testing.assert_close(once.abs().amax(dim=1), largest, rtol=1e-6, atol=0)
 
 
 @given(
@@ -55,7 +55,7 @@ def test_no_weight_moves_further_than_half_a_step(bits: int, row: list[float]) -
     rounded = weight.clone()
     grid = snap(rounded, bits)
     step = weight.abs().max() / BITS[bits]
-    assert bool(((rounded - weight).abs() <= step * 0.51 + 1e-37).all())
+    assert bool(((rounded - weight).abs() <= step * 0.501 + 1e-37).all())
     if float(step) > 1e-30:
         assert torch.equal(rounded, grid.weights(to_grid(weight, bits)[0]))
 

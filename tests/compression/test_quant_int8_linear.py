@@ -65,8 +65,8 @@ def test_equals_integer_arithmetic(engine: str, columns: list[int]) -> None:
     """Products of integers with the scales of row and output, plus the outlier columns and the bias."""
     linear, x = layer(), rows(9, 48)
     got = run(Int8Linear.of(linear, torch.tensor(columns, dtype=torch.long), USABLE[engine]), x)
-    # Scales have 16 significant bits; an output is small against the products that make it.
-    np.testing.assert_allclose(got, reference(linear, x, columns), rtol=2**-15, atol=2e-3)
+    # An output may be small against the products that make it.
+    np.testing.assert_allclose(got, reference(linear, x, columns), rtol=1e-5, atol=1e-4)
 
 
 @each_engine
@@ -181,7 +181,7 @@ def test_dequantised_weights_are_near() -> None:
         linear.weight[:, 9] = 0
     weight = Int8Linear.of(linear, torch.tensor([0, 30]), usable_engines()[0]).dequantised()
     step = linear.weight.detach().abs().amax(dim=1, keepdim=True) / 127
-    assert bool(((weight - linear.weight).abs() <= 0.51 * step).all())
+    assert bool(((weight - linear.weight).abs() <= 0.501 * step).all())
     assert torch.equal(weight[:, [0, 9, 30]], linear.weight.detach()[:, [0, 9, 30]])
 
 

@@ -8,20 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SIGNIFICANT = 16
-"""Bits of a scale's significand. With a weight's at most 8 they fit the 24 of float32, so integer times scale is exact:
-the grid can be read off the weights again, and weights on it stay where they are."""
-
 
 def to_grid(weight_OI: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """The integers W_q = clip(round(q·W/max|W|), −q−1, q) with q = 2^(bits−1) − 1, and the scale of each row.
+    """The integers W_q = clip(round(q·W/max|W|), −q−1, q) with q = 2^(bits−1) − 1, and the scale max|W|/q of each row.
 
     Args:
         weight_OI: Weights in float32.
         bits: 2 to 8.
 
     Returns:
-        The integers (O×I, int8), and the scales (O), max|W|/q rounded to 16 significant bits; 0 for rows of zeros.
+        The integers (O×I, int8), and the scales (O), 0 for rows of zeros.
 
     Example:
         >>> integers, scales = to_grid(torch.tensor([[0.7, -0.31, 0.0], [0.0, 0.0, 0.0]]), bits=4)
@@ -31,7 +27,7 @@ def to_grid(weight_OI: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     q = 2 ** (bits - 1) - 1
     largest_O1 = weight_OI.abs().amax(dim=1, keepdim=True)
     integers_OI = (q * weight_OI / largest_O1.clamp(min=torch.finfo().tiny)).round_().clamp_(-q - 1, q).to(torch.int8)
-    return integers_OI, _rounded(largest_O1.squeeze(1) / q)
+    return integers_OI, largest_O1.squeeze(1) / q
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,3 @@ def unpack(packed: Tensor, bits: int, inputs: int) -> Tensor:
         return packed
     nibbles = torch.stack([packed & 15, packed >> 4], dim=2).flatten(1)[:, :inputs]
     return ((nibbles ^ 8).view(torch.int8) - 8).contiguous()
-
-
-def _rounded(scales_O: Tensor) -> Tensor:
-    drop = 24 - SIGNIFICANT
-    return ((scales_O.view(torch.int32) + (1 << (drop - 1))) & -(1 << drop)).view(torch.float32)

@@ -13,8 +13,6 @@ from layersel.compression.quantisation.grid import Grid, to_grid
 
 BITS = 8
 LARGEST = 127
-SMALLEST = 1e-30
-"""Rows without a larger entry count as zeros, so that no scale is too small for its reciprocal."""
 ENTRIES = 2**21
 """Entries of the input, or of the output if it is wider, that are treated at a time: what lies between the steps stays
 in the CPU's cache."""
@@ -96,8 +94,9 @@ class Int8Linear(nn.Module):
         if self._packed is None:
             self._packed = self.engine.pack(self.integers_OI)
         magnitudes_NI = x_NI.abs().index_fill_(1, self.columns_K, 0)
-        scales_N1 = magnitudes_NI.amax(dim=1, keepdim=True).clamp_(min=SMALLEST).div_(LARGEST)
-        # Entries of outlier columns may overflow int8: whatever they become is multiplied by a weight of zero.
+        scales_N1 = magnitudes_NI.amax(dim=1, keepdim=True).div_(LARGEST)
+        # Entries of outlier columns may overflow int8, and rows of zeros have no reciprocal scale: whatever integers
+        # they become are multiplied by weights of zero, or by a scale of zero.
         integers_NI = torch.mul(x_NI, scales_N1.reciprocal(), out=magnitudes_NI).round_().to(torch.int8)
         products_NO = self.engine.multiply(integers_NI, self._packed, self.scales_O)
         torch.addcmul(self.bias_O, products_NO, scales_N1, out=y_NO)
