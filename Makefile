@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("layersel needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -34,8 +34,11 @@ lint: $(READY) ## linter, format and types
 bench: $(READY) ## one training step against the plain PEFT loop
 	$(BIN)/python benchmarks/training_step.py
 
+bench-precision: $(READY) ## time and size of every precision, as tables and a figure in runs/precision
+	$(BIN)/python benchmarks/precision_table.py
+
 clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-real test-grid lint bench clean
+.PHONY: help demo test test-real test-grid lint bench bench-precision clean

@@ -34,7 +34,8 @@ from layersel.errors import UserError
 MODELS = ["bert", "gpt2", "llama"]
 CASES = [(name, model) for name in ADAPTING for model in MODELS if model != "gpt2" or name not in ON_LINEAR_ONLY]
 ON_PRETRAINED = [(name, model) for name, model in CASES if name != "qlora"]
-ON_MATRICES = [(name, model) for name, model in CASES if name != "full"]
+WITH_BIASES = [("ia3", "bert"), ("ia3", "gpt2")]  # which (IA)³ scales too
+ON_MATRICES = [case for case in CASES if case[0] != "full" and case not in WITH_BIASES]
 MOVED = ("pissa", "olora")
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -149,7 +150,7 @@ def test_merging_leaves_a_plain_model_with_the_same_vectors(name: str, model: st
     assert adapted.backbone.projections == Backbone(fresh, None, "mean").projections
 
 
-@pytest.mark.parametrize(("name", "model"), [case for case in ON_PRETRAINED if case[0] != "full"])
+@pytest.mark.parametrize(("name", "model"), [case for case in ON_MATRICES if case[0] != "qlora"])
 def test_changes_are_what_merging_adds(name: str, model: str) -> None:
     """Merged minus pretrained weight, outputs first, with factors that multiply to it; the model is left alone."""
     adapted = in_place(name, model).shaken()
@@ -176,7 +177,7 @@ def test_changes_are_what_merging_adds(name: str, model: str) -> None:
 LOW_RANK = {"lora", "rslora", "pissa", "olora", "adalora", "tied_lora", "lora_drop", "qlora"}
 
 
-@pytest.mark.parametrize("name", [name for name in ADAPTING if name != "full"])
+@pytest.mark.parametrize("name", [name for name in ADAPTING if name not in ("full", "ia3")])
 def test_low_rank_kinds_have_factors(name: str) -> None:
     """Of the rank that they are saved with."""
     ranks = {
@@ -370,11 +371,19 @@ def test_oft_rotates() -> None:
 
 def test_ia3_scales_the_input_of_the_feed_forward_layer() -> None:
     """And the outputs of the others: factors stand on columns of `down`, on rows elsewhere."""
-    adapted = in_place("ia3").shaken()
-    before, modules = weights(tiny("bert")), adapted.backbone.projections[0]
+    adapted = in_place("ia3", "llama").shaken()
+    before, modules = weights(tiny("llama")), adapted.backbone.projections[0]
+    changes = adapted.placed.changes()
     for projection, axis in (("down", 0), ("key", 1), ("output", 1)):
-        ratio = adapted.placed.changes()[modules[projection]].dense / before[modules[projection]]
+        ratio = changes[modules[projection]].dense / before[modules[projection]]
         torch.testing.assert_close(ratio, ratio.mean(axis, keepdim=True).expand_as(ratio), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(("name", "model"), WITH_BIASES)
+def test_changed_biases_are_not_hidden(name: str, model: str) -> None:
+    """Weight changes would not be all of it."""
+    with pytest.raises(UserError, match="changes biases too"):
+        in_place(name, model).shaken().placed.changes()
 
 
 def test_shira_changes_as_many_entries_as_lora_has_parameters() -> None:
