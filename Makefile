@@ -18,7 +18,7 @@ demo: $(READY) ## the main job on the embedded review with the embedded model, o
 	$(BIN)/python train.py experiment=demo
 
 test: $(READY) ## the tests, with their coverage
-	$(BIN)/python -m pytest -m 'not real and not grid' -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -m 'not real and not grid' -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
 
 test-real: $(READY) ## the tests that need the reviews in $$LAYERSEL_DATA and some minutes
 	$(BIN)/python -m pytest -m real
