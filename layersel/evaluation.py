@@ -10,6 +10,7 @@ from torch import Tensor
 from layersel import tables
 from layersel.adapters import load_adapter
 from layersel.backbone import Backbone, PrefixCache, Pretrained, encode
+from layersel.cell.screened import Screened
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE
 from layersel.compression import Precision
 from layersel.compression.files import load_model
@@ -185,7 +186,7 @@ def _subject_of_model(options: Evaluation) -> Subject:
         seed=options.seed,
         task=options.task,
         precision=options.precision,
-        learnt=_learnt(Path(options.adapter_folder or "").expanduser().parent),
+        learnt=RunFolder(Path(options.adapter_folder or "").expanduser().parent).read_learnt(),
         head=None,
     )
 
@@ -211,7 +212,7 @@ def _subject_of_run(options: Evaluation, path: Path) -> Subject:
         seed=config["seed"],
         task=build_group("task", config["task"]),
         precision=precision,
-        learnt=_learnt(folder.path),
+        learnt=folder.read_learnt(),
         head=head,
     )
 
@@ -240,14 +241,6 @@ def _run_backbone(folder: RunFolder, model: Pretrained) -> Backbone:
     return backbone
 
 
-def _learnt(folder: Path) -> set[str]:
-    """Fingerprints of the texts that the run in `folder` has learnt from; none if no run is there."""
-    file = RunFolder(folder).training_records
-    if not file.is_file():
-        return set()
-    return {record["text"] for record in json.loads(file.read_text(encoding="utf-8"))}
-
-
 def _measure(subject: Subject) -> tuple[LogisticHead, dict[str, Any]]:
     """The head, and metrics on every labelled record that neither it nor the adapter has learnt from."""
     if subject.review is None:
@@ -260,7 +253,8 @@ def _measure(subject: Subject) -> tuple[LogisticHead, dict[str, Any]]:
     if head is None or subject.own_data:
         split = FewShot.draw(subject.review, subject.source, stream(subject.seed, "split"))
         _check_unchanged(subject, texts, split)
-        head, test = head if head is not None else _fitted(subject, vectors, split), split.test
+        head = head if head is not None else Screened(subject.review, split).head(vectors, subject.task)
+        test = split.test
     if not subject.own_data:
         test = [index for index in test if text_fingerprint(texts.texts[index]) not in subject.learnt]
     metrics = screening_metrics(head.scores(vectors)[test], labels[test])
@@ -272,11 +266,6 @@ def _check_unchanged(subject: Subject, texts: TokenizedTexts, split: FewShot) ->
     drawn = {text_fingerprint(texts.texts[index]) for index in split.train}
     if subject.own_data and drawn != subject.learnt:
         raise UserError("run: the file of its review has changed since; give the records to test on with data=…")
-
-
-def _fitted(subject: Subject, vectors: Tensor, split: FewShot) -> LogisticHead:
-    train = split.train
-    return LogisticHead.fit(vectors[train], split.labels[train], subject.task.head_c, subject.task.normalize)
 
 
 def _encode(subject: Subject, records: tuple[Record, ...]) -> tuple[TokenizedTexts, Tensor]:

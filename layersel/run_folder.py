@@ -80,6 +80,12 @@ class RunFolder:
         """The metrics of a finished run."""
         return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
 
+    def read_learnt(self) -> set[str]:
+        """Fingerprints of the texts that the run has learnt from; none if no run is there."""
+        if not self.training_records.is_file():
+            return set()
+        return {record["text"] for record in json.loads(self.training_records.read_text(encoding="utf-8"))}
+
     def read_steps(self) -> list[str]:
         """The steps that a finished run took.
 

@@ -10,12 +10,12 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from layersel.adapters.change import Change
 from layersel.adapters.files import save_adapter, save_lora
 from layersel.adapters.originals import Originals
 from layersel.backbone import Backbone
+from layersel.backbone.layers import weight_OI
 from layersel.errors import UserError
 
 # Shapes: O outputs and I inputs of a weight matrix, R rank.
@@ -208,5 +208,4 @@ def lora_factors(layer: LoraLayer) -> tuple[Tensor, Tensor]:
 def weight_of(module: nn.Module) -> Tensor:
     """The weight (O×I) of a linear module or a `Conv1D`, below a PEFT layer if there is one; float32 on the CPU."""
     base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-    weight: Tensor = base.get_parameter("weight").detach().to("cpu", torch.float32)
-    return weight.T if isinstance(base, Conv1D) else weight
+    return weight_OI(base).detach().to("cpu", torch.float32)

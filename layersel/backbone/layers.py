@@ -70,6 +70,11 @@ def find_linear(model: PreTrainedModel) -> list[dict[str, nn.Module]]:
     return [dict(_linear_in(layer, f"{stack}.{index}")) for index, layer in enumerate(layers)]
 
 
+def linear_modules(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """Those of all layers together, as `find_linear` has them."""
+    return {name: module for linears in find_linear(model) for name, module in linears.items()}
+
+
 def _linear_in(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(module, BaseTunerLayer):
         module = module.get_base_layer()

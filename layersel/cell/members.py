@@ -55,11 +55,6 @@ class Member:
         screened = Screened.load(source, config["seed"])
         return cls(screened.review.name, folder, screened, folder.read_metrics())
 
-    @property
-    def learnt(self) -> set[str]:
-        """Fingerprints of the texts that the adapter has learnt from."""
-        return {record["text"] for record in self._training_records()}
-
     def fingerprint(self) -> str:
         """A hash of what the merge takes from the run: adapter, head, metrics, and the review."""
         digest = hashlib.sha256(review_fingerprint(self.screened.review).encode())
@@ -69,11 +64,9 @@ class Member:
 
     def check_unchanged(self, texts: TokenizedTexts) -> None:
         """The review must still give the records that the adapter learnt from, or some of them would be tested on."""
-        if self._training_records() != self.screened.learnt_records(texts):
+        learnt = json.loads(self.folder.training_records.read_text(encoding="utf-8"))
+        if learnt != self.screened.learnt_records(texts):
             raise UserError(f"merging: the file of review {self.name} has changed since {str(self.folder.path)!r} ran")
-
-    def _training_records(self) -> list[dict[str, Any]]:
-        return list(json.loads(self.folder.training_records.read_text(encoding="utf-8")))
 
 
 def training_config(cell: Cell, config: dict[str, Any], review: str) -> dict[str, Any]:

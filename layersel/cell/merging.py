@@ -129,7 +129,7 @@ class MergingRun:
 
     def _learnt_by_others(self, member: Member, texts: TokenizedTexts) -> int:
         """How many of its test records another review's adapter has learnt from: the merged one is given these."""
-        others = set().union(*(other.learnt for other in self.members if other is not member))
+        others = set().union(*(other.folder.read_learnt() for other in self.members if other is not member))
         return sum(text_fingerprint(texts.texts[index]) in others for index in member.screened.split.test)
 
     def _report(self, metrics: dict[str, Any], encoder: Encoder) -> None:

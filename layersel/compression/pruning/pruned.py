@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from layersel.backbone import Backbone
-from layersel.backbone.layers import IntegerLinear, find_linear, weight_OI
+from layersel.backbone.layers import IntegerLinear, linear_modules, weight_OI
 from layersel.errors import UserError
 
 
@@ -33,14 +33,14 @@ class Pruned:
         In a model with adapters these are the pretrained weights; what the adapters add stays. Integer weights are
         left alone: zero is on their grid, and nothing fills it.
         """
-        linear = linear_modules(backbone)
+        linear = linear_modules(backbone.model)
         for name, keep_OI in self.masks.items():
             if not isinstance(linear[name], IntegerLinear):
                 zero(linear[name], keep_OI)
 
     def holds(self, backbone: Backbone) -> bool:
         """Whether every pruned weight is zero now."""
-        linear = linear_modules(backbone)
+        linear = linear_modules(backbone.model)
         return all(not bool(weight_OI(linear[name]).cpu()[~keep_OI].any()) for name, keep_OI in self.masks.items())
 
     def sparsity(self, backbone: Backbone) -> float:
@@ -59,18 +59,13 @@ def weight_sparsity(backbone: Backbone) -> float:
         UserError: Weights are packed in a way that hides their values.
     """
     zeros = total = 0
-    for name, module in linear_modules(backbone).items():
+    for name, module in linear_modules(backbone.model).items():
         weight = weight_OI(module).detach()
         if not weight.is_floating_point():
             raise UserError(f"sparsity: the weights of {name} are packed; measure it before they are quantised")
         zeros += int((weight == 0).sum())
         total += weight.numel()
     return zeros / total
-
-
-def linear_modules(backbone: Backbone) -> dict[str, nn.Module]:
-    """The linear modules inside the blocks by their names without adapters."""
-    return {name: module for linears in find_linear(backbone.model) for name, module in linears.items()}
 
 
 def check_prunable(name: str, module: nn.Module) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from layersel.backbone import Backbone, evaluating
-from layersel.backbone.layers import find_linear, weight_OI
+from layersel.backbone.layers import linear_modules, weight_OI
 from layersel.compression.quantisation.engines import AUTO, Engine, usable_engines
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.data.tokens import TokenIds
@@ -70,7 +70,7 @@ def watched_columns(backbone: Backbone) -> Iterator[dict[str, Tensor]]:
 def _float_linears(backbone: Backbone) -> dict[str, nn.Module]:
     if backbone.device.type != "cpu":
         raise UserError(f"precision.infer: int8 runs on the CPU only, but the model is on {backbone.device.type}")
-    linears = {name: module for layer in find_linear(backbone.model) for name, module in layer.items()}
+    linears = linear_modules(backbone.model)
     for name, module in linears.items():
         if module is not backbone.model.get_submodule(name):
             raise UserError(f"precision.infer: int8 needs a model without adapters, but {name} has one; merge it first")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from layersel.backbone import Backbone
-from layersel.backbone.layers import find_linear, weight_OI
+from layersel.backbone.layers import linear_modules, weight_OI
 from layersel.compression.quantisation.grid import Grid, snap
 
 NARROWEST = 32
@@ -31,8 +31,7 @@ def snap_weights(backbone: Backbone, bits: int) -> dict[str, Grid]:
 def _matrices(backbone: Backbone) -> Iterator[tuple[str, nn.Module]]:
     model = backbone.model
     head = "" if model.base_model is model else f"{model.base_model_prefix}."
-    for linears in find_linear(model):
-        yield from ((name.removeprefix(head), module) for name, module in linears.items())
+    yield from ((name.removeprefix(head), module) for name, module in linear_modules(model).items())
     for name, module in model.base_model.named_modules():
         if isinstance(module, nn.Embedding) and module.embedding_dim >= NARROWEST:
             yield name, module
