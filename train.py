@@ -10,22 +10,7 @@
 Options are given as name=value. -m runs every combination of comma-separated values.
 """
 
-from omegaconf import DictConfig, OmegaConf
-
 from layersel import cli
 
-
-def train(config: DictConfig) -> float:
-    """Compose, check, run, report; returns AWSS@95 for sweepers that optimise it."""
-    from layersel.cell import Cell, name_a_review, run_cell
-    from layersel.config import build
-
-    config = name_a_review(config)
-    cell = build(config, Cell)
-    finished = run_cell(cell, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-    awss = finished.read_metrics()["awss@95"]
-    return float("nan") if awss is None else float(awss)
-
-
 if __name__ == "__main__":
-    cli.run("train", train, options="layersel.cell.Cell", about=str(__doc__))
+    cli.run("train", "layersel.cell.train", options="layersel.cell.Cell", about=str(__doc__))

@@ -1,113 +1,84 @@
 """How the entry scripts start: Hydra's composition with help and errors that a person can read."""
 
-import functools
-import gc
 import os
 import re
 import sys
-import traceback
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from hydra.types import RunMode
-from hydra.utils import get_class
+from hydra.utils import get_class, get_method
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from layersel.config import CONF
 from layersel.errors import UserError
-
-# What libraries tell each other's developers, by how each message begins.
-NOT_FOR_USERS = (
-    "`is_gradient_checkpointing` is deprecated",  # PEFT to transformers
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning to PyTorch
-    r"Found \d+ module\(s\) in eval mode",  # the frozen layers are meant to be
-    "`training_step` returned `None`",  # a batch without a loss is skipped; one without any is an error of ours
-    "GPU available but not used",  # trainer=cpu
-    r"The '\w+' does not have many workers",  # the pairs are in memory
-)
+from layersel.telling import quieten, tell
 
 
-def run(config_name: str, task: Callable[[DictConfig], Any], options: str, about: str) -> None:
+def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str, about: str) -> None:
     """Run `task` on the config `conf/{config_name}.yaml` composed with the command line's overrides.
 
     Args:
         config_name: Name of the script and of its config.
-        task: What it does.
+        task: What it does, or its import path.
         options: Import path of the dataclass of its options, for --help.
         about: What --help begins with.
 
     A `UserError`, or an option that Hydra refuses, is told in one line on standard error and ends the process with
-    status 2; in a grid the cells that follow still run. Ctrl-C ends it with status 130.
+    status 2; a grid ends with its table, and with status 2 unless all of its cells have finished. Ctrl-C ends the
+    process with status 130, SIGTERM with 143.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
         from layersel.help import help_text
 
         sys.stdout.write(help_text(config_name, get_class(options), about))
         return
-    _quieten()
+    quieten()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
-    outcome = _Outcome()
+    sys.exit(_status(config_name, task))
 
-    @functools.wraps(task)
-    def telling(config: DictConfig) -> Any:
-        return _told(task, config, outcome)
+
+def _status(config_name: str, task: str | Callable[[DictConfig], Any]) -> int:
+    """Run it; the exit status."""
+    started, refused = [], []
+
+    def run_task(config: DictConfig) -> None:
+        started.append(task)
+        try:
+            (get_method(task) if isinstance(task, str) else task)(config)
+        except (UserError, OmegaConfBaseException) as error:  # before Hydra sees it and prints all overrides
+            refused.append(error)
 
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(telling)()
-    except (HydraException, OmegaConfBaseException, OSError) as error:
-        if outcome.started and isinstance(error, OSError):
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_task)()
+        for error in refused:
+            tell(error)
+        status = 2 if refused else 0
+    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
+        if started and isinstance(error, OSError):
             raise
-        outcome.failed = True
-        _tell(error)
+        tell(error if isinstance(error, UserError) else UserError(_line(error)))
+        status = 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        sys.exit(130)
-    if outcome.failed:
-        sys.exit(2)
+        status = 130
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    afterwards = _finish_grid()
+    return status or afterwards
 
 
-@dataclass
-class _Outcome:
-    """Whether a task was reached, and whether one failed."""
+def _finish_grid() -> int:
+    """The table and the report of a grid, however it ended; the exit status."""
+    from layersel.sweep import launch
 
-    started: bool = False
-    failed: bool = False
-
-
-def _told(task: Callable[[DictConfig], Any], config: DictConfig, outcome: _Outcome) -> Any:
-    """Run the task; a user's error, and in a grid any error, is told at once and does not stop the cells after it."""
-    outcome.started = True
     try:
-        return task(config)
-    except (UserError, OmegaConfBaseException) as error:  # before Hydra sees it and prints all overrides
-        _tell(error)
-    except Exception:
-        if HydraConfig.get().mode is not RunMode.MULTIRUN:
-            raise
-        traceback.print_exc()  # Hydra would keep it, and with its frames the cell's memory, till the grid's end
-    finally:
-        gc.collect()
-    outcome.failed = True
-    return None
-
-
-def _quieten() -> None:
-    """Only what a user can act on reaches the terminal."""
-    for message in NOT_FOR_USERS:
-        warnings.filterwarnings("ignore", message=message)
-    if not sys.stderr.isatty():
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-
-
-def _tell(error: Exception) -> None:
-    for line in str(error).splitlines() if isinstance(error, UserError) else [_line(error)]:
-        sys.stderr.write(f"error: {line}\n")
+        return 0 if launch.finish() else 2
+    except UserError as error:
+        tell(error)
+        return 2
 
 
 def _line(error: Exception) -> str:

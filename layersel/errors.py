@@ -18,3 +18,14 @@ def one_of(argument: str, got: object, allowed: object, hint: str = "") -> UserE
     """
     choices = ", ".join(str(choice) for choice in allowed)  # type: ignore[attr-defined]
     return UserError(f"{argument}: expected one of {choices}, but got {got!r}" + (f"; {hint}" if hint else ""))
+
+
+def error_line(error: BaseException) -> str:
+    """An error in one line: a user's in its own words, any other with its name.
+
+    Example:
+        >>> error_line(ZeroDivisionError("division by zero")), error_line(SystemExit())
+        ('ZeroDivisionError: division by zero', 'SystemExit')
+    """
+    words = " ".join(str(error).split())
+    return words if isinstance(error, UserError) else f"{type(error).__name__}: {words}".removesuffix(": ")

@@ -15,6 +15,12 @@ from omegaconf import MISSING, OmegaConf
 from layersel.config import CONF, TARGET
 
 WIDTH = 110
+WHOLE = {
+    "experiment": "whole settings, some of them grids",
+    "hparams_search": "searches for the best cell",
+    "hydra/launcher": "where the cells of a grid run; hydra.launcher.NAME=VALUE for what stands in its file",
+}
+"""Groups whose files are no dataclass's options."""
 
 
 def help_text(config_name: str, kind: type, head: str) -> str:
@@ -27,17 +33,16 @@ def help_text(config_name: str, kind: type, head: str) -> str:
     """
     defaults = _load(CONF / f"{config_name}.yaml")
     docs = field_docs(kind)
-    chosen = {
-        group: choice for entry in defaults["defaults"] if isinstance(entry, dict) for group, choice in entry.items()
-    }
+    entries = [entry for entry in defaults["defaults"] if isinstance(entry, dict)]
+    chosen = {group.removeprefix("override "): choice for entry in entries for group, choice in entry.items()}
     groups = [name for name in docs if name in chosen]
     lines = [head.strip(), "", "OPTIONS"]
     lines += [_entry(name, docs[name], defaults.get(name)) for name in docs if name not in groups]
     for name in groups:
         lines += ["", f"{name.upper()}: {docs[name]}", *_group(name, chosen[name])]
-    if "experiment" in chosen:
-        lines += ["", "EXPERIMENT: whole settings, experiment=NAME"]
-        lines += [_entry(choice, text) for choice, text in choices("experiment").items()]
+    for group in (group for group in WHOLE if group in chosen):
+        lines += ["", f"{group.upper()}: {WHOLE[group]}"]
+        lines += [_entry(f"{group}={choice}", text) for choice, text in choices(group).items()]
     return "\n".join(lines) + "\n"
 
 

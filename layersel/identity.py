@@ -3,7 +3,10 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import layersel
@@ -26,7 +29,22 @@ def text_fingerprint(text: str) -> str:
     return fingerprint(re.findall(r"\w+", text.lower()))
 
 
-def cell_fingerprint(groups: dict[str, Any], more: list[Any]) -> str:
-    """A hash of a cell: its groups' options, whatever else decides its numbers, and layersel's version."""
-    options = {name: {"kind": type(group).__qualname__, **asdict(group)} for name, group in groups.items()}
-    return fingerprint([options, more, layersel.__version__])
+@cache
+def versions() -> dict[str, str]:
+    """The versions that decide numbers, by package, without what marks a build (`+cpu`)."""
+    packages = ("layersel", "torch", "transformers", "tokenizers", "peft", "lightning", "scikit-learn")
+    known = {name: layersel.__version__ if name == "layersel" else version(name) for name in packages}
+    return {name: number.partition("+")[0] for name, number in known.items()}
+
+
+@cache
+def revision() -> str | None:
+    """The commit of layersel's checkout, with `-dirty` where files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        found = subprocess.run(  # noqa: S603
+            command, cwd=Path(layersel.__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()

@@ -1,6 +1,9 @@
 """Where the course of a run is logged: CSV always, Weights & Biases as asked for."""
 
+import functools
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from layersel.errors import UserError, one_of
 
 MODES = ("auto", "online", "offline", "disabled")
+TAGGED = ("review", "model", "selection", "adapter", "pruning", "merging")
+"""The labels that are tags too."""
+TAG_LENGTH = 64
+"""Most characters that W&B allows."""
+STEP = "trainer/global_step"
+"""The optimizer step in W&B, by the name that Lightning gives it."""
 
 
 @dataclass
@@ -25,13 +35,20 @@ class WandbOptions:
     entity: str | None = None
     """W&B user or team; null = the key's own."""
     group: str | None = None
-    """Runs of one group are shown together."""
+    """Runs of one group are shown together; null = the sweep's name."""
     tags: list[str] = field(default_factory=list)
-    """Tags of the run."""
+    """Tags of the run, beside its review, model, selection, adapter, pruning and merging."""
+    artifact: bool = False
+    """Log the adapter as a W&B artifact."""
 
     def problems(self) -> list[str]:
-        """An unknown mode."""
-        return [] if self.mode in MODES else [str(one_of("logger.mode", self.mode, MODES))]
+        """An unknown mode, tags that W&B does not take."""
+        found = [] if self.mode in MODES else [str(one_of("logger.mode", self.mode, MODES))]
+        return found + [
+            f"logger.tags: expected tags of 1 to {TAG_LENGTH} characters, but got {tag!r}"
+            for tag in self.tags
+            if not 0 < len(tag) <= TAG_LENGTH
+        ]
 
     @property
     def effective_mode(self) -> str:
@@ -44,17 +61,60 @@ class WandbOptions:
         return "online" if _has_key() else "offline"
 
 
+@dataclass(frozen=True)
+class RunDescription:
+    """What a dashboard is told about a cell beside its options.
+
+    Attributes:
+        name: Of the cell's folder.
+        identity: Hash of all that decides the cell's numbers.
+        group: Name of the sweep.
+        job_type: `train` or `merge`.
+        labels: The axes of a grid, plain values: review, model, selection, n, adapter, rank, …
+        variant: The same for cells that differ in their seed alone.
+        configuration: The same for cells that differ in their seed and review alone.
+        resumed: What earlier attempts have logged before the step from which this one goes on: for each step a dict
+            of `step` and the logged values.
+    """
+
+    name: str
+    identity: str
+    group: str | None
+    job_type: str
+    labels: dict[str, Any]
+    variant: str
+    configuration: str
+    resumed: list[dict[str, Any]] = field(default_factory=list)
+
+    def config(self, options: dict[str, Any]) -> dict[str, Any]:
+        """W&B's config: the labels and hashes at its top, all options under `config`.
+
+        Half of the labels are named as a group of options, and a dashboard can group runs by a plain value only. W&B
+        shows the nested options as `config.selection.n`, and its documentation warns of names that have a dot
+        themselves.
+        """
+        hashes = {"identity": self.identity, "variant": self.variant, "configuration": self.configuration}
+        return {**self.labels, **hashes, "config": options}
+
+    def tags(self, own: list[str]) -> list[str]:
+        """The user's and those of the labels; of a merging cell one for each review."""
+        labels = [self.labels[name] for name in TAGGED if self.labels.get(name) is not None]
+        values = [value[:TAG_LENGTH] for label in labels for value in str(label).split("+")]
+        return list(dict.fromkeys([*own, *(value for value in values if value not in ("", "none"))]))
+
+
 class Tracker:
     """The loggers of one run, and what is logged beside Lightning's own values."""
 
-    def __init__(self, folder: Path, run: Any):
+    def __init__(self, folder: Path, run: Any, artifacts: bool = False):
         self.run = run
+        self.artifacts = artifacts
         self.loggers: list[Logger] = [CSVLogger(save_dir=str(folder), name="", version="logs")]
         if run is not None:
             self.loggers.append(WandbLogger(experiment=run))
 
-    def summary(self, values: dict[str, float]) -> None:
-        """Final values of the run."""
+    def summary(self, values: dict[str, Any]) -> None:
+        """Final values of the run, each measured once."""
         if self.run is not None:
             self.run.summary.update(values)
 
@@ -72,17 +132,61 @@ class Tracker:
 
             self.run.log({name: wandb.Table(columns=columns, data=rows)})
 
+    def artifact(self, name: str, folder: Path, metadata: dict[str, Any]) -> None:
+        """The adapter in `folder` as an artifact, if it was asked for and the cell has one.
+
+        Args:
+            name: Of the cell; characters that W&B does not take become hyphens.
+            folder: Is read when the run is synced: W&B keeps no copy.
+            metadata: What the adapter is for: base model, layers.
+        """
+        if self.run is None or not self.artifacts or not folder.is_dir():
+            return
+        import wandb
+
+        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name, flags=re.ASCII), "adapter", metadata=metadata)
+        artifact.add_dir(str(folder.resolve()), policy="immutable")
+        self.run.log_artifact(artifact)
+
 
 @contextmanager
-def tracked(options: WandbOptions, folder: Path, name: str, config: dict[str, Any]) -> Iterator[Tracker]:
-    """The tracker of one run; the W&B run ends with the block, marked as failed if the block failed."""
-    run = _start(options, folder, name, config)
-    try:
-        yield Tracker(folder, run)
-    except BaseException:
-        _finish(run, exit_code=1)
-        raise
-    _finish(run, exit_code=0)
+def tracked(options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any]) -> Iterator[Tracker]:
+    """The tracker of one attempt at a cell; its W&B run ends with the block, marked as failed if the block failed.
+
+    A cell is one run of the dashboard, however often it is attempted. Online the run is resumed by the cell's identity.
+    Offline runs cannot be: those of earlier attempts are removed, and what is still true of them is logged again.
+
+    Args:
+        options: Where to log.
+        folder: The cell's.
+        about: The cell.
+        config: All options, plain.
+
+    Raises:
+        UserError: W&B cannot be reached or refuses the key.
+    """
+    if _first_process():
+        for earlier in list(folder.glob("wandb/offline-run-*")):
+            shutil.rmtree(earlier)
+    with _running(options, folder, about, config) as run:
+        if run is not None and not run.resumed:
+            _replay(run, about.resumed)
+        yield Tracker(folder, run, options.artifact)
+
+
+def report_finished(
+    options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    """Tell W&B's sweep agent the metrics of a cell that had finished before: its sweep waits for a run with them."""
+    if not under_sweep_agent():
+        return
+    with _running(options, folder, about, config) as run:
+        Tracker(folder, run).summary(metrics)
+
+
+def under_sweep_agent() -> bool:
+    """Whether W&B's sweep agent has started this process; it then decides the id and the project of the one run."""
+    return "WANDB_SWEEP_ID" in os.environ
 
 
 def sync_hint(options: WandbOptions, folder: Path) -> str | None:
@@ -92,29 +196,42 @@ def sync_hint(options: WandbOptions, folder: Path) -> str | None:
     return f"W&B ran offline; to see the run there: wandb sync {folder}/wandb/offline-run-*"
 
 
-def _start(options: WandbOptions, folder: Path, name: str, config: dict[str, Any]) -> Any:
-    """A run of its own even when an earlier cell of this process left one behind; no global W&B state changes."""
+@contextmanager
+def _running(options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any]) -> Iterator[Any]:
+    """The W&B run, None where there is none; in a job of several processes the first one has it."""
+    run = _start(options, folder, about, config) if _first_process() else None
+    try:
+        yield run
+    except BaseException:
+        _finish(run, exit_code=1)
+        raise
+    _finish(run, exit_code=0)
+
+
+def _start(options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any]) -> Any:
+    """A run of its own even when an earlier cell of this process left one behind."""
     mode = options.effective_mode
     if mode == "disabled":
         return None
-    import wandb
-
-    try:
-        return wandb.init(
-            mode=mode,  # type: ignore[arg-type]
+    resumable = mode == "online" and not under_sweep_agent()
+    with _refusal_told():
+        run = _wandb().init(
+            mode=mode,
             dir=str(folder),
             project=options.project,
             entity=options.entity,
-            group=options.group,
-            tags=options.tags,
-            name=name,
-            config=config,
+            group=options.group if options.group is not None else about.group,
+            job_type=about.job_type,
+            tags=about.tags(options.tags),
+            name=about.name,
+            config=about.config(config),
+            id=about.identity if resumable else None,
+            resume="allow" if resumable else None,
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off"),
         )
-    except wandb.errors.Error as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"logger.mode: W&B cannot be used {mode} ({reason}); give logger.mode=offline") from error
+    run.define_metric(STEP)
+    run.define_metric("*", step_metric=STEP)  # Lightning does so only for runs that it starts
+    return run
 
 
 def _finish(run: Any, exit_code: int) -> None:
@@ -122,8 +239,38 @@ def _finish(run: Any, exit_code: int) -> None:
         run.finish(exit_code=exit_code)
 
 
-def _has_key() -> bool:
-    """Whether a key is known, from the environment or a login; none is asked for and none is tried."""
+def _replay(run: Any, rows: list[dict[str, Any]]) -> None:
+    """Log rows as Lightning's logger has done it."""
+    for row in rows:
+        run.log({STEP if name == "step" else name: value for name, value in row.items()})
+
+
+def _first_process() -> bool:
+    """Whether this is the one of a job's processes that logs."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+@functools.cache
+def _wandb() -> Any:
+    """The library, told once a process that the terminal is not its own."""
     import wandb
 
-    return bool(wandb.login(prompt=False, verify=False))
+    wandb.setup(wandb.Settings(silent=True, console="off"))
+    return wandb
+
+
+@functools.cache
+def _has_key() -> bool:
+    """Whether a key is known, from the environment or a login; none is asked for and none is tried."""
+    with _refusal_told():
+        return bool(_wandb().login(prompt=False, verify=False))
+
+
+@contextmanager
+def _refusal_told() -> Iterator[None]:
+    try:
+        yield
+    except _wandb().errors.Error as error:
+        reason = " ".join(str(error).split())
+        hint = "give logger.mode=offline, or another logger.project if the cell's run was deleted from this one"
+        raise UserError(f"logger.mode: W&B cannot be used ({reason}); {hint}") from error

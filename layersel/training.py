@@ -2,19 +2,27 @@
 
 import logging
 import signal
-from collections.abc import Sequence
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.loggers import Logger
 
+from layersel.callbacks import AtomicCheckpointIO, LoggedRows, TrainingCheckpoint
 from layersel.compression import Precision
 from layersel.errors import one_of
 
 _OWN_THREADS = torch.get_num_threads()
 ACCELERATORS = ("auto", "cpu", "gpu")
+RESUMED_MID_EPOCH = "You're resuming from a checkpoint that ended before the epoch ended"
+"""Lightning's warning of what `ScreeningData` takes care of."""
 
 
 @dataclass
@@ -25,6 +33,8 @@ class TrainerOptions:
     """cpu, gpu, or auto: a GPU if there is one."""
     threads: int | None = None
     """CPU threads; null leaves PyTorch's choice."""
+    checkpoint_seconds: float | None = 30.0
+    """Seconds of training between checkpoints, which is what a killed run loses; 0 = after every step, null = none."""
 
     @property
     def on_cpu(self) -> bool:
@@ -41,7 +51,7 @@ class TrainerOptions:
         torch.set_num_threads(_OWN_THREADS if self.threads is None else self.threads)
 
     def problems(self) -> list[str]:
-        """An accelerator that is unknown or not there, no threads."""
+        """An accelerator that is unknown or not there, no threads, a negative time."""
         found = []
         if self.accelerator not in ACCELERATORS:
             found.append(str(one_of("trainer.accelerator", self.accelerator, ACCELERATORS)))
@@ -49,18 +59,25 @@ class TrainerOptions:
             found.append("trainer.accelerator: expected cpu or auto, but got gpu, and PyTorch sees no GPU here")
         if self.threads is not None and self.threads < 1:
             found.append(f"trainer.threads: expected at least 1, but got {self.threads}")
+        if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
+            found.append(
+                f"trainer.checkpoint_seconds: expected 0 or more, or null, but got {self.checkpoint_seconds:g}"
+            )
         return found
 
 
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) -> None:
-    """`trainer.fit`, from which Ctrl-C comes out as KeyboardInterrupt.
+    """`trainer.fit`, from which Ctrl-C and SIGTERM come out as KeyboardInterrupt.
 
-    Lightning turns it into `sys.exit(1)` and leaves later ones ignored, so that an interrupted run would look like a
-    failed one and a grid could not be stopped.
+    Lightning turns the first into `sys.exit(1)` and leaves later ones ignored, and the second into a SystemExit after
+    the step, so that an interrupted run would look like a failed one and a grid could not be stopped. A handler of
+    SIGTERM that is already there keeps it: under SLURM submitit ignores it and waits for its own signal.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, data)
+        with _terminable(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=RESUMED_MID_EPOCH)
+            trainer.fit(module, data)
     except SystemExit as stop:
         if not trainer.interrupted:
             raise
@@ -68,7 +85,7 @@ def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) ->
         raise KeyboardInterrupt from stop
 
 
-def make_trainer(
+def make_trainer(  # noqa: PLR0913, PLR0917 - what a training has
     options: TrainerOptions,
     precision: Precision,
     epochs: int,
@@ -76,10 +93,28 @@ def make_trainer(
     folder: Path,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    checkpoint: Path | None = None,
+    resume_from: Path | None = None,
 ) -> Trainer:
-    """A Trainer for one device, deterministic, without checkpoints of its own and without a sanity check."""
+    """A Trainer for one device, deterministic, without a sanity check.
+
+    Args:
+        options: The device, and how often a checkpoint is written.
+        precision: Of the training.
+        epochs: Passes over the data.
+        max_steps: Most steps; None = all of the epochs.
+        folder: Lightning's own.
+        callbacks: Of the training.
+        loggers: Of the training.
+        checkpoint: The folder in which `last.ckpt` is written and overwritten; None writes none.
+        resume_from: A checkpoint to go on from, as `checkpoint` has it.
+    """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no "GPU available: False"
-    return Trainer(
+    logged = LoggedRows()
+    keep = [] if checkpoint is None else [TrainingCheckpoint(checkpoint, options.checkpoint_seconds, logged)]
+    # Lightning would have SLURM queue the job again, which is submitit's business.
+    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    trainer = Trainer(
         accelerator="cpu" if options.on_cpu else "gpu",
         devices=1,
         precision=precision.lightning,  # type: ignore[arg-type]
@@ -88,10 +123,32 @@ def make_trainer(
         reload_dataloaders_every_n_epochs=1,  # each epoch draws its own pairs
         deterministic=True,
         default_root_dir=folder,
-        callbacks=list(callbacks),
-        logger=list(loggers),
+        callbacks=[*callbacks, *keep],
+        logger=[*loggers, logged],
+        plugins=[AtomicCheckpointIO(), *slurm],
         log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    if resume_from is not None:
+        trainer.ckpt_path = resume_from  # not in `fit`: LayerSelection looks at it before
+    return trainer
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt within the block, where it would end the process at once."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

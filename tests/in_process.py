@@ -20,3 +20,8 @@ def here(script: str, *arguments: str) -> int:
         except SystemExit as end:
             return int(end.code or 0)
     return 0
+
+
+def cells(output: Path) -> list[Path]:
+    """The folders of the cells below an output folder."""
+    return sorted(file.parent for file in output.glob("*/status.json"))

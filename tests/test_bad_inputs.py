@@ -200,13 +200,17 @@ TRAINING = {
     "output of a grid below a file": Bad(
         ["output={folder}/a_file/runs"], r"output: cannot write to .*output=", base=["-m", *TRAIN]
     ),
-    "unknown experiment": Bad(["experiment=thesys"], r"experiment=thesys: .*expected one of demo, thesis"),
+    "unknown experiment": Bad(
+        ["experiment=thesys"], r"experiment=thesys: .*expected one of budget, demo, hybrid, precision, pruning, thesis"
+    ),
 }
 EVALUATION = {
     "nothing to evaluate": Bad(["data=demo"], r"run, model: expected one of them, but got none; give run=", base=[]),
     "run and model": Bad(["run={folder}/unfinished"], r"run, model: .*but got both", base=EVALUATE),
     "missing run": Bad(["run={folder}/none"], r"run: .*none' has no status\.json", base=[]),
-    "unfinished run": Bad(["run={folder}/unfinished"], r"run: .*is running, not finished", base=[], subprocess=True),
+    "unfinished run": Bad(
+        ["run={folder}/unfinished"], r"run: .*is interrupted, not finished", base=[], subprocess=True
+    ),
     "no review": Bad([], r"data: expected a labelled review.*data=table", base=MODEL),
     "adapter missing": Bad(["adapter_folder={folder}/none"], r"adapter: .*has no adapter_config", base=EVALUATE),
     "adapter of another model": Bad(["adapter_folder={adapter}"], r"adapter: .*another model", base=EVALUATE),

@@ -21,16 +21,20 @@ from layersel.cell import Cell
 from layersel.config import CONF, build
 from layersel.errors import UserError
 from layersel.evaluation import Evaluation
-from layersel.help import choices, field_docs, help_text
+from layersel.help import WHOLE, choices, field_docs, help_text
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
-GROUPS = sorted({str(option.parent) for option in OPTIONS} - {"experiment"})
+GROUPS = sorted({str(option.parent) for option in OPTIONS} - set(WHOLE))
 SCRIPTS = {"train": (Cell, train), "evaluate": (Evaluation, evaluate)}
 
 # What a user must give, and what this machine may lack.
 MANDATORY = {
     "data/table": ["data.path={file}"],
     "data/cohen": ["data.review=ADHD"],
+    "experiment/budget": ["data.review=ADHD"],
+    "experiment/hybrid": ["data.review=ADHD"],
+    "experiment/precision": ["data.review=ADHD"],
+    "experiment/pruning": ["data.review=ADHD"],
     "model/mpnet": ["model.path=allenai/specter"],
     "selection/manual": ["selection.layers=[0]"],
     "precision/fp16": ["precision.train=bf16", "precision.infer=bf16"],
@@ -88,7 +92,10 @@ def test_main_config_lists_its_options(script: str) -> None:
     groups = {group for entry in content.pop("defaults") if isinstance(entry, dict) for group in entry}
     content.pop("hydra")
     assert set(content) | (groups & set(GROUPS)) == {field.name for field in fields(kind)}
-    assert content == {field.name: default(field) for field in fields(kind) if field.name in content}
+    derived = {name for name, value in content.items() if str(value).startswith("${")}
+    assert {name: value for name, value in content.items() if name not in derived} == {
+        field.name: default(field) for field in fields(kind) if field.name in content and field.name not in derived
+    }
     assert not set(content) & set(GROUPS), "Hydra takes NAME=VALUE for the choice of a group of that name"
 
 
@@ -165,7 +172,9 @@ def test_help_names_everything(script: str) -> None:
             for part in fields(get_class(target)):
                 assert re.search(rf"^  {option.name}\.{part.name} ", text, re.MULTILINE), part.name
     assert max(map(len, text.splitlines())) <= 120
-    assert ("experiment=NAME" in text) is (script == "train")
+    for group in WHOLE:
+        for choice in choices(group):
+            assert (f"  {group}={choice} " in text) is (script == "train")
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("python ")
 ]
+SCRIPTS = [command for command in COMMANDS if not command.startswith("python -m")]
 
 
 def test_python_runs(tiny_model_folder: Path) -> None:
@@ -46,13 +49,22 @@ def test_python_runs(tiny_model_folder: Path) -> None:
     assert sorted(adapted) == names["selection"].layers
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SCRIPTS)
 def test_commands_compose(command: str) -> None:
     """Every option of a command exists; of a sweep the first value is tried."""
     script, *options = [word for word in shlex.split(command)[1:] if word not in ("-m", "--help")]
     first = [option if "[" in option else option.split(",")[0] for option in options]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert compose(script.removesuffix(".py"), overrides=first)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in SCRIPTS])
+def test_modules_take_their_options(command: str) -> None:
+    """A module that is run knows every option, and says that nothing is there."""
+    arguments = shlex.split(command.partition(" ")[2])
+    process = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert re.fullmatch(r"error: [^\n]*runs/grids/NAME[^\n]*\n", process.stderr)
 
 
 def test_make_targets_exist() -> None:

@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import here
+from in_process import cells, here
+from wandb_files import OfflineRun
 
 from layersel.data import Demo, Table
 
@@ -65,7 +65,7 @@ def finished(command: list[str]) -> tuple[Path, str, str]:
     process = start("train.py", *command)
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
-    (folder,) = Path(command[-1].removeprefix("output=")).iterdir()
+    (folder,) = cells(Path(command[-1].removeprefix("output=")))
     return folder, output, errors
 
 
@@ -169,7 +169,7 @@ def test_a_review_that_changed_since_is_not_measured(
     review.write_bytes(source.read_bytes())
     options = ["data=table", f"data.path={review}", f"output={tmp_path / 'runs'}"]
     assert here("train.py", *command[:-1], *options) == 0
-    (run,) = (tmp_path / "runs").iterdir()
+    (run,) = cells(tmp_path / "runs")
     review.write_text("".join(source.read_text(encoding="utf-8").splitlines(keepends=True)[:200]), encoding="utf-8")
     assert here("evaluate.py", f"run={run}", "trainer=cpu") == 2
     assert "the file of its review has changed since" in capsys.readouterr().err
@@ -227,7 +227,7 @@ def test_a_grid_makes_a_folder_for_each_cell(
     grid = ["-m", *SMALL, f"model.path={tiny_model_folder}", f"output={runs}", "task.epochs=1", "seed=0,1"]
     assert here("train.py", *grid) == 0
     assert list(here_stands.iterdir()) == []
-    folders = sorted(path.name for path in runs.iterdir() if path.is_dir())
+    folders = [path.name for path in cells(runs)]
     assert [name.split("-")[2] for name in folders] == ["seed0", "seed1"]
     learnt = [(runs / name / "training_records.json").read_text() for name in folders]
     assert learnt[0] != learnt[1]
@@ -244,13 +244,15 @@ def test_a_killed_run_is_never_taken_for_a_finished_one(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    (folder,) = tmp_path.iterdir()
+    (folder,) = cells(tmp_path)
     assert read_json(folder / "status.json")["state"] == "running"
     assert not (folder / "metrics.json").exists()
     assert here("evaluate.py", f"run={folder}") == 2
-    assert re.search(r"^error: run: .* is running, not finished; run its training again$", capfd.readouterr().err, re.M)
+    assert re.search(
+        r"^error: run: .* is interrupted, not finished; run its training again$", capfd.readouterr().err, re.M
+    )
     assert here("train.py", *arguments) == 0
-    assert list(tmp_path.iterdir()) == [folder]
+    assert cells(tmp_path) == [folder]
     assert read_json(folder / "status.json")["state"] == "finished"
     assert (folder / "metrics.json").is_file()
 
@@ -283,32 +285,6 @@ def test_a_failed_cell_does_not_stop_the_grid(tiny_model_folder: Path, tmp_path:
     assert [lines[0], *lines[2:]] == [shots, shots], "the warning that matters is shown for each cell"
     assert "wandb sync " in output
     exit_codes = {}
-    for folder in (tmp_path / "runs").glob("*/"):
-        (record,) = folder.glob("wandb/offline-run-*/*.wandb")
-        exit_codes[read_json(folder / "status.json")["state"]] = _exit_code(record)
+    for folder in cells(tmp_path / "runs"):
+        exit_codes[read_json(folder / "status.json")["state"]] = OfflineRun.of(folder).exit_code
     assert exit_codes == {"failed": 1, "finished": 0}
-
-
-def _exit_code(path: Path) -> int:
-    """How an offline W&B run ended, by its own records."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    records = [Record.FromString(content) for content in _log_records(path.read_bytes())]
-    (code,) = [record.exit.exit_code for record in records if record.WhichOneof("record_type") == "exit"]
-    return int(code)
-
-
-def _log_records(data: bytes, block: int = 1 << 15, header: int = 7) -> Iterator[bytes]:
-    """The contents of a file in LevelDB's log format, behind a file header that is as long as a record's."""
-    place, content = header, b""
-    while place < len(data):
-        room = block - place % block
-        if room < header:
-            place += room
-            continue
-        size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
-        content += data[place + header : place + header + size]
-        place += header + size
-        if kind in (1, 4):  # a whole record, or the last part of one
-            yield content
-            content = b""

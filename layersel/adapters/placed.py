@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -42,6 +43,13 @@ class Placed:
 
     def begin(self, n_steps: int) -> None:
         """Called once before the first of `n_steps` optimizer steps."""
+
+    def state(self) -> dict[str, Any]:
+        """What it keeps between steps beside its parameters: tensors and plain values, for checkpoints."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Called after `begin` with an earlier `state`, or with nothing."""
 
     def penalty(self) -> Tensor | None:
         """What the adapter adds to the loss of a step."""

@@ -3,7 +3,7 @@
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.encode import encode, layer_representations, token_batches
 from layersel.backbone.modes import evaluating
-from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.prefix import PrefixCache, PrefixMemory
 from layersel.backbone.pretrained import Pretrained
 from layersel.backbone.shorten import drop_layers
 
@@ -11,6 +11,7 @@ __all__ = [
     "Backbone",
     "Batch",
     "PrefixCache",
+    "PrefixMemory",
     "Pretrained",
     "drop_layers",
     "encode",

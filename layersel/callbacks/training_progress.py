@@ -11,8 +11,9 @@ class TrainingProgress(Callback):
     """Steps done and the loss, on a terminal and after two seconds only."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar."""
+        """Open the bar, where a resumed training stands."""
         self.bar = progress(range(int(trainer.estimated_stepping_batches)), "training", unit=" steps")
+        self.bar.update(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -3,6 +3,6 @@
 from layersel.cell.members import name_a_review
 from layersel.cell.options import Cell
 from layersel.cell.rules import validate
-from layersel.cell.run import run_cell
+from layersel.cell.run import run_cell, train
 
-__all__ = ["Cell", "name_a_review", "run_cell", "validate"]
+__all__ = ["Cell", "name_a_review", "run_cell", "train", "validate"]

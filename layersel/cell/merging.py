@@ -14,6 +14,7 @@ from layersel.analysis import merging_bars, write_figures
 from layersel.cell.encoder import Encoder
 from layersel.cell.members import Member
 from layersel.cell.options import Cell
+from layersel.cell.shared import Shared
 from layersel.cell.weights import learnt_weights, searched_weights
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import file_name, write_json
@@ -65,10 +66,8 @@ class MergingRun:
         seed_everything(self.cell.seed, verbose=False)
         with self.clock("load"):
             backbone = self.cell.model.load().to(self.cell.trainer.device)
-            texts = {
-                member.name: TokenizedTexts.of(member.screened.review.records, backbone.tokenizer, backbone.max_length)
-                for member in self.members
-            }
+            shared = Shared(self.cell)
+            texts = {member.name: shared.texts(member.screened.review.records, backbone) for member in self.members}
         for member in self.members:
             member.check_unchanged(texts[member.name])
         learnt = [record for member in self.members for record in member.screened.learnt_records(texts[member.name])]
@@ -137,6 +136,10 @@ class MergingRun:
             member.name: {title: _number(metrics[f"{member.name}/{kind}awss@95"]) for kind, title in KINDS.items()}
             for member in self.members
         }
+        rows = [[review, *own.values()] for review, own in values.items()]
+        self.tracker.table("merging", ["review", *KINDS.values()], rows)
+        about = {"base_model": self.cell.model.path, "reviews": list(values)}
+        self.tracker.artifact(self.folder.path.name, self.folder.adapter, about)
         self.tracker.images(write_figures({"merging": merging_bars(values, "AWSS@95")}, self.folder.figures))
         self.tracker.summary(metrics | encoder.summary())
 

@@ -55,10 +55,17 @@ class Cell:
     """Seed of every random draw: split, probe, pairs, initial values, dropout, pruning."""
     output: str = "runs"
     """Folder in which the run makes a folder of its own."""
+    shared: str | None = None
+    """Folder of what cells share (token ids, base vectors, layer scores, TF-IDF), safe for several processes; null
+    shares nothing, within a process either."""
     keep_model: bool = True
     """Write a pruned or quantised model to the run's folder, which evaluate.py needs."""
     force: bool = False
     """Run a cell again that has already finished."""
+    retry: bool = False
+    """In a grid: run cells again that failed in an earlier call. Interrupted ones always go on."""
+    grid: str | None = None
+    """Name of a grid (-m): its folder below output/grids and its group in W&B; null = made of its axes."""
 
     @property
     def standing(self) -> Adapter:

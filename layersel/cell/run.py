@@ -1,78 +1,94 @@
 """Runs a cell, unless the same cell has finished before."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 
 from layersel import tables
-from layersel.cell.members import Member, training_config
+from layersel.callbacks import logged_before
+from layersel.cell.identity import Identity, merging_identity, training_identity
+from layersel.cell.isolation import isolated
+from layersel.cell.members import Member, name_a_review, training_config
 from layersel.cell.merging import MergingRun
 from layersel.cell.options import Cell
 from layersel.cell.screened import Screened
-from layersel.cell.steps import PRUNE, QUANTISE, TRAIN
+from layersel.cell.steps import TRAIN
 from layersel.cell.training import TrainingRun
 from layersel.config import build
 from layersel.errors import UserError
-from layersel.files import file_name
-from layersel.identity import cell_fingerprint, review_fingerprint
 from layersel.merging import MergeMethod
-from layersel.run_folder import FINISHED, RunFolder
+from layersel.run_folder import Attempt, RunFolder
 from layersel.stopwatch import Stopwatch
-from layersel.tracking import Tracker, sync_hint, tracked
+from layersel.tracking import Tracker, report_finished, sync_hint, tracked
+
+Naming = Callable[[RunFolder], None]
 
 
-def run_cell(cell: Cell, config: dict[str, Any]) -> RunFolder:
+def train(config: DictConfig, named: Naming | None = None) -> RunFolder:
+    """What `train.py` does: compose, check, run, report.
+
+    Args:
+        config: As Hydra composes it.
+        named: Is told the cell's folder as soon as it is known, before anything happens in it.
+
+    Raises:
+        UserError: Options that cannot be used, a cell that another process runs or, in a grid, one that has failed
+            before, unless `retry` asks for it.
+    """
+    config = name_a_review(config)
+    cell = build(config, Cell)
+    cell.retry = cell.retry or HydraConfig.get().mode is not RunMode.MULTIRUN
+    return run_cell(cell, OmegaConf.to_container(config, resolve=True), named)  # type: ignore[arg-type]
+
+
+def run_cell(cell: Cell, config: dict[str, Any], named: Naming | None = None) -> RunFolder:
     """Run a cell, or find the results of the same cell if it has finished before.
 
     Args:
         cell: The checked options.
         config: The same as plain values, for `config.yaml` and the loggers.
+        named: As in `train`.
 
     Returns:
         The finished run's folder.
     """
-    if isinstance(cell.merging, MergeMethod):
-        return _run_merging(cell, cell.merging, config)
-    return _run_training(cell, config)
+    with isolated():
+        if isinstance(cell.merging, MergeMethod):
+            return _run_merging(cell, cell.merging, config, named)
+        return _run_training(cell, config, named)
 
 
-def _run_training(cell: Cell, config: dict[str, Any]) -> RunFolder:
+def _run_training(cell: Cell, config: dict[str, Any], named: Naming | None = None) -> RunFolder:
     clock = Stopwatch()
     with clock("read"):
         screened = Screened.load(cell.data, cell.seed)
     tables.show_review(screened.review, screened.split)
-    few_shot = [cell.data.shots, cell.data.if_too_few, review_fingerprint(screened.review)]
-    groups = ("task", "pairs", "selection", "adapter")
-    budget = "" if cell.selection.n is None else f"{cell.selection.n:g}"
-    name = _name(cell, f"{screened.review.name}-{cell.selection.name}{budget}", groups, few_shot)
 
-    def attempt(folder: RunFolder, tracker: Tracker) -> None:
-        TrainingRun(cell, screened, folder, tracker, clock).run()
+    def attempt(folder: RunFolder, taken: Attempt, tracker: Tracker) -> None:
+        TrainingRun(cell, screened, folder, tracker, clock, resumes=taken.resumes).run()
 
-    folder = _recorded(cell, config, name, attempt)
+    folder = _recorded(cell, config, training_identity(cell, screened.review), attempt, named)
     tables.show_metrics(folder.read_metrics())
     tables.note(f"Everything is in {folder.path}")
     return folder
 
 
-def _run_merging(cell: Cell, method: MergeMethod, config: dict[str, Any]) -> RunFolder:
+def _run_merging(cell: Cell, method: MergeMethod, config: dict[str, Any], named: Naming | None) -> RunFolder:
     """First the training cells that are missing, then the merging of all."""
     clock = Stopwatch()
     with clock("members"):
         members = _members(cell, method, config)
-    names = [member.name for member in members]
-    options = {name: value for name, value in asdict(method).items() if name not in ("reviews", "runs")}
-    head = [cell.task.head_c, cell.task.normalize]
-    deciding = [method.name, options, head, [member.fingerprint() for member in members]]
-    name = _name(cell, f"{'+'.join(names)}-{method.name}", (), deciding)
 
-    def attempt(folder: RunFolder, tracker: Tracker) -> None:
+    def attempt(folder: RunFolder, taken: Attempt, tracker: Tracker) -> None:
         MergingRun(cell, method, members, folder, tracker, clock).run()
 
-    folder = _recorded(cell, config, name, attempt)
+    folder = _recorded(cell, config, merging_identity(cell, method, members), attempt, named)
+    names = [member.name for member in members]
     tables.show_merging(folder.read_metrics(), names, compressed=cell.steps != [TRAIN])
     tables.note(f"Everything is in {folder.path}")
     return folder
@@ -95,27 +111,28 @@ def _check_once(reviews: list[str]) -> None:
 
 
 def _recorded(
-    cell: Cell, config: dict[str, Any], name: str, attempt: Callable[[RunFolder, Tracker], None]
+    cell: Cell,
+    config: dict[str, Any],
+    identity: Identity,
+    attempt: Callable[[RunFolder, Attempt, Tracker], None],
+    named: Naming | None,
 ) -> RunFolder:
-    """The folder of that name in which the cell has finished, now or before."""
-    folder = RunFolder(Path(cell.output) / name)
-    if folder.state == FINISHED and not cell.force:
+    """The cell's folder, in which it has finished, now or before."""
+    folder = RunFolder(Path(cell.output) / identity.name)
+    if named is not None:
+        named(folder)
+    described = identity.described(cell.grid, "merge" if cell.merging.merges else "train")
+    taken = folder.take(cell.force, cell.retry)
+    if taken is None:
         tables.note(f"This cell has finished before (force=true runs it again): {folder.path}")
+        report_finished(cell.logger, folder.path, described, config, folder.read_metrics())
         return folder
-    tracking = tracked(cell.logger, folder.path, name, config)
-    with folder.recording(config), tracking as tracker, cell.precision.matmuls():
-        attempt(folder, tracker)
+    if taken.resumes:
+        tables.note(f"This cell was interrupted and goes on: {folder.path}")
+        described = replace(described, resumed=logged_before(folder.checkpoint))
+    tracking = tracked(cell.logger, folder.path, described, config)
+    about = identity.to_dict() | {"data": config["data"], "model": config["model"]}
+    with folder.recording(taken, about, config), tracking as tracker, cell.precision.matmuls():
+        attempt(folder, taken, tracker)
     tables.note(sync_hint(cell.logger, folder.path))
     return folder
-
-
-def _name(cell: Cell, title: str, groups: tuple[str, ...], more: list[Any]) -> str:
-    """What a person recognises, then the hash of everything that matters, and of nothing that does not."""
-    deciding = {name: getattr(cell, name) for name in (*groups, "pruning")}
-    precision = asdict(cell.precision)
-    formats = (
-        precision if cell.precision.quantises else {name: precision[name] for name in ("train", "infer", "matmul")}
-    )
-    kept = cell.keep_model and bool({PRUNE, QUANTISE} & set(cell.steps))
-    identity = cell_fingerprint(deciding, [cell.steps, formats, kept, cell.seed, cell.model.fingerprint(), *more])
-    return f"{file_name(title)}-seed{cell.seed}-{identity[:8]}"

@@ -8,13 +8,15 @@ from torch import Tensor
 from layersel import tables
 from layersel.adapters import Placed, count_parameters
 from layersel.analysis import gain_curves, layer_scores, write_figures
+from layersel.backbone import PrefixCache
 from layersel.callbacks import LayerSelection, TrainingProgress
 from layersel.cell.encoder import Encoder
 from layersel.cell.options import Cell
 from layersel.cell.screened import Screened
+from layersel.cell.shared import Shared
 from layersel.cell.steps import TRAIN
 from layersel.data.datamodule import ScreeningData
-from layersel.data.tokens import TokenizedTexts
+from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import write_json
 from layersel.run_folder import RunFolder
 from layersel.stopwatch import Stopwatch
@@ -26,10 +28,20 @@ from layersel.training import fit, make_trainer
 class TrainingRun:
     """One attempt at a training cell: its stages, in the order in which `run` calls them."""
 
-    def __init__(self, cell: Cell, screened: Screened, folder: RunFolder, tracker: Tracker, clock: Stopwatch):
+    def __init__(
+        self,
+        cell: Cell,
+        screened: Screened,
+        folder: RunFolder,
+        tracker: Tracker,
+        clock: Stopwatch,
+        resumes: bool = False,
+    ):
+        self.resumes = resumes
         self.cell, self.screened = cell, screened
         self.folder, self.tracker, self.clock = folder, tracker, clock
-        self.selector = LayerSelection(cell.selection, cell.adapter, cell.seed, folder.path)
+        self.shared = Shared(cell)
+        self.selector = LayerSelection(cell.selection, cell.adapter, cell.seed, folder.path, self.shared.layer_scores)
         self.trained = (0, 0)
 
     def run(self) -> None:
@@ -39,7 +51,7 @@ class TrainingRun:
         heads = {name: self.screened.head(encoded, self.cell.task) for name, encoded in vectors.items()}
         scores = {name: heads[name].scores(encoded) for name, encoded in vectors.items()}
         with self.clock("tfidf"):
-            scores["tfidf"] = self.screened.tfidf_scores()
+            scores["tfidf"] = self.shared.tfidf_scores(self.screened)
         metrics = self._measure(scores, encoder)
         self._write(metrics, scores["adapted"], heads["adapted"], texts)
         encoder.save(self.folder)
@@ -50,7 +62,7 @@ class TrainingRun:
         seed_everything(self.cell.seed, verbose=False)  # dropout has no generator of its own
         with self.clock("load"):
             backbone = self.cell.model.load().to(self.cell.trainer.device)
-            texts = TokenizedTexts.of(self.screened.review.records, backbone.tokenizer, backbone.max_length)
+            texts = self.shared.texts(self.screened.review.records, backbone)
         tables.show_lengths(texts)
         return Encoder(self.cell, backbone, texts.tokens), texts
 
@@ -60,7 +72,7 @@ class TrainingRun:
             self._take_steps(encoder, texts)
             return self._switched_vectors(encoder, texts)
         with self.clock("encode_base"):
-            base = encoder.encode(texts.tokens, "encoding, pretrained")
+            base = self._base(encoder, texts, texts.tokens)
         self._take_steps(encoder, texts)
         with self.clock("encode_adapted"):
             return {"adapted": encoder.encode(texts.tokens, "encoding, adapted"), "base": base}
@@ -68,13 +80,19 @@ class TrainingRun:
     def _switched_vectors(self, encoder: Encoder, texts: TokenizedTexts) -> dict[str, Tensor]:
         """The adapter is all the difference: it is switched off and on, and the prefix is computed once."""
         placed = encoder.placed
-        cache = encoder.cache(texts.tokens, start=min(placed.layers, default=0))
+        cache = self.shared.prefixes(texts.tokens, encoder.backbone, start=min(placed.layers, default=0))
         with self.clock("encode_base"), placed.disabled():
-            base = encoder.encode(cache, "encoding, pretrained")
+            base = self._base(encoder, texts, cache)
         if not placed.layers:
             return {"adapted": base, "base": base}
         with self.clock("encode_adapted"):
             return {"adapted": encoder.encode(cache, "encoding, adapted"), "base": base}
+
+    def _base(self, encoder: Encoder, texts: TokenizedTexts, given: PrefixCache | list[TokenIds]) -> Tensor:
+        """Vectors of the pretrained encoder, computed from `given` unless another cell has done it."""
+        return self.shared.base_vectors(
+            texts.tokens, encoder.backbone, lambda: encoder.encode(given, "encoding, pretrained")
+        )
 
     def _take_steps(self, encoder: Encoder, texts: TokenizedTexts) -> None:
         for step in self.cell.steps:
@@ -97,6 +115,8 @@ class TrainingRun:
             self.folder.path,
             [self.selector, TrainingProgress()],
             self.tracker.loggers,
+            checkpoint=self.folder.checkpoints,
+            resume_from=self.folder.checkpoint if self.resumes else None,
         )
         module = ContrastiveScreening(backbone, cell.task)
         fit(trainer, module, data)
@@ -129,5 +149,7 @@ class TrainingRun:
             figures["gain"] = gain_curves(tested, self.screened.labels(test))
         if selection is not None:
             self.tracker.table("selection", *selection.table())
+            about = {"base_model": self.cell.model.path, "layers": selection.layers}
+            self.tracker.artifact(self.folder.path.name, self.folder.adapter, about)
         self.tracker.images(write_figures(figures, self.folder.figures))
         self.tracker.summary(metrics | encoder.summary())

@@ -108,6 +108,11 @@ class TokenizedTexts:
     @classmethod
     def of(cls, records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, max_length: int) -> "TokenizedTexts":
         """Tokenise once; the uncut lengths are for the report."""
-        texts = [record_text(record, separator_of(tokenizer)) for record in records]
+        texts = cls.strings(records, tokenizer)
         full = [len(ids) for ids in tokenize(texts, tokenizer)]
         return cls(texts, tokenize(texts, tokenizer, max_length), full, max_length)
+
+    @staticmethod
+    def strings(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """The records' texts as this tokenizer wants them."""
+        return [record_text(record, separator_of(tokenizer)) for record in records]

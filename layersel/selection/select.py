@@ -1,7 +1,7 @@
 """From scores to chosen layers: the library's front door."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from scipy.stats import spearmanr
@@ -13,6 +13,9 @@ from layersel.data.tokens import tokenize
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores, Probe, Score, score_named
 from layersel.selection.selection import Selection, Stability
+
+Measure = Callable[[Score, Backbone, Probe], LayerScores]
+"""How the scores of all layers are come by."""
 
 
 def select_layers(
@@ -55,10 +58,10 @@ def select_layers(
     return make_selection(backbone, chooser, Probe(_batches(texts, backbone), torch.Generator().manual_seed(seed)))
 
 
-def make_selection(backbone: Backbone, score: Score, probe: Probe) -> Selection:
-    """Score the layers and choose the best within the score's budget."""
+def make_selection(backbone: Backbone, score: Score, probe: Probe, measure: Measure | None = None) -> Selection:
+    """Score the layers, by `measure` if it is given, and choose the best within the score's budget."""
     budget = score.budget(backbone.n_layers)
-    scores = score.scores(backbone, probe)
+    scores = score.scores(backbone, probe) if measure is None else measure(score, backbone, probe)
     values_L, excluded = scores.values_L, set(scores.excluded)
     meaningless = [layer for layer in range(backbone.n_layers) if values_L[layer].isnan() and layer not in excluded]
     if meaningless:

@@ -1,5 +1,6 @@
 """Few-shot contrastive screening as a LightningModule."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +80,7 @@ class ContrastiveScreening(LightningModule):
         self.options = options
         self.placed: Placed = Unadapted(backbone)
         self.skipped_batches = 0
+        self._adapter_state: dict[str, Any] = {}
         self._texts: PrefixCache | None = None
 
     def setup(self, stage: str) -> None:
@@ -89,11 +91,15 @@ class ContrastiveScreening(LightningModule):
 
     def on_train_start(self) -> None:
         """Dropout is on in the trained suffix only, for the prefix stays what the cache holds; the adapters' own is."""
+        if self._texts is None:
+            raise RuntimeError("on_train_start before setup")
         self.backbone.eval()
-        if self.options.dropout and self._texts is not None:
+        self._fill(self._texts)
+        if self.options.dropout:
             self.backbone.train_suffix(self._texts.start)
         self.placed.train_mode()
         self.placed.begin(int(self.trainer.estimated_stepping_batches))
+        self.placed.load_state(self._adapter_state)
 
     def training_step(self, batch: PairBatch) -> Tensor | None:
         """The loss of a batch; each of its distinct texts is encoded once. None skips an undefined loss."""
@@ -103,6 +109,7 @@ class ContrastiveScreening(LightningModule):
         loss = pairwise_contrastive_loss(left_PD, right_PD, batch.same_P, self.options.temperature)
         if loss is None:
             self.skipped_batches += 1
+            self.log("train/loss", math.nan, batch_size=len(batch.pairs_P2))  # else the former loss is logged again
             return None
         if not torch.isfinite(loss):
             raise UserError(
@@ -118,8 +125,8 @@ class ContrastiveScreening(LightningModule):
         if outputs:
             self.placed.after_step(self.global_step - 1)
 
-    def on_train_end(self) -> None:
-        """A training in which every batch was skipped is an error, not an untrained model."""
+    def on_fit_end(self) -> None:
+        """A training in which every batch was skipped is an error, not an untrained model; also if it is resumed."""
         if self.skipped_batches and self.skipped_batches == self.global_step:  # Lightning counts skipped steps too
             raise UserError(
                 f"task.batch_size: all {self.skipped_batches} batches of {self.options.batch_size} pairs lacked "
@@ -136,6 +143,16 @@ class ContrastiveScreening(LightningModule):
         schedule = get_linear_schedule_with_warmup(optimizer, round(self.options.warmup * steps), steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what an adapter keeps between steps, and the count of skipped batches."""
+        checkpoint["adapter"] = self.placed.state()
+        checkpoint["skipped_batches"] = self.skipped_batches
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The adapter is given its state when it has begun."""
+        self._adapter_state = checkpoint["adapter"]
+        self.skipped_batches = checkpoint["skipped_batches"]
+
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The trained parameters only: the pretrained weights are where they came from."""
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
@@ -147,3 +164,13 @@ class ContrastiveScreening(LightningModule):
         if set(state_dict) != expected:
             raise RuntimeError(f"the checkpoint's parameters differ in {sorted(set(state_dict) ^ expected)[:4]}")
         return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+    def _fill(self, texts: PrefixCache) -> None:
+        """Encode all labelled texts, in one order.
+
+        What enters the trained layers, down to its rounding, must not depend on the step at which a text is first seen,
+        for a resumed training first sees it at another one.
+        """
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            texts.vectors(range(len(texts.tokens)))
+        texts.max_bytes = 0  # nothing more is kept

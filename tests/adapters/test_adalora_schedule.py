@@ -1,6 +1,8 @@
 """AdaLoRA: ranks fall from the initial to the target budget between two shares of the training."""
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,11 +24,18 @@ def adalora(**options: float) -> InPlace:
     return in_place("adalora", projections=["query", "value"], **options)
 
 
-def train(adapted: InPlace, n_steps: int, only: range | None = None, skip: tuple[int, ...] = ()) -> list[int]:
+def train(
+    adapted: InPlace,
+    n_steps: int,
+    only: range | None = None,
+    skip: tuple[int, ...] = (),
+    state: dict[str, Any] | None = None,
+) -> list[int]:
     """The sum of the ranks after each step."""
     backbone, placed = adapted.backbone, adapted.placed
     optimizer = torch.optim.Adam([value for value in backbone.parameters() if value.requires_grad], lr=1e-2)
     placed.begin(n_steps)
+    placed.load_state(state or {})
     ranks = []
     for step in range(n_steps) if only is None else only:
         if step not in skip:
@@ -78,15 +87,17 @@ def test_a_skipped_last_allocation_is_made_up_for() -> None:
     assert ranks[11:] == [MODULES * 2] * 9
 
 
-def test_a_resumed_training_keeps_its_ranks() -> None:
-    """PEFT's averages are in no checkpoint; the zeros in E are, and they stay where they were."""
-    adapted = adalora()
-    train(adapted, 20, only=range(12))
-    masks = [value != 0 for value in values(adapted)]
-    resumed = adalora()
-    resumed.backbone.load_state_dict(adapted.backbone.state_dict())
-    assert train(resumed, 20, only=range(12, 20))[-1] == MODULES * 2
-    assert all(torch.equal(value != 0, mask) for value, mask in zip(values(resumed), masks, strict=True))
+@pytest.mark.parametrize("stop", [1, 6, 10, 12])
+def test_a_resumed_training_has_the_same_ranks(stop: int) -> None:
+    """Whenever it stops: PEFT's running means, on which they depend, are part of its state."""
+    whole, resumed = adalora(), adalora()
+    train(whole, 20, only=range(stop))
+    resumed.backbone.load_state_dict(whole.backbone.state_dict())
+    state = copy.deepcopy(whole.placed.state())
+    ranks, again = (train(adapted, 20, only=range(stop, 20), state=state) for adapted in (whole, resumed))
+    assert ranks == again
+    assert ranks[-1] == MODULES * 2
+    assert all(torch.equal(*pair) for pair in zip(values(resumed), values(whole), strict=True))
 
 
 def test_the_penalty_is_the_distance_from_orthogonality() -> None:

@@ -52,14 +52,12 @@ def test_kept_states_give_the_vectors_of_the_whole_model(name: str, start: int) 
 
 @pytest.mark.parametrize("max_bytes", [0, 1, _bytes(2) - 1, _bytes(2), _bytes(0, 1), _bytes(*ALL) - 1, _bytes(*ALL)])
 def test_memory_stays_within_its_bound(max_bytes: int) -> None:
-    """Whatever comes first is kept as long as there is room; with room for all, all are kept."""
+    """Whatever batch comes first is kept as long as there is room; with room for all, all are kept."""
     cache = _cache(max_bytes=max_bytes, batch_tokens=16)
     with torch.no_grad():
         cache.vectors(ALL)
         cache.vectors(ALL)
-    used = sum(states.numel() * states.element_size() for states in cache._states.values())
-    assert used <= max_bytes
-    assert cache.room == max_bytes - used
+    assert cache.memory.used_bytes() <= max_bytes
     assert (len(cache) == len(ALL)) == (max_bytes >= _bytes(*ALL))
 
 
@@ -68,7 +66,7 @@ def test_states_in_memory_are_copies_of_the_real_tokens_only() -> None:
     cache = _cache()
     with torch.no_grad():
         cache.vectors(ALL)
-    for text, states in cache._states.items():
+    for text, states in cache.memory.entry(None, 2).items():
         assert states.shape == (LENGTHS[text], WIDTH)
         assert states.untyped_storage().nbytes() == _bytes(text)
         assert not states.requires_grad

@@ -12,7 +12,7 @@ import pytest
 import torch
 from combinations import Choices, Grid, covering_set, pairs_of
 from hydra.utils import get_class
-from in_process import here
+from in_process import cells, here
 from omegaconf import OmegaConf
 from small_reviews import write_reviews
 
@@ -20,9 +20,10 @@ from layersel.cell import validate
 from layersel.cell.rules import RULES
 from layersel.cell.steps import STEPS, TRAIN
 from layersel.config import CONF, TARGET, choice
+from layersel.help import WHOLE
 from layersel.run_folder import RunFolder
 
-GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {"experiment"})
+GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - set(WHOLE))
 ORDERS = [
     ",".join(order) for length in range(1, len(STEPS) + 1) for order in permutations(STEPS, length) if TRAIN in order
 ]
@@ -139,7 +140,7 @@ def run(choices: Choices, folder: Path, given: dict[str, str], again: bool) -> d
         arguments.append(REVIEWS[choices["data"]])
     arguments = [argument.format(**given) for argument in [*EVERY, *arguments, f"output={folder}"]]
     assert here("train.py", *arguments) == 0, " ".join(arguments)
-    finished = [RunFolder(path) for path in folder.iterdir() if path.is_dir()]
+    finished = [RunFolder(path) for path in cells(folder)]
     (own,) = [run for run in finished if run.merging.is_file() == (choices["merging"] != "none")]
     metrics = own.read_metrics()
     if again and choices["merging"] == "none":

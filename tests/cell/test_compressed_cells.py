@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import here
+from in_process import cells, here
 from small_reviews import write_reviews
 from transformers import AutoModel
 
@@ -61,7 +61,7 @@ def cell(request: pytest.FixtureRequest, command: list[str], tmp_path_factory: p
     options, steps = CELLS[request.param]
     output = tmp_path_factory.mktemp("runs")
     assert here("train.py", *command, *options, f"output={output}") == 0
-    (folder,) = output.iterdir()
+    (folder,) = cells(output)
     return RunFolder(folder), steps, request.param
 
 
@@ -121,7 +121,7 @@ def test_without_its_model_a_run_is_not_evaluated(
 ) -> None:
     """`keep_model=false` saves the space, for grids; the run says what to do instead."""
     assert here("train.py", *command, "pruning=magnitude", "keep_model=false", f"output={tmp_path}") == 0
-    (folder,) = tmp_path.iterdir()
+    (folder,) = cells(tmp_path)
     assert not (folder / "model").exists()
     assert here("evaluate.py", f"run={folder}") == 2
     assert "run: it kept no compressed model; train with keep_model=true" in capfd.readouterr().err
@@ -133,6 +133,6 @@ def test_merging_before_or_after_pruning_differs(command: list[str], tmp_path: P
     for number, order in enumerate(("train,merge,prune", "train,prune,merge", "prune,train,merge", "train,prune")):
         output = tmp_path / str(number)
         assert here("train.py", *command, "pruning=wanda", f"order=[{order}]", f"output={output}") == 0
-        (folder,) = output.iterdir()
+        (folder,) = cells(output)
         scores.add((folder / "ranking.csv").read_text(encoding="utf-8"))
     assert len(scores) == 4

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from in_process import here
+from in_process import cells, here
 from peft import PeftModel
 from small_reviews import write_reviews
 from transformers import AutoModel
@@ -72,7 +72,7 @@ def without_review(command: list[str]) -> list[str]:
 
 def merging_runs(output: Path) -> list[Path]:
     """Folders of merging cells."""
-    return [path for path in output.iterdir() if (path / "merging.json").is_file()]
+    return [path for path in cells(output) if (path / "merging.json").is_file()]
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -144,10 +144,10 @@ def test_what_is_there_is_used(command: list[str], reviews: list[str], merged: R
 def test_runs_of_other_layers_and_ranks(command: list[str], reviews: list[str], merged: RunFolder) -> None:
     """Adapters on disjoint layers lose nothing: each is found whole in the merged one."""
     output = Path(command[-1].removeprefix("output="))
-    before = set(output.iterdir())
+    before = set(cells(output))
     other = ["selection=first", "selection.n=1", "adapter.rank=2", f"data.path={reviews[2]}"]
     assert here("train.py", *command, *other) == 0
-    (run,) = set(output.iterdir()) - before
+    (run,) = set(cells(output)) - before
     listed = [f"merging.runs=[{run},{members(merged)['review0'].path}]"]
     both = merge(without_review(command), "task_arithmetic", [], *listed, "merging.weights=[1,1]")
     report = content(both.merging)
@@ -247,9 +247,9 @@ def test_records_that_others_learnt_from_are_counted(command: list[str], reviews
 def test_a_compressed_cell_shares_its_members(command: list[str], reviews: list[str], merged: RunFolder) -> None:
     """What happens after the merge trains no member again."""
     output = Path(command[-1].removeprefix("output="))
-    before = set(output.iterdir())
+    before = set(cells(output))
     pruned = merge(command, "average", reviews[:2], "pruning=wanda", "precision=int8", "precision.outliers=0.1")
-    assert set(output.iterdir()) - before == {pruned.path}
+    assert set(cells(output)) - before == {pruned.path}
     assert content(pruned.compression)["steps"] == ["train", "merge", "prune", "quantise"]
     assert pruned.read_metrics()["sparsity/after_quantise"] >= 0.49
 
@@ -262,11 +262,11 @@ def test_another_adapter_is_another_cell(command: list[str], reviews: list[str],
             folder = tmp_path / f"rank{rank}"
             options = [f"data.path={reviews[number]}", f"adapter.rank={rank}", f"output={folder}"]
             assert here("train.py", *command[:-1], *options) == 0
-            (run,) = [path for path in folder.iterdir() if path.name.startswith(f"review{number}")]
+            (run,) = [path for path in cells(folder) if path.name.startswith(f"review{number}")]
             run.rename(folder / f"best{number}")
         listed = f"merging.runs=[{folder}/best0,{folder}/best1]"
         assert here("train.py", *without_review(command)[:-1], "merging=average", listed, f"output={output}") == 0
-        merges.append(set(output.iterdir()))
+        merges.append(set(cells(output)))
     assert len(merges[1]) == 2
 
 
@@ -314,7 +314,7 @@ def test_runs_that_cannot_be_members_are_refused(
 ) -> None:
     """By what they are, whatever this cell's groups say."""
     assert here("train.py", *command[:-1], f"data.path={reviews[0]}", f"output={tmp_path}", *options) == 0
-    (run,) = tmp_path.iterdir()
+    (run,) = cells(tmp_path)
     assert says in refused(capfd, *without_review(command), "merging=ties", f"merging.runs=[{run},{run}x]")
 
 
@@ -352,7 +352,7 @@ def test_a_review_that_has_changed_is_refused(
     shutil.copy(reviews[0], own)
     output = tmp_path / "runs"
     assert here("train.py", *command[:-1], f"output={output}", f"data.path={own}") == 0
-    (run,) = output.iterdir()
+    (run,) = cells(output)
     lines = own.read_text(encoding="utf-8").splitlines()
     own.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n", encoding="utf-8")
     line = refused(

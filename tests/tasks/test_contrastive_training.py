@@ -144,24 +144,6 @@ def test_a_checkpoint_holds_the_adapter_only(interrupted: tuple[Path, dict[str, 
     assert content["callbacks"]["LayerSelection"]["selection"]["layers"] == [1, 2]
 
 
-class Never(type(score_named("last"))):  # type: ignore[misc]
-    """A score that must not be asked."""
-
-    def scores(self, backbone: Any, probe: Any) -> Any:
-        """Fail."""
-        raise AssertionError("the selection was computed again")
-
-
-def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
-    tmp_path: Path, interrupted: tuple[Path, dict[str, Tensor]]
-) -> None:
-    """The same adapter but for rounding (the prefix cache fills in other batches), the layers not scored again."""
-    checkpoint, expected = interrupted
-    training = toy_training(tmp_path, score=Never(n=1), epochs=3).fit(checkpoint)
-    assert training.module.placed.layers == [1, 2]
-    torch.testing.assert_close(training.trained, expected, rtol=1e-3, atol=1e-5)
-
-
 def test_a_resumed_training_may_also_name_its_checkpoint_in_fit(
     tmp_path: Path, interrupted: tuple[Path, dict[str, Tensor]]
 ) -> None:
@@ -169,7 +151,7 @@ def test_a_resumed_training_may_also_name_its_checkpoint_in_fit(
     checkpoint, expected = interrupted
     training = toy_training(tmp_path, epochs=3)
     training.trainer.fit(training.module, training.data, ckpt_path=str(checkpoint))
-    torch.testing.assert_close(training.trained, expected, rtol=1e-3, atol=1e-5)
+    assert_same(training.trained, expected)
 
 
 def test_a_checkpoint_of_other_layers_is_refused(tmp_path: Path, interrupted: tuple[Path, dict[str, Tensor]]) -> None:

@@ -1,6 +1,7 @@
 """AdaLoRA (Zhang et al. 2023): the ranks of the modules are found in training, under a budget."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import AdaLoraConfig, PeftModel
@@ -11,6 +12,9 @@ from layersel.adapters.kinds.lora import Lora
 from layersel.adapters.placed import ExportedLora
 from layersel.backbone import Backbone
 from layersel.selection import Selection
+
+MEANS = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+"""What PEFT's allocator keeps of each parameter."""
 
 
 @dataclass
@@ -96,12 +100,23 @@ class AdaLoraPlaced(ExportedLora):
         config.tfinal = n_steps - max(round(self._end * n_steps), 1)
         config.tinit = min(round(self._start * n_steps), n_steps - config.tfinal - 1)
         config.deltaT = max(n_steps // 100, 1)
-        left = {
-            name: (value != 0).flatten().tolist()
-            for name, value in self.backbone.model.named_parameters()
-            if ".lora_E." in name
-        }
-        config.rank_pattern = left if any(map(any, left.values())) else None  # E is 0 at first, but not if resumed
+        config.rank_pattern = None
+
+    def state(self) -> dict[str, Any]:
+        """The running means, the triplets that are left, and whether they stay."""
+        allocator = self.adapted.base_model.rankallocator
+        means = {name: getattr(allocator, name) for name in MEANS}
+        return means | {"left": self.adapted.peft_config["default"].rank_pattern, "settled": self._settled}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from them."""
+        if not state:
+            return
+        allocator, device = self.adapted.base_model.rankallocator, self.backbone.device
+        for name in MEANS:
+            setattr(allocator, name, {key: value.to(device) for key, value in state[name].items()})
+        self.adapted.peft_config["default"].rank_pattern = state["left"]
+        self._settled = state["settled"]
 
     def penalty(self) -> Tensor:
         """The weight times the mean over A and B of ‖A·Aᵀ − I‖ and ‖Bᵀ·B − I‖ (equation 4, Frobenius norms)."""
@@ -116,18 +131,15 @@ class AdaLoraPlaced(ExportedLora):
     def after_step(self, step: int) -> None:
         """Update the importance from the gradients of this step, and zero what is over the budget.
 
-        A step that was skipped at the end of the schedule, where the ranks are settled, is made up for by the next. A
-        run that is resumed has lost the running means; if it is beyond that end, it keeps the ranks that it had.
+        A step that was skipped at the end of the schedule, where the ranks are settled, is made up for by the next.
         """
         tuner = self.adapted.base_model
         config, allocator = self.adapted.peft_config["default"], tuner.rankallocator
         done, last = step + 1, config.total_step - config.tfinal
         if done >= last and not self._settled:
             self._settled = True
-            resumed = not allocator.exp_avg_ipt
-            if not (resumed and done > last and config.rank_pattern):
-                done = last
-            if resumed:
+            done = last
+            if not allocator.exp_avg_ipt:  # it is the first step that is not skipped
                 allocator.update_ipt(tuner.model)
         tuner.update_and_allocate(done)
 

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and a run folder says whether it can be trusted."""
+"""Files are whole or absent."""
 
 import json
 import math
@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from layersel.errors import UserError
 from layersel.files import atomic_folder, atomic_path, write_json, write_text
-from layersel.run_folder import RunFolder, check_writable
 
 
 class Interrupted(BaseException):
@@ -76,51 +74,3 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=pytest.fail) == {"a": None, "b": [None, 1.5, [None, 0]], "c": "Müller"}
     assert "Müller" in text
-
-
-def test_a_finished_run(tmp_path: Path) -> None:
-    """Running inside of the block, finished after it, its config readable."""
-    folder = RunFolder(tmp_path)
-    assert folder.state is None
-    with folder.recording({"seed": 3, "adapter": {"projections": ["query"]}}):
-        assert folder.state == "running"
-        with pytest.raises(UserError, match="is running, not finished; run its training again"):
-            folder.read_config()
-    assert folder.state == "finished"
-    assert folder.read_config() == {"seed": 3, "adapter": {"projections": ["query"]}}
-
-
-@pytest.mark.parametrize(
-    ("kind", "state"), [(ValueError, "failed"), (SystemExit, "failed"), (KeyboardInterrupt, "interrupted")]
-)
-def test_a_failed_run(kind: type[BaseException], state: str, tmp_path: Path) -> None:
-    """The status has the error and the traceback, and the error goes on."""
-    folder = RunFolder(tmp_path)
-    with pytest.raises(kind), folder.recording({}):
-        raise kind("out of luck")
-    status = json.loads(folder.status.read_text())
-    assert status["state"] == folder.state == state
-    assert status["error"] == f"{kind.__name__}('out of luck')"
-    assert "test_a_failed_run" in status["traceback"]
-    assert status["updated"] >= status["started"]
-    with pytest.raises(UserError, match=f"is {state}, not finished"):
-        folder.read_config()
-
-
-def test_a_new_attempt_starts_clean(tmp_path: Path) -> None:
-    """No result of an earlier attempt stands beside those of this one; the user's own files stay."""
-    folder = RunFolder(tmp_path)
-    results = [value for name, value in vars(folder).items() if name not in ("path", "status", "config")]
-    for path in results:
-        write_text(path if path.suffix else path / "a.txt", "old")
-    write_text(tmp_path / "notes.txt", "mine")
-    with folder.recording({}):
-        assert {path.name for path in tmp_path.iterdir()} == {"status.json", "config.yaml", "notes.txt"}
-
-
-def test_writable(tmp_path: Path) -> None:
-    """A folder is made; below a file none can be."""
-    assert check_writable(tmp_path / "a" / "b") is None
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-    write_text(tmp_path / "file", "")
-    assert str(check_writable(tmp_path / "file" / "runs", "out")).startswith("out: cannot write to ")

@@ -1,0 +1,1 @@
+"""Hydra launchers: how the cells of a grid are run."""

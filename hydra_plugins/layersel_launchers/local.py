@@ -1,0 +1,54 @@
+"""`hydra/launcher=local`: worker processes on this machine."""
+
+import os
+from collections.abc import Sequence
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class LocalLauncher(Launcher):
+    """Runs the cells of a grid in worker processes, each of which runs one after the other.
+
+    Args:
+        workers: Cells at a time.
+        threads: CPU threads of each; None = an even share of the cores, or all of them for one worker.
+        gpus: How many GPUs are dealt out, one to a worker; None leaves all to all.
+    """
+
+    def __init__(self, workers: int, threads: int | None, gpus: int | None):
+        self.workers = workers
+        self.threads = threads
+        self.gpus = gpus
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's hand-over; a job does what `layersel.cell.train` does, whatever the launcher."""
+        self.context = hydra_context
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run a batch of jobs."""
+        from layersel.sweep.launch import Sweep  # Hydra imports this file whenever it starts
+        from layersel.sweep.local import Pool, Resources
+
+        resources = Resources(self.workers, self._threads(), self._gpus())
+        resources.check()
+        sweep = Sweep.of(self.config, self.context)
+        jobs = sweep.add(job_overrides, initial_job_idx, self.workers)
+        if sweep.pool is None:
+            sweep.pool = Pool(sweep.grid, self.context, sweep.compose, resources, sweep.tell)
+        sweep.pool.run(jobs)
+        return sweep.returns(jobs)
+
+    def _threads(self) -> int | None:
+        if self.threads is not None or self.workers <= 1:
+            return self.threads
+        return max(1, len(os.sched_getaffinity(0)) // self.workers)
+
+    def _gpus(self) -> list[str]:
+        """As the environment numbers those that this process may use."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        numbers = visible.split(",") if visible else [str(number) for number in range(self.gpus or 0)]
+        return [] if self.gpus is None else numbers[: self.gpus]

@@ -1,0 +1,39 @@
+"""The file of a checkpoint: written whole or not at all, read without unpickling code."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.types import _PATH
+from lightning.pytorch.plugins import TorchCheckpointIO
+
+from layersel.errors import UserError
+from layersel.files import atomic_path
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside the former one and then puts it in its place.
+
+    Lightning's own draft lies in the temporary folder, from where it is copied if that is another file system.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`; a process that is killed meanwhile leaves what was there."""
+        with atomic_path(Path(path)) as draft:
+            torch.save(checkpoint, draft)
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU.
+
+    Raises:
+        UserError: It is not there, not a checkpoint, or damaged.
+    """
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"resume: expected a checkpoint, but {str(file)!r} cannot be read ({reason}); delete it to train anew"
+        ) from error

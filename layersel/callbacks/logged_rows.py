@@ -1,0 +1,43 @@
+"""What a training has logged, kept for its checkpoint."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+from layersel.callbacks.checkpoint_file import read_checkpoint
+
+LOGGED = "logged"
+
+
+class LoggedRows(Logger):
+    """A logger that keeps its rows in memory.
+
+    Attributes:
+        rows: One dict for each call: its metrics, and `step`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+
+    @property
+    def name(self) -> None:
+        """It writes nothing, so it needs none."""
+
+    @property
+    def version(self) -> None:
+        """It writes nothing, so it needs none."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Keep a row."""
+        self.rows.append(metrics if step is None else metrics | {"step": step})
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Not kept: they are the cell's config."""
+
+
+def logged_before(checkpoint: Path) -> list[dict[str, float]]:
+    """The rows that the training of a checkpoint had logged when it was written, each with its `step`."""
+    return list(read_checkpoint(checkpoint)[LOGGED])

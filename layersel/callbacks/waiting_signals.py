@@ -1,0 +1,55 @@
+"""Ctrl-C and SIGTERM wait for a moment at which nothing is half done."""
+
+import signal
+import threading
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class WaitingSignals:
+    """Holds back SIGINT and SIGTERM between `hold` and `release`, for the handlers that it finds when it is made.
+
+    Others pass, above all SIGUSR2, in whose handler submitit queues a job again. Only in the main thread, the only one
+    that Python gives signals to.
+    """
+
+    def __init__(self) -> None:
+        self._handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self._replaced: dict[signal.Signals, signal._HANDLER] = {}
+        self._waiting: int | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether one has come."""
+        return self._waiting is not None
+
+    def hold(self) -> None:
+        """From now on they wait; a second one does not."""
+        if threading.current_thread() is threading.main_thread():
+            self._replaced = {number: signal.signal(number, self._come) for number in SIGNALS}
+
+    def release(self) -> None:
+        """Put back what stood there before `hold`."""
+        for number, handler in self._replaced.items():
+            signal.signal(number, handler)
+        self._replaced = {}
+
+    def deliver(self) -> None:
+        """Let the one that waits take its course: in most cases a KeyboardInterrupt.
+
+        Without any, another process of a distributed training has one, which ends it here too.
+        """
+        number, self._waiting = self._waiting, None
+        if number is None:
+            raise KeyboardInterrupt
+        handler = self._handlers[signal.Signals(number)]
+        if callable(handler):
+            handler(number, None)
+        elif handler is signal.SIG_DFL:
+            raise KeyboardInterrupt
+
+    def _come(self, number: int, frame: FrameType | None) -> None:
+        again, self._waiting = self.waiting, number
+        if again:
+            self.deliver()

@@ -1,0 +1,1 @@
+"""Grids of cells: run, resumed, collected, compared."""

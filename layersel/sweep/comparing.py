@@ -1,0 +1,203 @@
+"""What the configurations of a grid are worth: over their seeds and reviews, and against a reference."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from layersel.errors import one_of
+from layersel.run_folder import FAILED, FINISHED
+from layersel.sweep.cells import Cells
+from layersel.sweep.reading import DAMAGED
+from layersel.sweep.statistics import (
+    Floats,
+    bootstrap_interval,
+    deviation,
+    holm,
+    mean_of_means,
+    pareto_front,
+    signed_rank_p,
+    wins_ties_losses,
+)
+
+ALL_REVIEWS = "all reviews"
+PARAMETERS, SECONDS = "parameters/trainable", "seconds/total"
+GROUPS = (
+    "configuration",
+    "name",
+    "review",
+    "metric",
+    "reviews",
+    "n",
+    "expected",
+    "failed",
+    "missing",
+    "mean",
+    "std",
+    "low",
+    "high",
+    "parameters",
+    "seconds",
+    "pareto",
+)
+COMPARISONS = (
+    "name",
+    "reference",
+    "metric",
+    "pairs",
+    "unpaired",
+    "difference",
+    "std",
+    "low",
+    "high",
+    "wins",
+    "ties",
+    "losses",
+    "p",
+    "p_holm",
+)
+SEED = 0
+"""Of every interval alone: the same values have the same interval in whatever table."""
+
+
+def group(cells: Cells, metric: str) -> pd.DataFrame:
+    """Each configuration over its seeds: a row over all reviews, and one for each review.
+
+    Over all reviews stands the mean of the reviews' means, of those reviews (`reviews` many) in which every
+    configuration that has finished anywhere has a value: else easy reviews would speak for one and hard ones against
+    another. `n` is the number of values in the mean; `expected`, `failed` and `missing` (running and interrupted ones
+    among them) count all cells, over all reviews too. `parameters` and `seconds` are means over the same reviews.
+
+    Args:
+        cells: With names, from `named`.
+        metric: One of their metrics.
+
+    Returns:
+        The columns `GROUPS`; `pareto` says which configurations no other one beats in mean, parameters and seconds.
+
+    Raises:
+        UserError: No finished cell has that metric.
+    """
+    known = _valued(cells, metric)
+    parts = dict(iter(known.groupby(["configuration", "review"], sort=False)))
+    common = _common_reviews(known)
+    rows = []
+    for configuration, own in known.groupby("configuration", sort=False):
+        reviews = [parts[configuration, review] for review in own["review"].unique()]
+        shared = [part for part in reviews if part["review"].iloc[0] in common]
+        rows.append(_group(own, shared, ALL_REVIEWS, metric))
+        rows += [_group(part, [part], part["review"].iloc[0], metric) for part in reviews]
+    return _typed(_with_front(pd.DataFrame(rows, columns=GROUPS)))
+
+
+def compare(cells: Cells, metric: str, references: dict[str, str]) -> pd.DataFrame:
+    """Each configuration against its reference: differences over the same reviews and seeds.
+
+    A difference above 0 is a win. `unpaired` are the values of either that have no counterpart. `p` is Wilcoxon's, and
+    `p_holm` is corrected for all comparisons of the table.
+
+    Args:
+        cells: With names, from `named`.
+        metric: One of their metrics.
+        references: Reference by configuration, from `references`.
+
+    Returns:
+        The columns `COMPARISONS`.
+
+    Raises:
+        UserError: No finished cell has that metric.
+    """
+    known = _valued(cells, metric).dropna(subset="value")
+    values = dict(iter(known.set_index(["review", "seed"]).groupby("configuration", sort=False)["value"]))
+    called = dict(zip(cells.table["configuration"], cells.table["name"], strict=True))
+    none = known.set_index(["review", "seed"])["value"].iloc[:0]
+    rows = [
+        {"name": called[own], "reference": called[other], "metric": metric}
+        | _difference(values.get(own, none), values.get(other, none))
+        for own, other in references.items()
+    ]
+    table = pd.DataFrame(rows, columns=COMPARISONS)
+    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
+    return _typed(table)
+
+
+def _valued(cells: Cells, metric: str) -> pd.DataFrame:
+    """The cells whose configuration is known, with the metric as `value`."""
+    numeric = [name for name in cells.metrics if pd.api.types.is_numeric_dtype(cells.table[name])]
+    if cells.metrics and metric not in numeric:
+        raise one_of("metric", metric, [name for name in numeric if "/" not in name], "or another column of cells.csv")
+    known = cells.table[cells.table["configuration"].notna()]
+    numbers = {"value": metric, "parameters": PARAMETERS, "seconds": SECONDS}
+    columns = {own: known[name].astype("float64") if name in numeric else np.nan for own, name in numbers.items()}
+    return known[["configuration", "name", "review", "seed", "state"]].astype(object).assign(**columns)
+
+
+def _common_reviews(known: pd.DataFrame) -> set[str]:
+    finished = known.dropna(subset="value")
+    having = finished.groupby("review")["configuration"].nunique()
+    return set(having.index[having == finished["configuration"].nunique()])
+
+
+def _group(own: pd.DataFrame, reviews: Sequence[pd.DataFrame], review: str, metric: str) -> dict[str, Any]:
+    """A row: counts of all `own` cells, numbers of those in `reviews`."""
+    samples = [values for part in reviews if len(values := _finite(part, "value"))]
+    low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
+    failed = int(own["state"].isin([FAILED, DAMAGED]).sum())
+    return {
+        "configuration": own["configuration"].iloc[0],
+        "name": own["name"].iloc[0],
+        "review": review,
+        "metric": metric,
+        "reviews": len(samples),
+        "n": sum(map(len, samples)),
+        "expected": len(own),
+        "failed": failed,
+        "missing": len(own) - failed - int((own["state"] == FINISHED).sum()),
+        "mean": mean_of_means(samples),
+        "std": deviation(samples),
+        "low": low,
+        "high": high,
+        "parameters": mean_of_means([_finite(part, "parameters") for part in reviews]),
+        "seconds": mean_of_means([_finite(part, "seconds") for part in reviews]),
+    }
+
+
+def _finite(part: pd.DataFrame, column: str) -> Floats:
+    return part[column].dropna().to_numpy(dtype=float)
+
+
+def _with_front(table: pd.DataFrame) -> pd.DataFrame:
+    overall = table["review"] == ALL_REVIEWS
+    table["pareto"] = pd.Series(pd.NA, index=table.index, dtype="boolean")
+    values = table.loc[overall, ["mean", "parameters", "seconds"]].to_numpy(dtype=float)
+    table.loc[overall, "pareto"] = pareto_front(values, highest=[True, False, False])
+    return table
+
+
+def _difference(own: "pd.Series[float]", other: "pd.Series[float]") -> dict[str, Any]:
+    pairs = pd.concat([series[~series.index.duplicated(keep=False)] for series in (own, other)], axis=1, join="inner")
+    differences = (pairs.iloc[:, 0] - pairs.iloc[:, 1]).to_numpy(dtype=float)
+    samples = [differences] if len(differences) else []
+    low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
+    wins, ties, losses = wins_ties_losses(differences)
+    return {
+        "pairs": len(differences),
+        "unpaired": len(own) + len(other) - 2 * len(differences),
+        "difference": mean_of_means(samples),
+        "std": deviation(samples),
+        "low": low,
+        "high": high,
+        "wins": wins,
+        "ties": ties,
+        "losses": losses,
+        "p": signed_rank_p(differences),
+    }
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Types that do not depend on what the table holds."""
+    text = {"configuration", "name", "review", "metric", "reference"}
+    whole = {"reviews", "n", "expected", "failed", "missing", "pairs", "unpaired", "wins", "ties", "losses"}
+    types = {name: "string" if name in text else "Int64" if name in whole else "float64" for name in table}
+    return table.astype(types | ({"pareto": "boolean"} if "pareto" in table else {}))

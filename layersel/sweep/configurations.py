@@ -1,0 +1,141 @@
+"""Configurations: what tells them apart, what a person calls them, and which one is the reference of which."""
+
+import re
+from dataclasses import replace
+
+import pandas as pd
+
+from layersel.errors import UserError, one_of
+from layersel.sweep.cells import Cells
+from layersel.sweep.reading import LABELS, as_text
+
+NULL = as_text(None)
+
+
+def configurations(cells: Cells) -> pd.DataFrame:
+    """The options that all cells of a configuration share, as text; a row for each, named by its hash."""
+    known = cells.table[cells.table["configuration"].notna()]
+    columns = [name for name in (*LABELS, *cells.options) if name not in ("review", "seed")]
+    texts = known[columns].astype(object).map(lambda value: as_text(None if pd.isna(value) else value))
+    grouped = texts.groupby(known["configuration"].astype(object), sort=False)
+    shared = (grouped.nunique() == 1).all()
+    return grouped.first().loc[:, shared]
+
+
+def names(options: pd.DataFrame) -> dict[str, str]:
+    """For each configuration a name out of what differs between them, such as "selection=cka n=3 rank=4".
+
+    Every option is named that differs among the configurations that have it, unless a label says the same.
+
+    Args:
+        options: As `configurations` gives them.
+    """
+    differing = [name for name in map(str, options) if options[name].nunique() > 1]
+    shown: list[str] = []
+    for name in differing:
+        if name in LABELS or (not _repeats(options, name, shown) and _tells(options, name, shown)):
+            shown.append(name)
+    found = {str(own): _name(options.loc[own, shown].to_dict()) for own in options.index}
+    return {own: f"{name} configuration={own[:8]}" if _twice(name, found) else name for own, name in found.items()}
+
+
+def named(cells: Cells, options: pd.DataFrame) -> Cells:
+    """The cells with a column `name`, that of their configuration, beside its hash."""
+    column = cells.table["configuration"].map(names(options), na_action="ignore").astype("string")
+    table = cells.table.copy()
+    table.insert(list(table.columns).index("configuration") + 1, "name", column)
+    return replace(cells, table=table)
+
+
+def references(options: pd.DataFrame, reference: str | None) -> tuple[dict[str, str], list[str]]:
+    """Which configuration each other one is compared with.
+
+    The options that `reference` names select some configurations. A single one is the reference of all; of several it
+    is the one that agrees with the compared configuration in all that varies among them.
+
+    Args:
+        options: As `configurations` gives them.
+        reference: Such as "selection=none" or "selection=cka, adapter.rank=4"; None = selection=none, if a single
+            configuration has it.
+
+    Returns:
+        Reference by configuration, both as hashes; and a line for each configuration without one.
+
+    Raises:
+        UserError: No configuration has these options.
+    """
+    if options.empty:
+        return {}, []
+    if reference is None:
+        return _untouched(options) if len(options) > 1 else ({}, [])
+    return _matched(options, _selected(options, reference))
+
+
+def _untouched(options: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
+    found = [own for own in options.index if "selection" in options and options.at[own, "selection"] == "none"]
+    if len(found) != 1:
+        return {}, [f"no comparison: {len(found)} configurations have selection=none; name a reference"]
+    return {own: found[0] for own in options.index if own != found[0]}, []
+
+
+def _repeats(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
+    has = options[name] != NULL
+    return any((options.loc[has, name] == options.loc[has, other]).all() for other in shown)
+
+
+def _tells(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
+    """Whether it differs where it exists, or tells configurations apart that nothing else does."""
+    differs = options.loc[options[name] != NULL, name].nunique() > 1
+    return differs or _kinds(options, [*shown, name]) > _kinds(options, shown)
+
+
+def _kinds(options: pd.DataFrame, columns: list[str]) -> int:
+    return len(set(map(tuple, options[columns].to_numpy())))
+
+
+def _name(values: dict[str, str]) -> str:
+    told = {name: value for name, value in values.items() if value != NULL} or values
+    return " ".join(f"{name}={value}" for name, value in told.items()) or "all"
+
+
+def _twice(name: str, found: dict[str, str]) -> bool:
+    return list(found.values()).count(name) > 1
+
+
+def _selected(options: pd.DataFrame, reference: str) -> pd.DataFrame:
+    selected = options
+    for part in re.split(r"[\s,]+(?=[^\s,=]+=)", reference.strip(" ,")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"reference: expected NAME=VALUE, several separated by spaces, but got {part!r}")
+        if name not in options:
+            labels = [label for label in LABELS if label in options]
+            raise one_of("reference", name, labels, "or an option by its dotted name")
+        has = [_same(own, value.strip()) for own in options[name]]
+        if not any(has):
+            raise one_of(f"reference: {name}", value, sorted(set(options[name])))
+        selected = selected[selected.index.isin(options.index[has])]
+    if selected.empty:
+        raise UserError(f"reference: no configuration has all of {reference!r}; leave some of these options out")
+    return selected
+
+
+def _same(own: str, given: str) -> bool:
+    try:
+        return own == given or float(own) == float(given)
+    except ValueError:
+        return False
+
+
+def _matched(options: pd.DataFrame, selected: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
+    varying = [name for name in selected if selected[name].nunique() > 1]
+    known = names(options)
+    found, lines = {}, []
+    for own in options.index.difference(selected.index, sort=False):
+        alike = selected.index[(selected[varying] == options.loc[own, varying]).all(axis=1)]
+        if len(alike) == 1:
+            found[own] = alike[0]
+        else:
+            candidates = " | ".join(known[other] for other in selected.index)
+            lines.append(f"no comparison of {known[own]}: expected one reference that agrees with it, of {candidates}")
+    return found, lines

@@ -1,0 +1,141 @@
+"""The record of one grid: which jobs it has and how each of them ended."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from layersel.files import file_name, write_json
+from layersel.run_folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
+
+GRIDS = "grids"
+NOT_THE_GRIDS = ("force", "retry", "grid", "output", "shared", "logger", "trainer", "hydra")
+"""Options, by how their names begin, in which two calls for the same grid may differ."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One combination of a grid's axes.
+
+    Attributes:
+        num: Its place in the grid.
+        overrides: All that is said for it.
+        title: What of it the others may not share.
+    """
+
+    num: int
+    overrides: tuple[str, ...]
+    title: str
+
+    @classmethod
+    def of(cls, num: int, overrides: Sequence[str], said: Sequence[str]) -> "Job":
+        """A job of a grid for which the user has `said` what all jobs share, and the axes.
+
+        Example:
+            >>> Job.of(0, ["model=minilm", "seed=1"], ["model=minilm", "seed=1,2"]).title
+            'seed=1'
+        """
+        return cls(num, tuple(overrides), " ".join(text for text in overrides if text not in said) or "the only cell")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended, or `running`.
+
+    Attributes:
+        job: Which.
+        state: `finished`, `failed`, `interrupted` or `running`.
+        cell: Its folder's name; None where its options did not even make a cell.
+        error: Why it failed, in one line.
+        reused: It had finished before.
+        value: What a sweeper may optimise: AWSS@95.
+        crashed: It failed by something that no one foresaw, which leaves libraries in an unknown state.
+    """
+
+    job: Job
+    state: str
+    cell: str | None = None
+    error: str | None = None
+    reused: bool = False
+    value: float | None = None
+    crashed: bool = False
+
+
+class Grid:
+    """A grid's folder, `OUTPUT/grids/NAME`: `grid.json` with its jobs, `jobs/NUM.json` for each that was begun."""
+
+    def __init__(self, output: Path, name: str):
+        self.output = output
+        self.name = name
+        self.folder = output / GRIDS / file_name(name)
+
+    def open(self, overrides: Sequence[str], jobs: Iterable[Job]) -> None:
+        """Write what the grid has; what an earlier call recorded of other jobs is forgotten."""
+        jobs = list(jobs)
+        listed = [{"num": job.num, "overrides": list(job.overrides)} for job in jobs]
+        content = {"name": self.name, "created": time.time(), "overrides": list(overrides), "jobs": listed}
+        write_json(self.folder / "grid.json", content)
+        known = {job.num: job for job in jobs}
+        for num, record in self._records().items():
+            if num not in known or tuple(record["overrides"]) != known[num].overrides:
+                self._file(num).unlink(missing_ok=True)
+
+    def record(self, outcome: Outcome) -> None:
+        """Write how a job ended."""
+        content = {name: value for name, value in asdict(outcome).items() if name != "job"}
+        job = {"num": outcome.job.num, "overrides": list(outcome.job.overrides)}
+        write_json(self._file(outcome.job.num), job | content)
+
+    def cell_of(self, job: Job) -> RunFolder | None:
+        """The folder in which an earlier call, or a process that has died, ran the job."""
+        record = self._records().get(job.num)
+        if record is None or record["cell"] is None or tuple(record["overrides"]) != job.overrides:
+            return None
+        return RunFolder(self.output / record["cell"])
+
+    def lost(self, job: Job, reason: str) -> Outcome:
+        """The outcome, recorded, of a job whose process has ended without a word."""
+        folder = self.cell_of(job)
+        outcome = Outcome(job, INTERRUPTED, None if folder is None else folder.path.name, reason)
+        self.record(outcome)
+        return outcome
+
+    def log(self, job: Job) -> Path:
+        """Where a job's output goes when several run at once."""
+        return self.folder / "jobs" / f"{job.num}.log"
+
+    def _file(self, num: int) -> Path:
+        return self.folder / "jobs" / f"{num}.json"
+
+    def _records(self) -> dict[int, dict[str, Any]]:
+        files = sorted((self.folder / "jobs").glob("[0-9]*.json"))
+        records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        return {record["num"]: record for record in records}
+
+
+def grid_name(overrides: Sequence[str], experiment: str | None) -> str:
+    """The name of a grid that has been given none: the same for the same axes.
+
+    Example:
+        >>> grid_name(["seed=0,1", "retry=true"], None) == grid_name(["seed=0,1"], None)
+        True
+    """
+    deciding = sorted(text for text in overrides if not text.lstrip("+~").startswith(NOT_THE_GRIDS))
+    digest = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:8]
+    return f"{experiment or 'grid'}-{digest}"
+
+
+def tally(outcomes: Iterable[Outcome]) -> str:
+    """How many jobs ended in which way, in one line."""
+    outcomes = list(outcomes)
+    counts = {
+        "had finished before": sum(outcome.reused for outcome in outcomes),
+        "finished now": sum(outcome.state == FINISHED and not outcome.reused for outcome in outcomes),
+        "failed": sum(outcome.state == FAILED for outcome in outcomes),
+        "interrupted": sum(outcome.state in (INTERRUPTED, RUNNING) for outcome in outcomes),
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{len(outcomes)} cells: {told}"

@@ -1,0 +1,86 @@
+"""One job of a grid in the process that runs it: however it ends, it is recorded and the next one can follow."""
+
+import gc
+import math
+import sys
+import time
+from collections.abc import Callable
+
+from hydra.core.utils import run_job
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from layersel.errors import UserError, error_line
+from layersel.run_folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunBusyError, RunFolder
+from layersel.sweep.grid import Grid, Job, Outcome
+from layersel.telling import tell
+
+POLL = 2.0
+"""Seconds between two looks at a cell that another process runs."""
+OBJECTIVE = "awss@95"
+
+
+def do_job(grid: Grid, job: Job, config: DictConfig, context: HydraContext, wait: bool) -> Outcome | None:
+    """Run the job's cell by Hydra's rules and record how it ended.
+
+    Args:
+        grid: Where it is recorded.
+        job: Which one.
+        config: As it was composed for the job, with the node `hydra`.
+        context: Hydra's.
+        wait: Wait for a cell that another process runs. If not, such a job is left alone: None.
+    """
+
+    def task(config: DictConfig) -> Outcome | None:
+        return _recorded(grid, job, config, wait)
+
+    done = run_job(
+        task_function=task,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+        hydra_context=context,
+    )
+    return done.return_value  # type: ignore[no-any-return]
+
+
+def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome | None:
+    from layersel.cell import train  # loads PyTorch
+
+    cell: list[tuple[str, bool]] = []
+
+    def named(folder: RunFolder) -> None:
+        cell[:] = [(folder.path.name, folder.state == FINISHED and not config.force)]
+        grid.record(Outcome(job, RUNNING, folder.path.name))
+
+    def ended(state: str, error: str | None = None, value: float | None = None, crashed: bool = False) -> Outcome:
+        name, reused = cell[0] if cell else (None, False)
+        outcome = Outcome(job, state, name, error, reused and state == FINISHED, value, crashed)
+        grid.record(outcome)
+        return outcome
+
+    try:
+        folder = _waiting(lambda: train(config, named), wait)
+    except RunBusyError:
+        return None
+    except KeyboardInterrupt:
+        return ended(INTERRUPTED, "interrupted")
+    except BaseException as error:  # a cell may even exit: the ones after it shall run
+        tell(error)
+        return ended(FAILED, error_line(error), crashed=not isinstance(error, UserError))
+    finally:
+        gc.collect()
+    value = folder.read_metrics()[OBJECTIVE]
+    return ended(FINISHED, value=math.nan if value is None else float(value))
+
+
+def _waiting(train: Callable[[], RunFolder], wait: bool) -> RunFolder:
+    while True:
+        try:
+            return train()
+        except RunBusyError as busy:
+            if not wait:
+                raise
+            sys.stderr.write(f"waiting: {busy}\n")
+            while busy.run.state == RUNNING:
+                time.sleep(POLL)

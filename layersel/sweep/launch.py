@@ -1,0 +1,94 @@
+"""What every launcher of a grid does: say what it has, keep the record, answer the sweeper."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from layersel.run_folder import FINISHED
+from layersel.sweep.estimate import estimate
+from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
+from layersel.sweep.local import Pool
+
+_under_way: list["Sweep"] = []
+
+
+class Sweep:
+    """One call of `python train.py -m`: its grid, the jobs that the sweeper has asked for, and their outcomes.
+
+    Args:
+        config: The sweep's own config, as Hydra composes it before the jobs'.
+        context: Hydra's.
+    """
+
+    def __init__(self, config: DictConfig, context: HydraContext):
+        self.config = config
+        self.context = context
+        self.said = [str(text) for text in filter_overrides(config.hydra.overrides.task)]
+        experiment = config.hydra.runtime.choices.get("experiment")
+        self.grid = Grid(Path(config.output), config.grid or grid_name(self.said, experiment))
+        self.pool: Pool | None = None
+        self.jobs: list[Job] = []
+        self.outcomes: dict[int, Outcome] = {}
+
+    @classmethod
+    def of(cls, config: DictConfig, context: HydraContext) -> "Sweep":
+        """The sweep under way: a sweeper may launch its jobs in several batches."""
+        if not _under_way:
+            _under_way.append(cls(config, context))
+        return _under_way[0]
+
+    def add(self, job_overrides: Sequence[Sequence[str]], first: int, workers: int) -> list[Job]:
+        """The jobs of another batch; says how many there are and about how long they will take."""
+        jobs = [Job.of(first + place, overrides, self.said) for place, overrides in enumerate(job_overrides)]
+        self.jobs += jobs
+        self.grid.open(self.said, self.jobs)
+        sys.stdout.write(f"{estimate(self.grid, jobs, [self.compose(job) for job in jobs], workers)}\n")
+        sys.stdout.flush()
+        return jobs
+
+    def compose(self, job: Job) -> DictConfig:
+        """The job's config."""
+        overrides = [*job.overrides, f"grid={self.grid.name}"]
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = job.num
+        return config
+
+    def tell(self, outcome: Outcome) -> None:
+        """A line on a job that has ended."""
+        self.outcomes[outcome.job.num] = outcome
+        value = "" if outcome.value is None else f", AWSS@95 {outcome.value:.3f}"
+        how = "had finished before" if outcome.reused else outcome.state
+        why = "" if outcome.error is None else f": {outcome.error}"
+        sys.stdout.write(f"[{len(self.outcomes)}/{len(self.jobs)}] {outcome.job.title}: {how}{value}{why}\n")
+        sys.stdout.flush()
+
+    def returns(self, jobs: Sequence[Job]) -> list[JobReturn]:
+        """What Hydra's sweeper is given: for its own one nothing is an error, as it would stop at the first."""
+        strict = not self.config.hydra.sweeper._target_.startswith("hydra._internal.")
+        return [self._return(self.outcomes[job.num], strict) for job in jobs]
+
+    def _return(self, outcome: Outcome, strict: bool) -> JobReturn:
+        returned = JobReturn(overrides=list(outcome.job.overrides), cfg=self.config, status=JobStatus.COMPLETED)
+        returned.return_value = outcome.value
+        if strict and outcome.state != FINISHED:
+            returned.status = JobStatus.FAILED
+            returned.return_value = RuntimeError(outcome.error)
+        return returned
+
+
+def finish() -> bool:
+    """Close the sweep that is under way, if any: its table and report; whether all of its cells have finished."""
+    if not _under_way:
+        return True
+    sweep = _under_way.pop()
+    if sweep.pool is not None:
+        sweep.pool.close()
+    from layersel.sweep.collecting import summarise  # loads pandas
+
+    sys.stdout.write(f"{tally(sweep.outcomes.values())}\n")
+    return summarise(sweep.grid.folder)

@@ -1,0 +1,311 @@
+// The figures. Each is a function of the records and a width, and returns {svg, note} or, without data, {why}.
+
+const BASE = {"base/": "untouched encoder", "tfidf/": "TF-IDF + SVM"};
+const DASHES = {"base/": "6 4", "tfidf/": "2 3"};
+const STROKES = [null, "7 3", "2 3", "9 3 2 3"]; // of lines, beside their marks
+const SHOWN_BARS = 12;
+const PLAIN = {precision: "fp32", pruning: "none", merging: "none"};
+
+const finishedWith = (cells, metric) => cells.filter((cell) => cell.state === "finished" && isNumber(cell[metric]));
+const spread = (deviation) => (deviation === null ? "" : ` ± ${number(deviation)}`);
+
+/** Staircase of the points that no other point beats in both directions: x low, y high. */
+function frontOf(points) {
+  const sorted = points.toSorted((one, other) => one.x - other.x || other.y - one.y);
+  let best = null;
+  return sorted.filter(({x, y}) => {
+    const kept = best === null || y > best.y || (y === best.y && x === best.x);
+    if (kept) best = {x, y};
+    return kept;
+  });
+}
+
+/** Mean of the metric against a cost of each configuration, with the front. */
+function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
+  const points = groups.filter((group) => group.review === ALL_REVIEWS && isNumber(group.mean) && isNumber(group[cost]))
+    .map((group) => ({...group, x: group[cost], y: group.mean, selection: selectionOf.get(group.configuration)}));
+  if (!points.length) return {why: `No configuration has both ${title} and ${metric} over the reviews that all of them have.`};
+  const front = frontOf(points);
+  const box = {left: 62, right: width - 16, top: 16, bottom: 300};
+  const costs = points.map((point) => point.x);
+  const wide = Math.min(...costs) === 0 || Math.max(...costs) > 20 * Math.min(...costs);
+  const x = wide ? logarithmic(costs, box.left, box.right) : linearAround(costs, box.left + 8, box.right - 8);
+  const y = linearAround(points.map((point) => point.y), box.bottom, box.top);
+  const stairs = front.map((point, place) => (place ? `H${x(point.x)}V${y(point.y)}` : `M${x(point.x)} ${y(point.y)}`));
+  const tip = (point) => `${point.name}\n${metric} ${number(point.y)}${spread(point.std)}\n${title} ${number(point.x)}`;
+  const marks = points.map((point) => {
+    const best = front.includes(point);
+    const paint = {fill: colour(hue(point.selection)), "fill-opacity": best ? 1 : 0.35, stroke: "var(--surface)"};
+    return mark(0, x(point.x), y(point.y), {...paint, tip: tip(point)}, best ? 7 : 5);
+  });
+  const numbers = front.map((point, place) => label(x(point.x), y(point.y) - 11, String(place + 1),
+    {"text-anchor": "middle", "font-weight": "bold"}));
+  const names = legend(front.map((point, place) => ({
+    words: `${point.name}: ${number(point.y)}`, tip: tip(point),
+    key: (atX, atY) => label(atX, atY + 4, String(place + 1), {"text-anchor": "middle", "font-weight": "bold"}),
+  })), 16, width - 8, box.bottom + 66);
+  const hues = hueLegend(unique(points.map((point) => point.selection)), hue, width, box.bottom + 66 + names.height);
+  return {
+    svg: canvas(width, box.bottom + 66 + names.height + hues.height, `${metric} against ${title}`,
+      leftAxis(box, y, `mean ${metric}`), bottomAxis(box, x, title),
+      draw("path", {d: `${stairs.join("")}H${box.right}`, fill: "none", stroke: "var(--soft)", "stroke-width": 1.5}),
+      ...marks, ...numbers, names.group, hues.group),
+    note: `${plural(points.length, "configuration")}, mean over seeds and reviews. ` +
+      "The numbered ones are the Pareto front: no other has a higher mean at the same cost or less.",
+  };
+}
+
+function hueLegend(selections, hue, width, top) {
+  return legend(selections.toSorted(compare).map((selection) => ({
+    words: text(selection) || "other", key: (x, y) => mark(0, x, y, {fill: colour(hue(selection))}),
+  })), 16, width - 8, top);
+}
+
+/** The metric against the number of adapted layers, a line for each score and rank. */
+function budgetFigure({cells, metric, hue}, width) {
+  const known = finishedWith(cells, metric).filter((cell) => layersOf(cell) !== null);
+  const factors = factorsOf(known).filter((factor) => !["n", "selection.n", "selection.layers"].includes(factor));
+  const columns = unique(["selection", ...factors]);
+  const keyed = groupBy(known, (cell) => keyOf(cell, columns));
+  const lines = [...keyed.values()].map((some) => ({first: some[0], points: groupBy(some, (cell) => layersOf(cell).length)}));
+  const reviews = commonReviews(lines.flatMap(({points}) => [...points.values()]));
+  if (!known.length) return {why: `No finished cell has both ${metric} and the layers it adapts.`};
+  if (!reviews.length) return {why: "The configurations have no review in common: choose one in the filter."};
+  lines.sort((one, other) => columns.map((column) => compare(one.first[column], other.first[column])).find(Boolean) ?? 0);
+  for (const each of lines) {
+    each.means = [...each.points].sort(([one], [other]) => one - other)
+      .map(([n, some]) => ({n, ...meanOverReviews(some, metric, reviews)}));
+  }
+  return budgetDrawing({known, lines, columns, reviews, metric, hue}, width);
+}
+
+function budgetDrawing({known, lines, columns, reviews, metric, hue}, width) {
+  const box = {left: 62, right: width - 16, top: 16, bottom: 300};
+  const means = lines.flatMap((each) => each.means);
+  const baselines = baselinesOf(known, metric, reviews);
+  const ends = means.flatMap((point) => [point.mean - (point.std ?? 0), point.mean + (point.std ?? 0)]);
+  const y = linearAround([...ends, ...baselines.map((each) => each.mean)], box.bottom, box.top);
+  const most = Math.max(1, ...means.map((point) => point.n));
+  const x = linear(-0.4, most + 0.4, box.left, box.right);
+  const step = Math.ceil(most / 12);
+  x.ticks = Array.from({length: Math.floor(most / step) + 1}, (_, n) => ({at: x(n * step), words: String(n * step)}));
+  const shapes = unique(lines.map((each) => keyOf(each.first, columns.slice(1))));
+  const selections = unique(lines.map((each) => text(each.first.selection))).length;
+  const sharing = (n) => lines.filter((each) => each.means.some((point) => point.n === n));
+  const gap = Math.min(5, (x(1) - x(0)) / 2 / lines.length); // pixels between the marks of one N
+  const looks = lines.map((each, place) => ({
+    paint: colour(selections > 1 ? hue(each.first.selection) : place),
+    shape: shapes.indexOf(keyOf(each.first, columns.slice(1))),
+    at: (n) => x(n) + (sharing(n).indexOf(each) - (sharing(n).length - 1) / 2) * gap,
+  }));
+  const drawn = lines.map((each, place) => budgetLine(each, looks[place], describe(each.first, columns), y, metric));
+  const entries = lines.map((each, place) => ({
+    words: describe(each.first, columns),
+    key: (atX, atY) => draw("g", {}, line(atX - 10, atY, atX + 10, atY, strokeOf(looks[place])),
+      mark(looks[place].shape, atX, atY, {fill: looks[place].paint, stroke: looks[place].paint}, 4)),
+  }));
+  const keys = legend([...entries, ...baselineEntries(baselines)], 16, width - 8, box.bottom + 66);
+  return {
+    svg: canvas(width, box.bottom + 66 + keys.height, `${metric} against the number of adapted layers`,
+      leftAxis(box, y, `mean ${metric}`), bottomAxis(box, x, "adapted layers (N)"),
+      ...baselines.map((each) => baseline(each, box.left, box.right, y)), ...drawn, keys.group),
+    note: `Mean over seeds and ${plural(reviews.length, "review")}` +
+      (reviews.length < unique(known.map((cell) => text(cell.review))).length ? ", those that every point has" : "") +
+      "; error bars: standard deviation from seed to seed.",
+  };
+}
+
+const strokeOf = ({paint, shape}) => ({stroke: paint, "stroke-width": 2, "stroke-dasharray": STROKES[shape % STROKES.length]});
+
+function budgetLine({means}, look, name, y, metric) {
+  const {paint, shape, at} = look;
+  const path = means.map((point) => `${at(point.n)} ${y(point.mean)}`).join("L");
+  const marks = means.flatMap((point) => [
+    ...(point.std === null ? [] : [errorBar(at(point.n), point.mean, point.std, y, {stroke: paint})]),
+    mark(shape, at(point.n), y(point.mean), {
+      fill: paint, stroke: paint,
+      tip: `${name}\nN = ${point.n}: ${metric} ${number(point.mean)}${spread(point.std)}\n${plural(point.cells, "cell")}`,
+    }),
+  ]);
+  return draw("g", {}, draw("path", {d: `M${path}`, fill: "none", ...strokeOf(look)}), ...marks);
+}
+
+/** What the same reviews give without an adapter. */
+function baselinesOf(cells, metric, reviews) {
+  const all = Object.keys(BASE).map((prefix) => ({prefix, ...meanOverReviews(cells, prefix + metric, reviews)}));
+  return all.filter((each) => each.mean !== null);
+}
+
+function baseline({prefix, mean: value}, left, right, y) {
+  const tip = `${BASE[prefix]} ${number(value)}`;
+  return line(left, y(value), right, y(value), {stroke: "var(--soft)", "stroke-width": 2, "stroke-dasharray": DASHES[prefix], tip});
+}
+
+function baselineEntries(baselines) {
+  return baselines.map(({prefix}) => ({words: BASE[prefix], key: (x, y) =>
+    line(x - 10, y, x + 10, y, {stroke: "var(--soft)", "stroke-width": 2, "stroke-dasharray": DASHES[prefix]})}));
+}
+
+/** How often each layer was chosen, a row for each selection and N. */
+function layersFigure({cells, byReview}, width) {
+  const known = cells.filter((cell) => cell.state === "finished" && layersOf(cell) !== null && isNumber(cell.n_layers));
+  if (!known.length) return {why: "No finished cell says which of its layers were chosen."};
+  const models = unique(known.map((cell) => text(cell.model))).length > 1;
+  const columns = [...(models ? ["model"] : []), "selection", "n", ...(byReview ? ["review"] : [])];
+  const rows = [...groupBy(known, (cell) => keyOf(cell, columns)).values()]
+    .sort(([one], [other]) => columns.map((column) => compare(one[column], other[column])).find(Boolean) ?? 0);
+  const names = rows.map(([first]) => clip(describe(first, columns), Math.min(260, width * 0.4)));
+  const left = Math.max(...names.map((name) => widthOf(name))) + 20;
+  const count = Math.max(...known.map((cell) => cell.n_layers));
+  const size = Math.max(12, Math.min(56, (width - left - 64) / count));
+  const box = {left, right: left + count * size, top: 12, bottom: 12 + rows.length * 24};
+  const drawn = rows.map((some, place) => layersRow(some, names[place], describe(some[0], columns), size, left, 12 + place * 24));
+  const numbers = Array.from({length: count}, (_, layer) => label(left + (layer + 0.5) * size, box.bottom + 17,
+    size < 18 && layer % 2 ? "" : String(layer), {"text-anchor": "middle"}));
+  return {
+    svg: canvas(Math.max(width, box.right + 64), box.bottom + 48, "Share of cells that chose each layer", ...drawn, ...numbers,
+      label((box.left + box.right) / 2, box.bottom + 38, "layer", {"text-anchor": "middle"})),
+    note: "Share of the finished cells that chose each layer, in percent; n cells a row.",
+  };
+}
+
+function layersRow(cells, name, whole, size, left, top) {
+  const count = Math.max(...cells.map((cell) => cell.n_layers));
+  const squares = Array.from({length: count}, (_, layer) => {
+    const share = mean(cells.map((cell) => (layersOf(cell).includes(layer) ? 1 : 0)));
+    const words = `${whole}\nlayer ${layer}: ${number(share * 100)} % of ${plural(cells.length, "cell")}`;
+    const paint = {stroke: "var(--surface)", tip: words, x: left + layer * size, y: top, width: size, height: 24};
+    const told = share > 0 && size >= 26 ? [label(left + (layer + 0.5) * size, top + 16, String(Math.round(share * 100)),
+      {"text-anchor": "middle", fill: share > 0.5 ? "var(--on-heat)" : "var(--ink)", "font-size": 11})] : [];
+    return draw("g", {tip: words}, draw("rect", {...paint, fill: "var(--empty)"}),
+      draw("rect", {...paint, fill: "var(--heat)", "fill-opacity": share}), ...told);
+  });
+  return draw("g", {}, label(left - 8, top + 16, name, {"text-anchor": "end", tip: whole}), ...squares,
+    label(left + count * size + 8, top + 16, `n=${cells.length}`, {fill: "var(--soft)"}));
+}
+
+/** The finished cells' configurations, the best mean over their common reviews first. */
+function rankedConfigurations(cells, metric) {
+  const configurations = [...groupBy(finishedWith(cells, metric), (cell) => text(cell.configuration))];
+  const reviews = commonReviews(configurations.map(([, some]) => some));
+  const ranked = configurations.map(([configuration, some]) => {
+    const over = reviews.length ? reviews : unique(some.map((cell) => text(cell.review)));
+    return {configuration, name: text(some[0].name), cells: some, mean: meanOverReviews(some, metric, over).mean};
+  });
+  return ranked.sort((one, other) => other.mean - one.mean || compare(one.name, other.name));
+}
+
+/** A group of bars for each review, a bar for each configuration, as in Figure 17 of the thesis. */
+function reviewsFigure({cells, metric, chosen}, width) {
+  const ranked = rankedConfigurations(cells, metric).filter((each) => chosen.has(each.configuration));
+  if (!ranked.length) return {why: `No finished cell of these configurations has ${metric}.`};
+  const reviews = unique(ranked.flatMap((each) => each.cells.map((cell) => text(cell.review)))).sort(order);
+  const measured = reviews.map((review) => ({
+    review,
+    bars: ranked.map((each) => ({name: each.name, ...meanOverReviews(each.cells, metric, [review])})),
+    baselines: baselinesOf(ranked.flatMap((each) => each.cells), metric, [review]),
+  }));
+  const ends = measured.flatMap(({bars, baselines}) => [...bars, ...baselines])
+    .flatMap((each) => (each.mean === null ? [] : [each.mean + (each.std ?? 0), each.mean - (each.std ?? 0)]));
+  const group = Math.max((width - 78) / reviews.length, ranked.length * 9 + 24, 44);
+  const box = {left: 62, right: Math.max(width - 16, 62 + group * reviews.length), top: 16, bottom: 300};
+  const y = linear(Math.min(0, ...ends) * 1.05, Math.max(0.01, ...ends) * 1.05, box.bottom, box.top);
+  const bar = Math.min(48, (group - 20) / ranked.length);
+  const drawn = measured.map((each, place) => reviewBars(each, box.left + place * group, group, bar, y, metric));
+  const entries = ranked.map((each, place) => ({
+    words: each.name, key: (atX, atY) => draw("rect", {x: atX - 6, y: atY - 6, width: 12, height: 12, ...barPaint(place)}),
+  }));
+  const all = baselinesOf(ranked.flatMap((each) => each.cells), metric, reviews);
+  const keys = legend([...entries, ...baselineEntries(all)], 16, box.right, box.bottom + 44);
+  return {
+    svg: canvas(box.right + 16, box.bottom + 44 + keys.height, `${metric} by review`, leftAxis(box, y, metric),
+      bottomAxis(box, {ticks: []}, ""), ...drawn, line(box.left, y(0), box.right, y(0)), keys.group),
+    note: "Mean over seeds; error bars: standard deviation. The best mean over the reviews comes first.",
+  };
+}
+
+const barPaint = (place) => ({fill: colour(place), "fill-opacity": place < SERIES ? 1 : 0.45, stroke: colour(place)});
+
+function reviewBars({review, bars, baselines}, left, group, bar, y, metric) {
+  const start = left + (group - bar * bars.length) / 2;
+  const drawn = bars.flatMap((each, place) => {
+    if (each.mean === null) return [];
+    const [top, bottom] = [y(Math.max(0, each.mean)), y(Math.min(0, each.mean))];
+    const tip = `${review}\n${each.name}\n${metric} ${number(each.mean)}${spread(each.std)}\n${plural(each.cells, "cell")}`;
+    const x = start + place * bar;
+    const body = draw("rect", {x: x + 1, y: top, width: bar - 2, height: bottom - top, ...barPaint(place), tip});
+    return each.std === null ? [body] : [body, errorBar(x + bar / 2, each.mean, each.std, y, {stroke: "var(--ink)", tip})];
+  });
+  const name = label(left + group / 2, 319, clip(review || "no review", group - 6), {"text-anchor": "middle", tip: review});
+  const levels = baselines.map((each) => baseline(each, start - 6, start + bar * bars.length + 6, y));
+  return draw("g", {}, ...drawn, ...levels, name);
+}
+
+/** What each precision, pruning or merging costs: differences between cells that agree in all else. */
+function choicesFigure({cells, metric}, width) {
+  const known = finishedWith(cells, metric);
+  const panels = [...Object.keys(PLAIN).map((group) => choicesOf(known, group, metric)), mergedOf(known, metric)]
+    .filter((panel) => panel.rows.length);
+  if (!panels.length) return {why: "No two finished cells differ in nothing but their precision, pruning or merging."};
+  const names = panels.flatMap((panel) => panel.rows.map((row) => clip(row.name, Math.min(240, width * 0.35))));
+  const box = {left: Math.max(...names.map((name) => widthOf(name))) + 24, right: width - 150};
+  const x = linearAround([0, ...panels.flatMap((panel) => panel.rows.flatMap((row) => row.differences))], box.left, box.right, 4);
+  let top = 8;
+  const drawn = panels.map((panel) => {
+    const group = choicesPanel(panel, x, box, top, width);
+    top += 34 + panel.rows.length * 30;
+    return group;
+  });
+  return {
+    svg: canvas(width, top + 52, `Differences in ${metric}`, line(x(0), 8, x(0), top, {stroke: "var(--soft)"}), ...drawn,
+      bottomAxis({...box, bottom: top}, x, `difference in ${metric}`)),
+    note: "Each small mark is the difference between two cells that agree in everything else, review and seed included; " +
+      "large: their mean, with standard deviation.",
+  };
+}
+
+/** Differences of each choice of a group to its plain one (or to the first that can be compared). */
+function choicesOf(cells, group, metric) {
+  const factors = factorsOf(cells);
+  const own = factors.filter((factor) => factor === group || factor.startsWith(`${group}.`));
+  const others = ["review", "seed", ...factors.filter((factor) => !own.includes(factor))];
+  const name = (cell) => [text(cell[group]), ...own.filter((factor) => factor !== group && text(cell[factor]) !== "")
+    .map((factor) => `${factor.slice(group.length + 1)}=${text(cell[factor])}`)].join(" ");
+  const blocks = [...groupBy(cells, (cell) => keyOf(cell, others)).values()].map((some) => groupBy(some, name));
+  const choices = unique(cells.map(name)).sort((one, other) => (other === PLAIN[group]) - (one === PLAIN[group]) || order(one, other));
+  const value = (block, choice) => mean(block.get(choice).map((cell) => cell[metric]));
+  const against = (plain) => choices.filter((choice) => choice !== plain).map((choice) => {
+    const shared = blocks.filter((block) => block.has(choice) && block.has(plain));
+    return {name: choice, differences: shared.map((block) => value(block, choice) - value(block, plain)),
+      mean: mean(shared.map((block) => value(block, choice)))};
+  }).filter((row) => row.differences.length);
+  const plain = choices.find((choice) => against(choice).length);
+  return {title: `${group}, against ${plain}`, rows: plain === undefined ? [] : against(plain)};
+}
+
+/** Merged adapters against each review's own one, both measured in the same cell. */
+function mergedOf(cells, metric) {
+  const merged = cells.filter((cell) => isNumber(cell[`own/${metric}`]));
+  const row = (name, some, column) => ({name, mean: mean(some.map((cell) => cell[column])),
+    differences: some.map((cell) => cell[column] - cell[`own/${metric}`])});
+  const rows = [...groupBy(merged, (cell) => text(cell.merging))].map(([name, some]) => row(name, some, metric));
+  const bare = merged.filter((cell) => isNumber(cell[`base/${metric}`]));
+  if (bare.length) rows.push(row("no adapter", bare, `base/${metric}`));
+  return {title: "merging, against the reviews' own adapters", rows};
+}
+
+function choicesPanel({title, rows}, x, box, top, width) {
+  const drawn = rows.flatMap((row, place) => {
+    const y = top + 42 + place * 30;
+    const centre = mean(row.differences);
+    const deviation = std(row.differences);
+    const tip = `${row.name}: ${signed(centre)}${spread(deviation)}\n${plural(row.differences.length, "pair")}`;
+    const dots = row.differences.map((difference, index) => mark(0, x(difference), y + ((index * 7) % 15) - 7,
+      {fill: "var(--series-0)", "fill-opacity": 0.35, tip: signed(difference)}, 3));
+    const bar = deviation === null ? [] : [line(x(centre - deviation), y, x(centre + deviation), y, {"stroke-width": 2})];
+    return [label(box.left - 12, y + 4, clip(row.name, box.left - 20), {"text-anchor": "end", tip: row.name}),
+      ...dots, ...bar, mark(3, x(centre), y, {fill: "var(--series-3)", stroke: "var(--surface)", tip}, 6),
+      label(box.right + 12, y + 4, `${signed(centre)} (mean ${number(row.mean)})`, {tip})];
+  });
+  return draw("g", {}, label(8, top + 18, clip(title, width - 16), {"font-weight": "bold"}), ...drawn);
+}

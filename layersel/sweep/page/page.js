@@ -1,0 +1,231 @@
+// Puts everything into its place, and redraws what the filter or the width of the window changes.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const [cells, groups, comparisons] = [data.cells, data.groups, data.comparisons].map(recordsOf);
+const metric = text(groups[0]?.metric) || "awss@95";
+const at = (id) => document.getElementById(id);
+const STATES = {finished: "✓", running: "…", interrupted: "‖", failed: "✕", damaged: "✕", missing: "?"};
+const selections = unique(cells.map((cell) => text(cell.selection))).sort(order);
+const hue = (selection) => Math.max(0, selections.indexOf(text(selection)));
+const selectionOf = new Map(cells.map((cell) => [cell.configuration, cell.selection]));
+const figures = [];
+
+/** A figure in its place, drawn anew by `redraw([it])`. `controls` are elements that stand above it. */
+function addFigure(id, title, drawing, controls = []) {
+  const host = at(id);
+  const sheet = make("div", {className: "sheet"});
+  const note = make("figcaption");
+  const svg = () => sheet.querySelector("svg");
+  const file = (extension) => `${text(data.title).replace(/[^\p{L}\p{N}.+-]+/gu, "-").slice(0, 60)}-${id}.${extension}`;
+  const saveSvg = () => download(file("svg"), new Blob([standalone(svg())], {type: "image/svg+xml"}));
+  const savePng = async () => download(file("png"), await pixels(svg()));
+  const buttons = make("div", {className: "buttons"},
+    make("button", {type: "button", onclick: saveSvg}, "Save SVG"),
+    make("button", {type: "button", onclick: savePng}, "Save PNG"));
+  host.append(make("h3", {}, title), ...controls, sheet, note, buttons);
+  const show = (drawn) => {
+    sheet.replaceChildren(...(drawn.svg ? [drawn.svg] : []));
+    note.textContent = drawn.note ?? drawn.why;
+    buttons.hidden = !drawn.svg;
+  };
+  const figure = {show, drawing, width: () => Math.max(300, sheet.clientWidth), filtered: host.closest("#of-cells") !== null};
+  figures.push(figure);
+  return figure;
+}
+
+/** Draw figures anew. All widths are read before anything changes: each reading after a change lays the page out. */
+function redraw(some) {
+  const widths = some.map((figure) => figure.width());
+  some.forEach((figure, place) => figure.show(figure.drawing(widths[place])));
+}
+
+function header() {
+  document.title = text(data.title);
+  at("title").textContent = text(data.title);
+  const counted = groupBy(cells, (cell) => text(cell.state));
+  const known = unique([...Object.keys(STATES), ...counted.keys()]).filter((state) => counted.has(state));
+  const chips = known.map((state) => make("span", {className: `state ${STATES[state] ? state : ""}`},
+    `${STATES[state] ?? ""} ${counted.get(state).length} ${state}`));
+  at("states").append(make("strong", {}, plural(cells.length, "cell")), " ", ...chips);
+  const [best] = groups.filter((group) => group.review === ALL_REVIEWS && isNumber(group.mean))
+    .sort((one, other) => other.mean - one.mean);
+  if (best) at("best").textContent = `Highest mean ${metric} over all reviews: ${number(best.mean)} by ${best.name}` +
+    (best.failed + best.missing ? `, without its ${best.failed + best.missing} failed or missing of ${plural(best.expected, "cell")}.` : ".");
+  const same = ["review", ...LABELS].filter((column) => new Set(cells.map((cell) => text(cell[column]))).size === 1);
+  const told = same.filter((column) => text(cells[0][column]) !== "").map((column) => `${column}=${text(cells[0][column])}`);
+  if (told.length) at("common").textContent = `All cells have ${told.join(", ")}.`;
+}
+
+/** Cells that gave no result, those with the same error together. */
+function problems() {
+  const wrong = cells.filter((cell) => ["failed", "damaged", "missing", "interrupted"].includes(cell.state));
+  if (!wrong.length) return;
+  const alike = [...groupBy(wrong, (cell) => keyOf(cell, ["state", "error"])).values()];
+  alike.sort(([one], [other]) => order(one.state, other.state));
+  for (const some of alike) {
+    const [{state, error}] = some;
+    const names = some.map((cell) => make("li", {}, [text(cell.cell), text(cell.overrides)].filter(Boolean).join(": ") || "unnamed"));
+    at("problems").append(make("details", {open: some.length <= 3},
+      make("summary", {}, make("span", {className: `state ${state}`}, `${STATES[state]} ${some.length} ${state}`), " ",
+        make("code", {}, text(error) || {missing: "never started", interrupted: "stopped before its end"}[state] || "no error recorded")),
+      make("ul", {}, ...names)));
+  }
+  at("problems").hidden = false;
+}
+
+const columnsOf = (keys, heads = {}, formats = {}) =>
+  keys.map((key) => ({key, head: heads[key] ?? key, words: formats[key] ?? number}));
+
+function addComparisons() {
+  const host = at("comparisons");
+  host.append(make("h3", {}, "Differences to the reference"));
+  if (!comparisons.length) return host.append(make("p", {className: "why"}, "No reference configuration was named, so nothing is compared."));
+  host.append(make("p", {}, `Reference: ${unique(comparisons.map((row) => text(row.reference))).join("; ")}. Differences in ` +
+    `${text(comparisons[0].metric)} over the same reviews and seeds; Wilcoxon signed-rank test, p by Holm over all rows.`));
+  const sign = {difference: signed, low: signed, high: signed};
+  const heads = {low: "95 % low", high: "95 % high", p_holm: "p (Holm)"};
+  const keys = ["name", "pairs", "unpaired", "difference", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
+  new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: true}).show(comparisons);
+}
+
+function addGroups() {
+  const host = at("groups");
+  host.append(make("h3", {}, "Configurations by review"));
+  if (!groups.length) return host.append(make("p", {className: "why"}, "No configuration is known yet."));
+  const names = unique(groups.map((group) => text(group.review))).sort((one, other) =>
+    (other === ALL_REVIEWS) - (one === ALL_REVIEWS) || order(one, other));
+  const select = make("select", {}, ...names.map((name) => new Option(name)), new Option("each review and all", ""));
+  host.append(make("label", {}, "Review ", select));
+  const keys = ["name", "review", "reviews", "n", "expected", "failed", "missing", "mean", "std", "low", "high", "parameters", "seconds", "pareto"];
+  const heads = {mean: `mean ${metric}`, low: "95 % low", high: "95 % high", pareto: "Pareto front"};
+  const table = new SortableTable(host, "groups", columnsOf(keys, heads, {pareto: (value) => (value === true ? "●" : "")}),
+    {key: "mean", descending: true});
+  const show = () => table.show(groups.filter((group) => select.value === "" || text(group.review) === select.value));
+  select.onchange = show;
+  show();
+}
+
+/** The columns of the table of cells that most readers want. */
+function usualColumns(all) {
+  const varying = factorsOf(cells).filter((factor) => !LABELS.includes(factor));
+  const labels = ["review", ...LABELS, "seed"].filter((column) => unique(cells.map((cell) => text(cell[column]))).length > 1);
+  const usual = ["cell", "state", ...labels, ...varying, "layers", metric, `base/${metric}`, `tfidf/${metric}`, "awss@95", "wss@95",
+    "average_precision", "auroc", "parameters/trainable", "seconds/total", "error"];
+  return unique(usual).filter((column) => all.includes(column));
+}
+
+const haystacks = new Map(cells.map((cell) => [cell, Object.values(cell).map(text).join("\n").toLowerCase()]));
+
+/** Whether a cell has a word that was typed: "column=value" asks for that value, other words may occur anywhere. */
+function matches(cell, word) {
+  const [column, value] = word.split(/=(.*)/s);
+  if (value === undefined || !(column in cell)) return haystacks.get(cell).includes(word.toLowerCase());
+  return value === "" || text(cell[column]).toLowerCase() === value.toLowerCase();
+}
+
+/** The cells that the filter lets through. */
+function filtered() {
+  const words = at("words").value.split(/\s+/).filter(Boolean);
+  const wanted = ["state", "review", "selection"].filter((column) => at(column).value !== "");
+  return cells.filter((cell) => wanted.every((column) => text(cell[column]) === at(column).value)
+    && words.every((word) => matches(cell, word)));
+}
+
+function addCells() {
+  const all = data.cells.columns;
+  const verbatim = (column) => ["cell", "seed", ...LABELS].includes(column) || OPTION.test(column);
+  const heads = (keys) => columnsOf(keys, {}, Object.fromEntries(keys.filter(verbatim).map((key) => [key, text])));
+  const everything = make("input", {type: "checkbox"});
+  at("cells").append(make("h3", {}, "Table of cells"), make("label", {}, everything, ` all ${all.length} columns`));
+  const table = new SortableTable(at("cells"), "cells", heads(usualColumns(all)));
+  everything.onchange = () => table.setColumns(heads(everything.checked ? all : usualColumns(all)));
+  return table;
+}
+
+/** Which configurations the bars show: the best ones until the reader ticks others. */
+class Picker {
+  constructor() {
+    this.ticked = null;
+    this.title = make("summary");
+    this.list = make("div", {className: "choices"});
+    this.element = make("details", {}, this.title, this.list);
+  }
+
+  /** The chosen ones of those that the filtered cells have. */
+  chosen(ranked) {
+    const best = ranked.slice(0, SHOWN_BARS).map((each) => each.configuration);
+    const chosen = this.ticked ?? new Set(best);
+    const shown = ranked.filter((each) => chosen.has(each.configuration)).length;
+    this.title.textContent = `${this.ticked ? "Chosen" : "Best"} ${shown} of ${plural(ranked.length, "configuration")}`;
+    this.element.hidden = !ranked.length;
+    this.list.replaceChildren(...ranked.map((each) => this.boxOf(each, chosen)));
+    return chosen;
+  }
+
+  boxOf({configuration, name, mean: value}, chosen) {
+    const box = make("input", {type: "checkbox", checked: chosen.has(configuration)});
+    box.onchange = () => {
+      this.ticked = new Set(chosen);
+      this.ticked[box.checked ? "add" : "delete"](configuration);
+      redraw([bars]);
+    };
+    return make("label", {}, box, ` ${name} (${number(value)})`);
+  }
+}
+
+function follow(event) {
+  const told = event.target.closest?.("[data-tip]")?.dataset.tip;
+  at("tip").hidden = !told;
+  if (!told) return;
+  at("tip").textContent = told;
+  const {offsetWidth, offsetHeight} = at("tip");
+  at("tip").style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - offsetWidth - 8))}px`;
+  at("tip").style.top = `${Math.max(4, event.clientY - offsetHeight - 12)}px`;
+}
+
+function fillSelects() {
+  for (const column of ["state", "review", "selection"]) {
+    const values = unique(cells.map((cell) => text(cell[column]))).filter(Boolean).sort(order);
+    at(column).append(new Option("all", ""), ...values.map((value) => new Option(value)));
+  }
+}
+
+let shown = cells;
+const cost = (name, title) => (width) => paretoFigure({groups, metric, selectionOf, hue}, name, title, width);
+const picker = new Picker();
+const split = make("input", {type: "checkbox", onchange: () => redraw([layers])});
+
+header();
+problems();
+addComparisons();
+addGroups();
+fillSelects();
+addFigure("pareto-parameters", `${metric} against trainable parameters`, cost("parameters", "trainable parameters"));
+addFigure("pareto-seconds", `${metric} against time`, cost("seconds", "seconds a cell"));
+addFigure("budget", `${metric} against the number of layers`, (width) => budgetFigure({cells: shown, metric, hue}, width));
+const layers = addFigure("layers", "Layers chosen",
+  (width) => layersFigure({cells: shown, byReview: split.checked}, width), [make("label", {}, split, " each review apart")]);
+const bars = addFigure("reviews", `${metric} by review`,
+  (width) => reviewsFigure({cells: shown, metric, chosen: picker.chosen(rankedConfigurations(shown, metric))}, width), [picker.element]);
+addFigure("choices", "Precision, pruning and merging", (width) => choicesFigure({cells: shown, metric}, width));
+const table = addCells();
+
+function applyFilter() {
+  shown = filtered();
+  at("shown").textContent = `${shown.length} of ${plural(cells.length, "cell")}`;
+  redraw(figures.filter((figure) => figure.filtered));
+  table.show(shown);
+}
+
+at("filter").oninput = applyFilter;
+at("filter").onreset = () => setTimeout(applyFilter);
+at("filter").onsubmit = (event) => event.preventDefault();
+for (const kind of ["pointermove", "pointerdown"]) document.addEventListener(kind, follow);
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === width) return; // a phone's address bar changes the height only
+  width = innerWidth;
+  redraw(figures);
+});
+redraw(figures.filter((figure) => !figure.filtered));
+applyFilter();

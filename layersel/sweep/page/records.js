@@ -1,0 +1,118 @@
+"use strict";
+// The records, and the arithmetic on them. A missing value is null.
+
+const ALL_REVIEWS = "all reviews";
+const LABELS = ["model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging"];
+const OPTION = /^[a-z_]\w*(\.\w+)+$/;
+const order = new Intl.Collator("en", {numeric: true}).compare;
+
+/** Objects from a table that is stored as names and rows. */
+function recordsOf({columns, rows}) {
+  return rows.map((row) => Object.fromEntries(columns.map((column, place) => [column, row[place]])));
+}
+
+const isNumber = (value) => typeof value === "number";
+
+/** A value in words, as it was given. */
+function text(value) {
+  if (value === null || value === undefined) return "";
+  return Array.isArray(value) ? `[${value.map(text).join(",")}]` : String(value);
+}
+
+/** A number for a reader: three decimals, or the digits that tell it from zero. */
+function number(value) {
+  if (!isNumber(value)) return text(value);
+  const size = Math.abs(value);
+  if (Number.isInteger(value) || size >= 1000) return Math.round(value).toLocaleString("en");
+  if (size >= 100) return value.toFixed(1);
+  return size >= 0.001 ? value.toFixed(3) : value.toPrecision(2);
+}
+
+const signed = (value) => (isNumber(value) && value > 0 ? "+" : "") + number(value).replace("-", "−");
+const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+
+/** Numbers by size, then words in the order of a dictionary, then what is missing. */
+function compare(one, other) {
+  const rank = (value) => (isNumber(value) ? 0 : text(value) === "" ? 2 : 1);
+  return rank(one) - rank(other) || (isNumber(one) ? one - other : order(text(one), text(other)));
+}
+
+const unique = (values) => [...new Set(values)];
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const mean = (values) => sum(values) / values.length;
+
+/** Standard deviation with n − 1; null where there is none. */
+function std(values) {
+  if (values.length < 2) return null;
+  const centre = mean(values);
+  return Math.sqrt(sum(values.map((value) => (value - centre) ** 2)) / (values.length - 1));
+}
+
+/** Map from key to the items that have it, in the order of their first one. */
+function groupBy(items, key) {
+  const groups = new Map();
+  for (const item of items) {
+    const name = key(item);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(item);
+  }
+  return groups;
+}
+
+/** What tells cells apart beside review and seed: the labels that vary, and the options that no label decides. */
+function factorsOf(cells) {
+  const varies = (column) => unique(cells.map((cell) => text(cell[column]))).length > 1;
+  const labels = LABELS.filter(varies);
+  const deciding = [...labels, "review", "seed"];
+  const options = Object.keys(cells[0] ?? {}).filter((column) => OPTION.test(column) && varies(column));
+  return [...labels, ...options.filter((option) => !deciding.some((label) => decides(label, option, cells)))];
+}
+
+function decides(label, option, cells) {
+  const known = new Map();
+  return cells.every((cell) => {
+    const [key, value] = [text(cell[label]), text(cell[option])];
+    if (!known.has(key)) known.set(key, value);
+    return known.get(key) === value;
+  });
+}
+
+const keyOf = (cell, columns) => JSON.stringify(columns.map((column) => cell[column]));
+
+/** The values of some columns in a few words: "cka, rank 4". */
+function describe(cell, columns) {
+  const bare = ["model", "selection", "adapter"];
+  const told = columns.filter((column) => text(cell[column]) !== "");
+  return told.map((column) => (bare.includes(column) ? "" : `${column} `) + text(cell[column])).join(", ");
+}
+
+/** Number of layers that a cell adapts; null where none are recorded. */
+function layersOf(cell) {
+  if (cell.layers === null || cell.layers === undefined) return null;
+  return text(cell.layers).split(",").filter((layer) => layer !== "").map(Number);
+}
+
+/**
+ * Mean over reviews of the means over seeds, and its deviation from seed to seed.
+ *
+ * Only the given reviews count; a seed counts for the deviation when it has all of them.
+ */
+function meanOverReviews(cells, column, reviews) {
+  const wanted = cells.filter((cell) => isNumber(cell[column]) && reviews.includes(text(cell.review)));
+  const over = (some) => mean(some.map((cell) => cell[column]));
+  const byReview = [...groupBy(wanted, (cell) => text(cell.review)).values()];
+  const bySeed = [...groupBy(wanted, (cell) => text(cell.seed)).values()];
+  const whole = bySeed.filter((some) => unique(some.map((cell) => text(cell.review))).length === reviews.length);
+  return {
+    mean: byReview.length ? mean(byReview.map(over)) : null,
+    std: std(whole.map(over)),
+    seeds: whole.length,
+    cells: wanted.length,
+  };
+}
+
+/** The reviews that each of these lists of cells has. */
+function commonReviews(lists) {
+  const sets = lists.map((cells) => new Set(cells.map((cell) => text(cell.review))));
+  return [...(sets[0] ?? [])].filter((review) => sets.every((set) => set.has(review)));
+}

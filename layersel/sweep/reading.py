@@ -1,0 +1,259 @@
+"""What the folders of cells and grids say, row by row; a damaged one says that it is damaged."""
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from layersel.errors import UserError
+from layersel.run_folder import FAILED, FINISHED, INTERRUPTED, RUNNING
+
+MISSING, DAMAGED = "missing", "damaged"
+"""States beside those of a run: never begun, and not readable."""
+STATES = (FINISHED, RUNNING, INTERRUPTED, FAILED, DAMAGED, MISSING)
+"""All states, those that say most about a cell first."""
+LABELS = ("review", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
+"""What a person knows a cell by."""
+
+Scalar = str | int | float | bool | None
+StateOf = Callable[[Path], str | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell, or a job that has not become one.
+
+    Attributes:
+        cell: Name of its folder.
+        state: One of `STATES`.
+        error: Why it failed or cannot be read.
+        overrides: Of its job, as they are typed.
+        variant: Hash of what it is but for the seed.
+        configuration: Hash of what it is but for seed and review.
+        identity: Hash of all that it is.
+        labels: Values of `LABELS`.
+        options: Every deciding option by its dotted name.
+        metrics: Of a finished cell.
+        layers: The chosen layers, such as "3,4,5".
+        n_layers: How many there are to choose from.
+    """
+
+    cell: str | None
+    state: str
+    error: str | None = None
+    overrides: str | None = None
+    variant: str | None = None
+    configuration: str | None = None
+    identity: str | None = None
+    labels: dict[str, Scalar] = field(default_factory=dict)
+    options: dict[str, Scalar] = field(default_factory=dict)
+    metrics: dict[str, Scalar] = field(default_factory=dict)
+    layers: str | None = None
+    n_layers: int | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a grid, and what was recorded of it; `state` is None if it never began."""
+
+    overrides: list[str]
+    state: str | None
+    cell: str | None
+    error: str | None
+
+    @property
+    def without_seed(self) -> list[str]:
+        """What it has in common with its siblings."""
+        return sorted(override for override in self.overrides if not override.startswith("seed="))
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that it was given, if that is one."""
+        given = [override.removeprefix("seed=") for override in self.overrides if override.startswith("seed=")]
+        return int(given[-1]) if given and given[-1].isdecimal() else None
+
+
+class DamagedError(ValueError):
+    """A file cannot be read, or does not hold what it should."""
+
+
+def is_cell(folder: Path) -> bool:
+    """Whether a run has left its traces there."""
+    return (folder / "identity.json").is_file() or (folder / "status.json").is_file()
+
+
+def is_grid(folder: Path) -> bool:
+    """Whether it is the folder of a sweep."""
+    return (folder / "grid.json").is_file()
+
+
+def as_recorded(folder: Path) -> str:
+    """The state that a cell's `status.json` names; `missing` without one."""
+    status = folder / "status.json"
+    return _text(_read(status), "state", status) if status.is_file() else MISSING
+
+
+def read_cell(folder: Path, state_of: StateOf = as_recorded) -> Row:
+    """The row of a cell in whatever state; only a finished one has metrics.
+
+    Args:
+        folder: The cell's.
+        state_of: Asked about a cell whose status says running, as its process may be gone.
+    """
+    row = Row(folder.name, DAMAGED)
+    try:
+        row = _with_state(row, folder, state_of)
+        row = _with_identity(row, folder / "identity.json")
+        return _with_results(row, folder) if row.state == FINISHED else row
+    except DamagedError as error:
+        reason = f"{row.error}; {error}" if row.error is not None else str(error)
+        return replace(row, state=DAMAGED if row.state == FINISHED else row.state, error=reason)
+
+
+def read_grid(folder: Path, state_of: StateOf = as_recorded) -> list[Row]:
+    """A row for each job of a grid; a job without a cell takes its labels from one that differs in the seed only.
+
+    Raises:
+        UserError: The grid's own file is damaged.
+    """
+    jobs = _read_jobs(folder)
+    rows = [_job_row(job, folder.parent.parent, state_of) for job in jobs]
+    known = {tuple(job.without_seed): row for job, row in zip(jobs, rows, strict=True) if row.variant is not None}
+    return [
+        row if row.variant is not None else _as_sibling(row, job, known.get(tuple(job.without_seed)))
+        for job, row in zip(jobs, rows, strict=True)
+    ]
+
+
+def as_text(value: Any) -> str:
+    """A value as it is given on the command line.
+
+    Example:
+        >>> [as_text(value) for value in (None, True, 3.0, 0.0005, ["query", "value"], {"a": 1})]
+        ['null', 'true', '3', '0.0005', '[query,value]', '{a:1}']
+    """
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(as_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{name}:{as_text(own)}' for name, own in value.items())}}}"
+    return str(value)
+
+
+def _with_state(row: Row, folder: Path, state_of: StateOf) -> Row:
+    state = as_recorded(folder)
+    if state == RUNNING:
+        state = state_of(folder) or MISSING
+    if state not in STATES:
+        raise DamagedError(f"status.json: unknown state {state!r}")
+    told = _read(folder / "status.json").get("error") if state != MISSING else None
+    return replace(row, state=state, error=None if told is None else str(told))
+
+
+def _with_identity(row: Row, file: Path) -> Row:
+    identity = _read(file)
+    labels, options = _scalars(identity, "labels", file), _scalars(identity, "options", file)
+    return replace(
+        row,
+        variant=_text(identity, "variant", file),
+        configuration=_text(identity, "configuration", file),
+        identity=_text(identity, "identity", file),
+        labels={label: labels.get(label) for label in LABELS},
+        options=options,
+    )
+
+
+def _with_results(row: Row, folder: Path) -> Row:
+    metrics = {name: _scalar(value) for name, value in _read(folder / "metrics.json").items()}
+    selection = folder / "selection.json"
+    if not selection.is_file():  # a merging cell chooses none
+        return replace(row, metrics=metrics)
+    chosen = _read(selection)
+    layers, scores = _list(chosen, "layers", selection), _list(chosen, "scores", selection)
+    return replace(row, metrics=metrics, layers=",".join(map(str, layers)), n_layers=len(scores))
+
+
+def _read_jobs(folder: Path) -> list[Job]:
+    file = folder / "grid.json"
+    try:
+        jobs = _list(_read(file), "jobs", file)
+        return [_read_job(folder / "jobs", int(job["num"]), list(map(str, job["overrides"]))) for job in jobs]
+    except (DamagedError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"folder: expected a grid in {str(folder)!r}, but its grid.json is damaged ({error}); "
+            "collect its output folder instead"
+        ) from error
+
+
+def _read_job(folder: Path, num: int, overrides: list[str]) -> Job:
+    file = folder / f"{num}.json"
+    if not file.is_file():
+        return Job(overrides, None, None, None)
+    try:
+        told = _read(file)
+        return Job(overrides, _text(told, "state", file), told.get("cell"), told.get("error"))
+    except DamagedError as error:
+        return Job(overrides, DAMAGED, None, str(error))
+
+
+def _job_row(job: Job, output: Path, state_of: StateOf) -> Row:
+    typed = shlex.join(job.overrides)
+    folder = None if job.cell is None else output / Path(job.cell).name
+    if folder is not None and is_cell(folder):
+        row = read_cell(folder, state_of)
+        told = job.error if row.error is None and row.state != FINISHED else row.error
+        return replace(row, overrides=typed, error=told)
+    if job.state == FINISHED:
+        return Row(job.cell, MISSING, "it had finished, but its folder is gone", typed)
+    return Row(job.cell, job.state or MISSING, job.error, typed)
+
+
+def _as_sibling(row: Row, job: Job, sibling: Row | None) -> Row:
+    if sibling is None:
+        return row
+    return replace(
+        row,
+        variant=sibling.variant,
+        configuration=sibling.configuration,
+        labels=sibling.labels | {"seed": job.seed},
+        options=sibling.options,
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DamagedError(f"{file.name} is missing") from None
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{file.name} cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise DamagedError(f"{file.name}: expected an object, but got {type(content).__name__}")
+    return content
+
+
+def _text(content: dict[str, Any], name: str, file: Path) -> str:
+    return str(_typed(content, name, str, file))
+
+
+def _list(content: dict[str, Any], name: str, file: Path) -> list[Any]:
+    return list(_typed(content, name, list, file))
+
+
+def _scalars(content: dict[str, Any], name: str, file: Path) -> dict[str, Scalar]:
+    return {key: _scalar(value) for key, value in _typed(content, name, dict, file).items()}
+
+
+def _typed(content: dict[str, Any], name: str, kind: type, file: Path) -> Any:
+    if not isinstance(content.get(name), kind):
+        raise DamagedError(f"{file.name}: expected {name!r} to be a {kind.__name__}, but got {content.get(name)!r}")
+    return content[name]
+
+
+def _scalar(value: Any) -> Scalar:
+    return as_text(value) if isinstance(value, list | dict) else value

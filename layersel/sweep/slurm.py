@@ -1,0 +1,144 @@
+"""Runs the jobs of a grid as a SLURM job array, by submitit."""
+
+import hashlib
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import submitit
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+import layersel
+from layersel.errors import UserError
+from layersel.sweep.grid import Grid, Job, Outcome
+from layersel.sweep.job import do_job
+from layersel.sweep.launch import Sweep
+from layersel.telling import quieten
+
+POLL = 1.0
+"""Seconds between two looks at the array's jobs."""
+
+
+@dataclass
+class SlurmJob:
+    """What runs on a node: one cell, as it was composed when it was submitted, however `conf/` changes meanwhile.
+
+    Attributes:
+        grid: Where it is recorded.
+        job: Which.
+        config: Its config.
+        context: Hydra's.
+        source: Hash of layersel's code at submission: a queued job must not run another code than the others.
+        preempted: Whether submitit has queued the job again.
+    """
+
+    grid: Grid
+    job: Job
+    config: DictConfig
+    context: HydraContext
+    source: str
+    preempted: bool = False
+
+    def __call__(self) -> Outcome:
+        """Run the cell; a preempted job leaves as submitit wants it to."""
+        quieten()
+        if source_fingerprint() != self.source:
+            return self.grid.lost(self.job, "layersel's code has changed since the submission; give the command again")
+        self._hear_of_preemption()
+        outcome = do_job(self.grid, self.job, self.config, self.context, wait=True)
+        if self.preempted:
+            sys.exit(-1)  # as submitit's own handler does: this attempt has no result
+        if outcome is None:
+            raise RuntimeError("a job that waits has an outcome")
+        return outcome
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """What is queued again: the same job; its cell goes on from its last checkpoint."""
+        return submitit.helpers.DelayedSubmission(SlurmJob(self.grid, self.job, self.config, self.context, self.source))
+
+    def _hear_of_preemption(self) -> None:
+        """Submitit's handler queues the job again and exits, which would look like a failure of the cell."""
+        number = submitit.JobEnvironment._usr_sig()
+        queue_again = signal.getsignal(number)
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            try:
+                queue_again(number, frame)  # type: ignore[operator, misc]
+            except SystemExit as stop:
+                self.preempted = True
+                raise KeyboardInterrupt("preempted") from stop
+
+        signal.signal(number, interrupt)
+
+
+def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) -> None:
+    """Submit the jobs as one array and wait for all of them; one that fails or is killed does not stop the others.
+
+    Args:
+        sweep: Is told each outcome as it comes.
+        jobs: Which.
+        settings: The launcher's, by the names of `conf/hydra/launcher/slurm.yaml`.
+    """
+    executor = _executor(settings)
+    source = source_fingerprint()
+    context = sweep.context
+    calls = [SlurmJob(sweep.grid, job, sweep.compose(job), context, source) for job in jobs]
+    try:
+        with executor.batch():
+            submitted = [executor.submit(call) for call in calls]
+    except submitit.core.utils.FailedJobError as error:
+        raise UserError(f"hydra/launcher=slurm: sbatch refuses the array: {' '.join(str(error).split())}") from error
+    sys.stdout.write(f"submitted as SLURM job {submitted[0].job_id.partition('_')[0]}\n")
+    sys.stdout.flush()
+    try:
+        _await(sweep, dict(zip(jobs, submitted, strict=True)))
+    except KeyboardInterrupt:
+        for job in submitted:
+            job.cancel(check=False)
+        raise
+
+
+def source_fingerprint() -> str:
+    """A hash of the package's code."""
+    folder = Path(layersel.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _executor(settings: dict[str, Any]) -> submitit.AutoExecutor:
+    settings = dict(settings)
+    folder, timeouts = settings.pop("submitit_folder"), settings.pop("max_num_timeout")
+    executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=timeouts)
+    shared = {"name", "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes"}
+    shared.add("stderr_to_stdout")
+    executor.update_parameters(
+        **{name if name in shared else f"slurm_{name}": value for name, value in settings.items() if value is not None}
+    )
+    return executor
+
+
+def _await(sweep: Sweep, submitted: dict[Job, submitit.Job[Outcome]]) -> None:
+    waiting = dict(submitted)
+    while waiting:
+        for job, running in list(waiting.items()):
+            if running.done():
+                sweep.tell(_outcome(sweep.grid, job, running))
+                del waiting[job]
+        time.sleep(POLL)
+
+
+def _outcome(grid: Grid, job: Job, ended: submitit.Job[Outcome]) -> Outcome:
+    try:
+        outcome: Outcome = ended.result()
+    except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+        said = str(error).strip().splitlines()
+        return grid.lost(job, f"SLURM job {ended.job_id} is {ended.state}: {said[0] if said else 'no word of it'}")
+    return outcome

@@ -1,0 +1,82 @@
+"""States that one cache leaves to the next change no bit of what that one computes."""
+
+import pytest
+import torch
+from models import WIDTH, ragged, tiny
+from torch import Tensor
+
+from layersel.backbone import Backbone, PrefixCache, PrefixMemory, encode
+
+LENGTHS = (7, 12, 3, 30, 12, 5)
+BYTES = sum(LENGTHS) * WIDTH * 4
+"""Of all texts' states at one layer."""
+PLENTY = 2**20
+
+
+def _backbone(name: str = "bert") -> Backbone:
+    return Backbone(tiny(name), None, "mean", batch_tokens=40)
+
+
+def _cache(
+    memory: PrefixMemory | None, start: int, max_bytes: int = PLENTY, content: str = "a", name: str = "bert"
+) -> PrefixCache:
+    return PrefixCache(_backbone(name), ragged(LENGTHS), start, max_bytes, memory, content)
+
+
+def _layers_run(cache: PrefixCache) -> set[int]:
+    """Which layers do any work while all texts are encoded."""
+    cache.backbone.check_split()  # its own trial pass is not counted
+    run: set[int] = set()
+    for index, layer in enumerate(cache.backbone.layers):
+        layer.attention.register_forward_pre_hook(lambda *_, index=index: run.add(index))
+    encode(cache, "test")
+    return run
+
+
+def _alone(start: int, name: str = "bert") -> Tensor:
+    return encode(_cache(None, start, max_bytes=0, name=name), "test")
+
+
+@pytest.mark.parametrize("name", ["bert", "mpnet", "deberta", "gpt2", "modernbert", "llama"])
+@pytest.mark.parametrize("starts", [(2, 2), (1, 2), (2, 1), (1, 2, 2)])
+def test_no_bit_changes(name: str, starts: tuple[int, ...]) -> None:
+    """From states at the same layer, at a lower one, at a higher one."""
+    memory = PrefixMemory()
+    for start in starts:
+        assert torch.equal(encode(_cache(memory, start, name=name), "test"), _alone(start, name))
+
+
+@pytest.mark.parametrize("max_bytes", [0, 1, BYTES // 3, BYTES, BYTES + 1, 2 * BYTES])
+def test_bound_and_bits_in_little_memory(max_bytes: int) -> None:
+    """Caches of several contents and layers stay below the bound together, and no bit depends on what was forgotten."""
+    memory = PrefixMemory()
+    for content, start in (("a", 1), ("a", 2), ("b", 2), ("a", 1), ("a", 2), ("b", 1)):
+        cache = _cache(memory, start, max_bytes, content)
+        assert torch.equal(encode(cache, "test"), _alone(start))
+        assert memory.used_bytes() <= max_bytes
+
+
+@pytest.mark.parametrize(("first", "then", "run"), [(2, 2, {2}), (1, 2, {1, 2}), (2, 1, {0, 1, 2})])
+def test_only_the_layers_above_run(first: int, then: int, run: set[int]) -> None:
+    """Those between what is known and what is asked for, and the suffix."""
+    memory = PrefixMemory()
+    encode(_cache(memory, first), "test")
+    assert _layers_run(_cache(memory, then)) == run
+    assert len(_cache(memory, then)) == len(LENGTHS)
+
+
+def test_other_content_has_other_states() -> None:
+    """Other texts, another model or another precision."""
+    memory = PrefixMemory()
+    encode(_cache(memory, 2), "test")
+    assert len(_cache(memory, 2, content="b")) == 0
+    assert _layers_run(_cache(memory, 2, content="b")) == {0, 1, 2}
+
+
+def test_what_was_not_used_for_longest_is_forgotten() -> None:
+    """With room for two layers' states."""
+    memory = PrefixMemory()
+    for content in ("a", "b", "a", "c"):
+        encode(_cache(memory, 2, 2 * BYTES, content), "test")
+    kept = {content: len(_cache(memory, 2, 0, content)) for content in "abc"}
+    assert kept == {"a": len(LENGTHS), "b": 0, "c": len(LENGTHS)}

@@ -1,0 +1,138 @@
+"""What cells share spares work and changes no bit: cells of one process against cells that each have their own."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from in_process import ROOT, here
+from safetensors.torch import load_file, save_file
+from small_reviews import write_reviews
+from torch import Tensor
+
+from layersel.backbone import PrefixMemory
+from layersel.cell import encoder, shared
+from layersel.selection.scores.cka import CKA
+
+CELLS = {
+    "lora": ["selection=cka", "selection.n=2"],
+    "frozen": ["adapter=frozen"],
+    "pruned": ["pruning=wanda", "selection=cka", "selection.n=1"],
+    "another budget": ["selection=cka", "selection.n=1", "adapter.rank=4"],
+    "moved base": ["adapter=pissa", "adapter.rank=4", "selection=last", "selection.n=2"],
+    "bf16": ["precision=bf16", "selection=last", "selection.n=1"],
+    "scores of pruned layers": ["pruning=random", "order=[prune,train]", "selection=cka", "selection.n=1"],
+}
+FRESH = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from in_process import here
+import layersel.cell
+import torch
+torch.set_num_threads(1)
+for command in json.loads(sys.argv[2]):
+    child = os.fork()  # from a process that has imported everything and run nothing
+    if child == 0:
+        os._exit(here("train.py", *command))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, command
+"""
+Cell = dict[str, Any]
+
+
+def result(output: Path) -> Cell:
+    """All that the only cell in `output` has measured and chosen, and its ranking; but for times."""
+    (metrics,) = output.glob("*/metrics.json")
+    content = json.loads(metrics.read_text(encoding="utf-8"))
+    files = {name: metrics.with_name(name).read_text(encoding="utf-8") for name in ("ranking.csv", "selection.json")}
+    return {name: value for name, value in content.items() if not name.startswith("seconds/")} | files
+
+
+@pytest.fixture(scope="module")
+def common(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A training of a second."""
+    (review,) = write_reviews(tmp_path_factory.mktemp("reviews"), 1, size=20)
+    model = [f"model.path={tiny_model_folder}", "model=minilm", "model.max_length=32"]
+    data = ["data=table", f"data.path={review}", "data.shots=4"]
+    return [*model, *data, "trainer=cpu", "trainer.threads=1", "task.max_steps=2", "task.learning_rate=0.01"]
+
+
+@pytest.fixture(scope="module")
+def folders(common: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], Path]:
+    """The output of each cell in a process of its own that shares nothing; and what one of them would have shared."""
+    outputs = {name: tmp_path_factory.mktemp("alone") for name in CELLS}
+    commands = [[*common, "logger=csv", *CELLS[name], f"output={outputs[name]}", "shared=null"] for name in CELLS]
+    store = tmp_path_factory.mktemp("store")
+    other = [*common, "logger=csv", *CELLS["lora"], f"output={tmp_path_factory.mktemp('other')}", f"shared={store}"]
+    script = [sys.executable, "-c", FRESH, ROOT / "tests", json.dumps([*commands, other])]
+    subprocess.run(script, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    return outputs, store
+
+
+@pytest.fixture(scope="module")
+def expected(folders: tuple[dict[str, Path], Path]) -> dict[str, Cell]:
+    """What each cell finds by itself."""
+    return {name: result(output) for name, output in folders[0].items()}
+
+
+@pytest.fixture
+def filled(folders: tuple[dict[str, Path], Path], tmp_path: Path) -> Path:
+    """A copy of what another process has shared after the cell `lora`."""
+    return shutil.copytree(folders[1], tmp_path / "shared")
+
+
+@pytest.fixture
+def run(common: list[str], tmp_path: Path) -> Iterator[Callable[..., Cell]]:
+    """Runs a cell in this process, whose prefix states start empty."""
+    count = iter(range(100))
+
+    def cell(name: str, store: Path) -> Cell:
+        output = tmp_path / f"output{next(count)}"
+        assert here("train.py", *common, "logger=csv", *CELLS[name], f"output={output}", f"shared={store}") == 0
+        return result(output)
+
+    with patch.object(shared, "PREFIXES", PrefixMemory()):
+        yield cell
+
+
+def test_no_bit_changes(run: Callable[..., Cell], expected: dict[str, Cell], tmp_path: Path) -> None:
+    """All cells in one process, in an order in which each leaves states to the next; nothing leaks into another."""
+    differing = [name for name in [*CELLS, "lora"] if run(name, tmp_path / "shared") != expected[name]]
+    assert differing == []
+
+
+def test_another_process_spares_the_work(run: Callable[..., Cell], expected: dict[str, Cell], filled: Path) -> None:
+    """Base vectors, scores, tokens and TF-IDF are read; nothing of them is computed or written."""
+    before = {path: path.stat().st_mtime_ns for path in filled.rglob("*.safetensors")}
+    assert sorted(path.parent.name for path in before) == ["scores", "tfidf", "tokens", "vectors"]
+    with (
+        patch.object(CKA, "scores", side_effect=AssertionError("scored")),
+        patch.object(shared.TokenizedTexts, "of", side_effect=AssertionError("tokenised")),
+        patch.object(shared.Screened, "tfidf_scores", side_effect=AssertionError("fitted")),
+        patch.object(encoder, "encode", wraps=encoder.encode) as encode,
+    ):
+        for name in ("another budget", "lora"):
+            assert run(name, filled) == expected[name]
+    assert [call.args[1] for call in encode.call_args_list] == ["encoding, adapted"] * 2
+    assert {path: path.stat().st_mtime_ns for path in filled.rglob("*.safetensors")} == before
+
+
+def _copies(path: Path) -> dict[str, Tensor]:
+    """What a file holds, so that the file may be replaced."""
+    return {name: value.clone() for name, value in load_file(path).items()}
+
+
+def test_wrong_content_would_show(run: Callable[..., Cell], expected: dict[str, Cell], filled: Path) -> None:
+    """The shared files are really what is read: changed, they change the numbers."""
+    (vectors,) = filled.glob("vectors/*.safetensors")
+    (scores,) = filled.glob("scores/*.safetensors")
+    save_file({"vectors": _copies(vectors)["vectors"].flip(0).contiguous()}, vectors)
+    save_file({**(known := _copies(scores)), "values": known["values"].flip(0).contiguous()}, scores)
+    found = run("lora", filled)
+    base = [name for name in found if name.startswith("base/")]
+    assert {name: found[name] for name in base} != {name: expected["lora"][name] for name in base}
+    assert found["selection.json"] != expected["lora"]["selection.json"]

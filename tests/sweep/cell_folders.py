@@ -1,0 +1,83 @@
+"""Folders of cells and grids as a sweep leaves them, made by hand."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+LABELS = ("review", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
+DEFAULTS: dict[str, Any] = {
+    "review": "NSAIDS",
+    "model": "minilm",
+    "selection": "cka",
+    "n": 3,
+    "adapter": "lora",
+    "rank": 8,
+    "precision": "fp32",
+    "pruning": "none",
+    "merging": "none",
+    "seed": 0,
+}
+
+
+def digest(*content: Any) -> str:
+    """A hash, as those in `identity.json`."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def dump(file: Path, content: Any) -> None:
+    """Write JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def make_cell(
+    output: Path,
+    awss: float | None = 0.5,
+    state: str = "finished",
+    *,
+    error: str | None = None,
+    options: dict[str, Any] | None = None,
+    metrics: dict[str, Any] | None = None,
+    versions: str = "1",
+    **labels: Any,
+) -> Path:
+    """A cell's folder; only a finished cell has results. `labels` and `options` are those beside the usual ones."""
+    labels = DEFAULTS | labels
+    flat = {"selection": labels["selection"], "selection.n": labels["n"], "adapter.rank": labels["rank"]}
+    flat |= {"task.epochs": 1, "order": "train,merge"} | (options or {})
+    what = [labels["model"], labels["precision"], flat]
+    hashes = {
+        "identity": digest(what, labels["review"], labels["seed"], versions),
+        "variant": digest(what, labels["review"]),
+        "configuration": digest(what),
+    }
+    folder = (
+        output / f"{labels['review']}-{labels['selection']}{labels['n']}-seed{labels['seed']}-{hashes['identity'][:8]}"
+    )
+    dump(folder / "identity.json", hashes | {"labels": labels, "options": flat, "versions": {"layersel": versions}})
+    told = {} if error is None else {"error": error, "traceback": "Traceback …"}
+    dump(folder / "status.json", {"state": state, "started": 1.0, "updated": 2.0, "attempt": 1, **told})
+    if state == "finished":
+        known = {
+            "awss@95": awss,
+            "base/awss@95": 0.4,
+            "parameters/trainable": 100,
+            "seconds/total": 10.5,
+            "n_test": 377,
+        }
+        dump(folder / "metrics.json", known | (metrics or {}))
+        dump(folder / "selection.json", {"score": labels["selection"], "layers": [3, 5], "scores": [0.1] * 6})
+    return folder
+
+
+def make_grid(output: Path, name: str, jobs: Sequence[tuple[Sequence[str], dict[str, Any] | None]]) -> Path:
+    """A grid's folder; each job has its overrides and what is recorded of it, None where it never began."""
+    folder = output / "grids" / name
+    listed = [{"num": num, "overrides": list(overrides)} for num, (overrides, _) in enumerate(jobs)]
+    dump(folder / "grid.json", {"name": name, "created": 1.0, "overrides": [], "jobs": listed})
+    for job, (_, record) in zip(listed, jobs, strict=True):
+        if record is not None:
+            dump(folder / "jobs" / f"{job['num']}.json", job | {"cell": None, "error": None, "reused": False} | record)
+    return folder

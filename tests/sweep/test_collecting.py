@@ -1,0 +1,144 @@
+"""What the command writes, prints and returns."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from cell_folders import make_cell, make_grid
+
+from layersel.errors import UserError
+from layersel.sweep import report
+from layersel.sweep.__main__ import main
+from layersel.sweep.cells import collect
+from layersel.sweep.collecting import summarise
+from layersel.sweep.configurations import configurations, named
+
+FILES = {"cells.csv", "cells.parquet", "groups.csv", "comparisons.csv", "report.html"}
+TITLE = 'Beta, "blockers"\nand more; βü 😀'
+
+
+@pytest.fixture(autouse=True)
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the report was given; its file holds the title alone."""
+    calls: list[Any] = []
+
+    def write_report(path: Path, title: str, *records: Any) -> None:
+        calls.append((title, *records))
+        path.write_text(title)
+
+    monkeypatch.setattr(report, "write_report", write_report)
+    return calls
+
+
+def test_a_grid_is_summarised_in_its_folder(
+    tmp_path: Path, reported: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every file, and the tables on the terminal; a cell that failed is shown and makes the answer false."""
+    done = [make_cell(tmp_path, value, selection=own) for own, value in (("none", 0.25), ("cka", 0.5))]
+    failed = make_cell(tmp_path, state="failed", error="ValueError: [bold]no\nlayers", seed=1)
+    recorded = [{"state": state, "cell": cell.name} for state, cell in zip(["finished"] * 2, done, strict=True)]
+    recorded.append({"state": "failed", "cell": failed.name, "error": "ValueError: [bold]no layers"})
+    grid = make_grid(tmp_path, "budget", [(["y=1", f"x={num}"], job) for num, job in enumerate([*recorded, None])])
+    assert summarise(grid) is False
+    assert {file.name for file in grid.iterdir() if file.is_file()} == FILES | {"grid.json"}
+    printed = capsys.readouterr().out
+    for expected in ("4 cells: 2 finished, 1 failed, 1 missing", "selection=cka", "0.500 ± -", "0.250", "1/0/0", "x=3"):
+        assert expected in printed
+    assert "ValueError: [bold]no layers" in printed
+    assert "y=1" not in printed  # as all jobs have it
+    title, cells, groups, comparisons = reported[0]
+    assert (title, len(cells), len(groups), len(comparisons)) == ("budget", 4, 4, 1)
+    assert groups[0]["std"] is None
+    assert {type(value) for record in (*cells, *groups, *comparisons) for value in record.values()} <= {
+        str, int, float, bool, type(None),
+    }  # fmt: skip
+
+
+def test_files_hold_what_was_collected(tmp_path: Path) -> None:
+    """CSV and Parquet alike, types kept, with titles that a careless writer would break; the same in every call."""
+    make_cell(tmp_path, 1 / 3, review=TITLE, options={"x.flag": True, "x.number": None})
+    make_cell(tmp_path, None, review=TITLE, seed=1, options={"x.flag": True, "x.number": 4})
+    make_cell(tmp_path, state="failed", error=TITLE, review=TITLE, seed=2)
+    assert main([str(tmp_path)]) == 1
+    cells = collect([tmp_path])
+    table = named(cells, configurations(cells)).table
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "cells.parquet"), table)
+    read = pd.read_csv(tmp_path / "cells.csv", dtype=dict(table.dtypes))
+    pd.testing.assert_frame_equal(read, table)
+    assert read["review"].unique().tolist() == [TITLE]
+    first = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.name in FILES}
+    assert main([str(tmp_path)]) == 1
+    assert {name: (tmp_path / name).read_bytes() for name in first} == first
+    assert pd.read_csv(tmp_path / "groups.csv")["review"].tolist().count(TITLE) == 3
+
+
+def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 if all have finished, 1 if not, 2 with one line for what cannot be used."""
+    make_cell(tmp_path / "runs")
+    assert main([str(tmp_path / "runs")]) == 0
+    make_cell(tmp_path / "runs", state="failed", seed=1)
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 1
+    assert {file.name for file in (tmp_path / "out").iterdir()} == FILES
+    capsys.readouterr()
+    for wrong in (["nowhere"], ["runs", "--metric", "x"], ["runs", "--reference", "n"], ["runs", "runs"], ["ru*"]):
+        assert (
+            main([str(tmp_path / wrong[0]), *(str(tmp_path / own) if own == "runs" else own for own in wrong[1:])]) == 2
+        )
+        told = capsys.readouterr()
+        assert (told.out, told.err.count("\n")) == ("", 1)
+        assert told.err.startswith("error: ")
+
+
+def test_folders_that_cannot_be_written_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line."""
+    make_cell(tmp_path)
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path), "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith("error: folder: cannot use ")
+
+
+def test_running_cells_of_dead_processes_are_interrupted(tmp_path: Path) -> None:
+    """The run folder knows."""
+    folder = make_cell(tmp_path, state="running")
+    dead = '{"host": "elsewhere", "namespace": "", "pid": 1, "born": 0.0, "token": "t"}'
+    (folder / "status.json").write_text(f'{{"state": "running", "attempt": 1, "started": 1, "holder": {dead}}}')
+    import os
+
+    os.utime(folder / "status.json", (1, 1))
+    assert summarise(tmp_path) is False
+    assert pd.read_csv(tmp_path / "cells.csv")["state"].tolist() == ["interrupted"]
+
+
+def test_mean_over_some_reviews_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many, and why."""
+    for n, review in ((1, "A"), (1, "B"), (2, "A")):
+        make_cell(tmp_path, n=n, review=review)
+    assert summarise(tmp_path, reference="n=1")
+    assert "the mean of the 1 of 2 reviews that every configuration has a value for" in capsys.readouterr().out
+
+
+def test_many_reviews_are_not_all_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mean over them is, and where the rest is found."""
+    for number in range(45):
+        make_cell(tmp_path, review=f"R{number}")
+    assert summarise(tmp_path)
+    printed = capsys.readouterr().out
+    assert "46 rows, those of each review among them, are in groups.csv" in printed
+    assert ("R17" in printed, "45 of 45" in printed) == (False, True)
+
+
+def test_errors_of_a_library_call(tmp_path: Path) -> None:
+    """As for every other part: a user's error."""
+    with pytest.raises(UserError, match=r"^folder: "):
+        summarise(tmp_path)
+
+
+def test_collecting_loads_no_deep_learning() -> None:
+    """It starts in a second or two, and on machines that only look at results."""
+    heavy = {"torch", "lightning", "transformers", "peft", "sklearn", "wandb", "hydra"}
+    code = f"import sys, layersel.sweep.collecting, layersel.sweep.report; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

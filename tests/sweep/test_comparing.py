@@ -1,0 +1,263 @@
+"""Configurations over their seeds and reviews, and against a reference."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from cell_folders import make_cell
+from scipy.stats import wilcoxon
+
+from layersel.errors import UserError
+from layersel.sweep.cells import Cells, collect
+from layersel.sweep.comparing import ALL_REVIEWS, COMPARISONS, GROUPS, compare, group
+from layersel.sweep.configurations import configurations, named, names, references
+
+AWSS = "awss@95"
+
+
+def read(output: Path) -> Cells:
+    """The cells with names."""
+    cells = collect([output])
+    return named(cells, configurations(cells))
+
+
+def groups_of(output: Path, metric: str = AWSS) -> pd.DataFrame:
+    """Groups by name and review."""
+    return group(read(output), metric).set_index(["name", "review"]).sort_index()
+
+
+def compared(output: Path, reference: str | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """Comparisons by name, and the lines."""
+    cells = read(output)
+    found, lines = references(configurations(cells), reference)
+    return compare(cells, AWSS, found).set_index("name"), lines
+
+
+def make(output: Path, values: dict[tuple[str, int], list[float | None]], **labels: Any) -> None:
+    """Cells of (selection, n), one for each seed."""
+    for (selection, n), several in values.items():
+        for seed, value in enumerate(several):
+            make_cell(output, value, selection=selection, n=n, seed=seed, **labels)
+
+
+def test_groups_by_hand(tmp_path: Path) -> None:
+    """Mean, deviation and counts of each review; over all reviews each review weighs the same."""
+    make(tmp_path, {("cka", 1): [0.2, 0.4, 0.9], ("cka", 2): [0.5]}, review="ADHD")
+    make(tmp_path, {("cka", 1): [0.6, 0.8], ("cka", 2): [0.1, 0.3]}, review="Statins")
+    table = groups_of(tmp_path)
+    one = table.loc[("n=1", "ADHD")]
+    assert one["mean"] == pytest.approx(0.5)
+    assert one["std"] == pytest.approx(np.std([0.2, 0.4, 0.9], ddof=1))
+    assert 0.2 <= one["low"] < 0.5 < one["high"] <= 0.9
+    assert (one["n"], one["expected"], one["failed"], one["missing"], one["reviews"]) == (3, 3, 0, 0, 1)
+    single = table.loc[("n=2", "ADHD")]
+    assert (single["n"], single["mean"]) == (1, 0.5)
+    assert single[["std", "low", "high"]].isna().all()
+    overall = table.loc[("n=1", ALL_REVIEWS)]
+    assert (overall["reviews"], overall["n"], overall["mean"]) == (2, 5, pytest.approx((0.5 + 0.7) / 2))
+    assert overall["low"] < overall["mean"] < overall["high"]
+    assert pd.isna(table.loc[("n=2", ALL_REVIEWS), "low"])
+    assert list(group(read(tmp_path), AWSS).columns) == list(GROUPS)
+    assert (overall["parameters"], overall["seconds"]) == (100, 10.5)
+
+
+def test_cells_without_a_value_are_counted_not_averaged(tmp_path: Path) -> None:
+    """Failed, damaged, running, interrupted, and finished with a null."""
+    make(tmp_path, {("cka", 3): [0.4, None, 0.6]})
+    for seed, state in enumerate(("failed", "running", "interrupted", "finished"), start=3):
+        folder = make_cell(tmp_path, 0.99, state, seed=seed)
+    (folder / "metrics.json").write_text("{")
+    row = groups_of(tmp_path).loc[("all", "NSAIDS")]
+    assert (row["n"], row["expected"], row["failed"], row["missing"]) == (2, 7, 2, 2)
+    assert row["mean"] == pytest.approx(0.5)
+
+
+def test_reviews_that_not_all_have_are_left_out_of_the_mean(tmp_path: Path) -> None:
+    """Else easy reviews would speak for one configuration and hard ones against another."""
+    make(tmp_path, {("cka", 1): [0.2], ("cka", 2): [0.3]}, review="Hard")
+    make(tmp_path, {("cka", 2): [0.9]}, review="Easy")
+    make_cell(tmp_path, None, "failed", n=1, review="Easy")
+    make_cell(tmp_path, None, "failed", n=7, review="Hard")  # has finished nowhere: does not empty the others' mean
+    table = groups_of(tmp_path)
+    found = {own: table.loc[(f"n={own}", ALL_REVIEWS)] for own in (1, 2, 7)}
+    assert [found[own]["mean"] for own in (1, 2)] == [0.2, 0.3]
+    assert [found[own]["reviews"] for own in (1, 2, 7)] == [1, 1, 0]
+    assert [found[own]["failed"] for own in (1, 2, 7)] == [1, 0, 1]
+    assert math.isnan(found[7]["mean"])
+    assert table.loc[("n=2", "Easy"), "mean"] == 0.9
+
+
+def test_the_front_is_marked_over_all_reviews(tmp_path: Path) -> None:
+    """Good, small or quick: one that another beats in all three is not on it, nor one without numbers."""
+    for n, awss, parameters, seconds in ((1, 0.5, 10, 5), (2, 0.6, 20, 9), (3, 0.4, 20, 9), (4, 0.3, 30, 1)):
+        make_cell(tmp_path, awss, n=n, metrics={"parameters/trainable": parameters, "seconds/total": seconds})
+    make_cell(tmp_path, None, "failed", n=5)
+    table = groups_of(tmp_path)["pareto"]
+    assert {n: table[(f"n={n}", ALL_REVIEWS)] for n in range(1, 6)} == {1: True, 2: True, 3: False, 4: True, 5: False}
+    assert table.xs("NSAIDS", level="review").isna().all()
+
+
+def test_the_same_values_have_the_same_interval_in_any_table(tmp_path: Path) -> None:
+    """Each interval draws for itself."""
+    make(tmp_path, {("cka", 1): [math.sqrt(seed) % 1 for seed in range(2, 14)]})
+    alone = groups_of(tmp_path).loc[("all", "NSAIDS"), ["low", "high"]].tolist()
+    make(tmp_path, {("last", 1): [0.1, 0.5, 0.9]})
+    assert groups_of(tmp_path).loc[("selection=cka", "NSAIDS"), ["low", "high"]].tolist() == alone
+
+
+def test_nothing_finished_is_a_table_too(tmp_path: Path) -> None:
+    """Of counts; whatever metric is asked for."""
+    make_cell(tmp_path, state="failed", seed=0)
+    make_cell(tmp_path, state="failed", selection="none")
+    row = groups_of(tmp_path, "any").loc[("selection=cka", ALL_REVIEWS)]
+    assert (row["n"], row["failed"]) == (0, 1)
+    assert pd.isna(row["mean"])
+    table, lines = compared(tmp_path)
+    assert (table["pairs"].tolist(), lines) == ([0], [])
+    assert table[["difference", "p", "p_holm"]].isna().all(axis=None)
+
+
+def test_unknown_metrics_are_refused(tmp_path: Path) -> None:
+    """With those that there are."""
+    make_cell(tmp_path, metrics={"device": "cpu"})
+    for metric in ("awss", "seed", "device"):
+        with pytest.raises(UserError, match=rf"^metric: expected one of awss@95, n_test, but got '{metric}'"):
+            groups_of(tmp_path, metric)
+
+
+def test_comparison_by_hand(tmp_path: Path) -> None:
+    """Over the same reviews and seeds only; ties are not wins; p as scipy has it, corrected for two comparisons."""
+    for shift, review in ((0.0, "A"), (0.2, "B")):
+        make(tmp_path, {("none", 0): [0.3 + shift, 0.4 + shift, 0.5 + shift]}, review=review)
+        make(tmp_path, {("cka", 2): [0.4 + shift, 0.4 + shift, 0.3 + shift, 0.9]}, review=review)
+        make(tmp_path, {("last", 2): [0.35 + shift, 0.47 + shift]}, review=review)
+    table, lines = compared(tmp_path)
+    assert lines == []
+    assert list(compare(read(tmp_path), AWSS, {}).columns) == list(COMPARISONS)
+    cka, last = table.loc["selection=cka n=2"], table.loc["selection=last n=2"]
+    assert set(table["reference"]) == {"selection=none n=0"}
+    assert (cka["pairs"], cka["unpaired"], cka["wins"], cka["ties"], cka["losses"]) == (6, 2, 2, 2, 2)
+    assert (last["pairs"], last["unpaired"], last["wins"], last["ties"], last["losses"]) == (4, 2, 4, 0, 0)
+    differences = np.array([0.1, 0, -0.2] * 2)
+    assert cka["difference"] == pytest.approx(differences.mean())
+    assert cka["std"] == pytest.approx(differences.std(ddof=1))
+    assert cka["low"] < cka["difference"] < cka["high"]
+    assert cka["p"] == pytest.approx(wilcoxon(differences).pvalue)
+    assert last["p"] == pytest.approx(2 / 2**4)
+    assert last["p_holm"] == pytest.approx(2 * last["p"])
+    assert cka["p_holm"] == pytest.approx(max(cka["p"], last["p_holm"]))
+
+
+def test_identical_values(tmp_path: Path) -> None:
+    """All ties: the interval is the value, and there is nothing to test."""
+    make(tmp_path, {("none", 0): [0.3, 0.3], ("cka", 1): [0.3, 0.3]})
+    table, _ = compared(tmp_path)
+    row = table.iloc[0]
+    assert (row["difference"], row["low"], row["high"], row["std"], row["ties"]) == (0, 0, 0, 0, 2)
+    assert pd.isna(row["p"])
+    assert pd.isna(row["p_holm"])
+
+
+def test_doubled_cells_are_not_paired(tmp_path: Path) -> None:
+    """Which of two cells with the same review and seed stands against the reference's nobody can say."""
+    make(tmp_path, {("none", 0): [0.3, 0.3], ("cka", 1): [0.4, 0.5]})
+    make_cell(tmp_path, 0.9, selection="cka", n=1, seed=1, versions="2")
+    row = compared(tmp_path)[0].iloc[0]
+    assert (row["pairs"], row["unpaired"], row["difference"]) == (1, 3, pytest.approx(0.1))
+
+
+NAMED = [
+    ([{}], ["all"]),
+    ([{"n": 1}, {"n": 2}], ["n=1", "n=2"]),
+    ([{"n": 0.5}, {"n": 2}], ["n=0.5", "n=2"]),
+    (
+        [{"selection": "none", "n": None}, {"selection": "cka", "n": 3}, {"selection": "cka", "n": 3, "rank": 4}],
+        ["selection=none rank=8", "selection=cka n=3 rank=8", "selection=cka n=3 rank=4"],
+    ),
+    ([{"options": {"task.epochs": 2}}, {"options": {"task.epochs": 3}}], ["task.epochs=2", "task.epochs=3"]),
+    (  # an option that only one kind has tells nothing that its label does not
+        [{"selection": "cka", "options": {"selection.kernel": "rbf"}}, {"selection": "last"}],
+        ["selection=cka", "selection=last"],
+    ),
+    (  # a second difference is told even where the first one tells them apart
+        [{"n": 1, "options": {"task.epochs": 2}}, {"n": 2, "options": {"task.epochs": 3}}],
+        ["n=1 task.epochs=2", "n=2 task.epochs=3"],
+    ),
+    ([{"options": {"x.alpha": None}}, {"options": {"x.alpha": 4}}], ["x.alpha=null", "x.alpha=4"]),
+]
+
+
+@pytest.mark.parametrize(("several", "expected"), NAMED)
+def test_names_tell_what_differs(tmp_path: Path, several: list[dict[str, Any]], expected: list[str]) -> None:
+    """Labels first; seeds and reviews are no part of a configuration."""
+    for number, own in enumerate(several):
+        make_cell(tmp_path, float(number), seed=number, review=f"R{number}", **own)
+    table = read(tmp_path).table.sort_values("awss@95")
+    assert table["name"].tolist() == expected
+    assert list(table.columns[5:7]) == ["configuration", "name"]
+
+
+def test_options_that_go_with_the_review_name_nothing(tmp_path: Path) -> None:
+    """They differ within a configuration."""
+    options = pd.DataFrame({"n": ["1", "1"]}, index=["abcdefgh1", "abcdefgi2"])
+    assert names(options) == {"abcdefgh1": "all configuration=abcdefgh", "abcdefgi2": "all configuration=abcdefgi"}
+
+
+def test_the_reference_agrees_in_all_that_its_options_leave_open(tmp_path: Path) -> None:
+    """One reference for each rank; a rank without one is told with the candidates."""
+    for rank in (4, 8):
+        make_cell(tmp_path, 0.1 * rank, selection="none", n=0, rank=rank)
+        make_cell(tmp_path, 0.1 * rank + 0.01, selection="cka", n=3, rank=rank)
+    make_cell(tmp_path, 0.5, selection="cka", n=3, rank=16)
+    table, lines = compared(tmp_path, "selection=none")
+    assert table["reference"].to_dict() == {
+        "selection=cka n=3 rank=4": "selection=none n=0 rank=4",
+        "selection=cka n=3 rank=8": "selection=none n=0 rank=8",
+    }
+    assert table["difference"].tolist() == pytest.approx([0.01, 0.01])
+    assert len(lines) == 1
+    assert lines[0].startswith("no comparison of selection=cka n=3 rank=16: ")
+    assert lines[0].endswith("of selection=none n=0 rank=4 | selection=none n=0 rank=8")
+
+
+@pytest.mark.parametrize(
+    "reference", ["selection=cka n=3", "selection.n=3", "selection=cka, selection.n=3.0", "n=3,selection=cka"]
+)
+def test_references_by_labels_and_options(tmp_path: Path, reference: str) -> None:
+    """Several separated by spaces or commas; a single one is the reference of all."""
+    make(tmp_path, {("cka", 3): [0.3], ("cka", 1): [0.4], ("last", 1): [0.5]})
+    table, lines = compared(tmp_path, reference)
+    assert lines == []
+    assert table["reference"].unique().tolist() == ["selection=cka n=3"]
+    assert table["difference"].tolist() == pytest.approx([0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("selection", r"^reference: expected NAME=VALUE, several separated by spaces, but got 'selection'$"),
+        ("seed=0", r"^reference: expected one of model, selection, .*, but got 'seed'; or an option"),
+        ("n=7", r"^reference: n: expected one of 0, 1, but got '7'$"),
+        ("selection=cka n=0", r"^reference: no configuration has all of 'selection=cka n=0'"),
+    ],
+)
+def test_references_that_there_are_not(tmp_path: Path, reference: str, message: str) -> None:
+    """Told with what there is."""
+    make(tmp_path, {("none", 0): [0.3], ("cka", 1): [0.4]})
+    with pytest.raises(UserError, match=message):
+        compared(tmp_path, reference)
+
+
+def test_without_a_reference_only_one_untouched_encoder_is_compared_with(tmp_path: Path) -> None:
+    """None or several of them: a line says so; a single configuration needs none."""
+    make(tmp_path, {("cka", 1): [0.4]})
+    assert compared(tmp_path)[1] == []
+    make(tmp_path, {("last", 1): [0.4]})
+    table, lines = compared(tmp_path)
+    assert len(table) == 0
+    assert lines == ["no comparison: 0 configurations have selection=none; name a reference"]
+    make(tmp_path, {("none", 0): [0.3]}, rank=4)
+    assert set(compared(tmp_path)[0]["reference"]) == {"selection=none n=0 rank=4"}

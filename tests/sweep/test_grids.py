@@ -1,0 +1,156 @@
+"""`python train.py -m …` as its users know it: it is killed, cells go wrong, two are started at once."""
+
+import json
+import random
+import re
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from grids import SMALL, finish, start, states, table
+
+
+@pytest.fixture(scope="module")
+def base(tiny_model_folder: Path) -> list[str]:
+    """What all grids here have in common."""
+    return ["-m", *SMALL, f"model.path={tiny_model_folder}"]
+
+
+def finished_at(output: Path) -> dict[str, float]:
+    """When each cell that has finished did."""
+    found = {}
+    for file in output.glob("*/status.json"):
+        status = json.loads(file.read_text())
+        if status["state"] == "finished":
+            found[file.parent.name] = status["updated"]
+    return found
+
+
+def kill_and_restart(arguments: list[str], output: Path, kills: int, processes: int, seed: int) -> None:
+    """Start the grid, SIGKILL it at a random moment, so many times; then let it end.
+
+    Whatever had finished once must stay as it is.
+    """
+    generator, done = random.Random(seed), {}
+    for _ in range(kills):
+        running = [start(*arguments) for _ in range(processes)]
+        before, until = len(finished_at(output)), time.monotonic() + 60
+        while len(finished_at(output)) == before and time.monotonic() < until and running[0].poll() is None:
+            if generator.random() < 0.02:
+                break
+            time.sleep(0.2)
+        time.sleep(generator.random())
+        for process in running:
+            process.kill()
+            process.communicate()
+        now = finished_at(output)
+        assert now.items() >= done.items()
+        done = now
+    running = [start(*arguments) for _ in range(processes)]
+    for process in running:
+        status, _, errors = finish(process)
+        assert status == 0, errors
+    assert finished_at(output).items() >= done.items()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_grid_ends_as_if_it_had_not_been(processes: int, base: list[str], tmp_path: Path) -> None:
+    """The same table, and no cell that had finished is computed again; also with two processes on one folder."""
+    axes = ["selection.n=1,2", "seed=0,1"]
+    status, _, errors = finish(start(*base, *axes, f"output={tmp_path / 'whole'}"))
+    assert status == 0, errors
+    kill_and_restart([*base, *axes, f"output={tmp_path / 'killed'}"], tmp_path / "killed", 2, processes, seed=processes)
+    pd.testing.assert_frame_equal(table(tmp_path / "killed"), table(tmp_path / "whole"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_grid_that_is_killed_twenty_times(processes: int, base: list[str], tmp_path: Path) -> None:
+    """24 cells; the same table as without."""
+    axes = ["selection.n=1,2", "selection=cka,last,random", "adapter.rank=2,4", "seed=0,1"]
+    status, _, errors = finish(start(*base, *axes, f"output={tmp_path / 'whole'}"), 1200)
+    assert status == 0, errors
+    kill_and_restart([*base, *axes, f"output={tmp_path / 'killed'}"], tmp_path / "killed", 20, processes, seed=3)
+    pd.testing.assert_frame_equal(table(tmp_path / "killed"), table(tmp_path / "whole"))
+    assert len(table(tmp_path / "killed")) == 24
+
+
+def test_whatever_a_cell_does_the_others_finish(base: list[str], tmp_path: Path) -> None:
+    """It raises, exits, runs out of memory, is interrupted, kills its process, has a NaN, an option that is wrong."""
+    grid = [*base, "data._target_=evil.Evil", f"output={tmp_path}"]
+    deeds = start(*grid, "+data.deed=raise,exit,memory,interrupt,kill,none", "grid=deeds")
+    status, output, errors = finish(deeds)
+    assert status == 2
+    found = {re.search(r"deed=(\w+)", job)[1]: record for job, record in states(tmp_path).items()}  # type: ignore[index]
+    assert {deed: record["state"] for deed, record in found.items()} == {
+        "raise": "failed",
+        "exit": "failed",
+        "memory": "failed",
+        "interrupt": "interrupted",
+        "kill": "interrupted",
+        "none": "finished",
+    }
+    assert found["raise"]["error"] == "ZeroDivisionError: a cell's own bug"
+    assert found["exit"]["error"] == "SystemExit: 3"
+    assert "SIGKILL" in found["kill"]["error"]
+    assert "memory" in found["memory"]["error"].lower()
+    assert "6 cells: 1 finished now, 3 failed, 2 interrupted" in output
+    assert "a cell's own bug" in errors
+
+
+def test_failed_cells_wait_for_retry_and_interrupted_ones_do_not(base: list[str], tmp_path: Path) -> None:
+    """A second call says what failed, without running it; with retry=true it runs; finished ones never do."""
+    grid = [*base, "task.warmup=0", "task.learning_rate=1e30,1e-4", f"output={tmp_path}"]
+    status, output, errors = finish(start(*grid))
+    assert status == 2
+    assert "2 cells: 1 finished now, 1 failed" in output
+    assert len(re.findall("the loss is nan", errors)) == 1
+    for more, attempts in (([], 1), (["retry=true"], 2)):
+        status, output, errors = finish(start(*grid, *more))
+        assert status == 2
+        assert "2 cells: 1 had finished before, 1 failed" in output
+        assert ("has failed before (training: the loss is nan" in errors) == (not more)
+        known = [json.loads(file.read_text()) for file in tmp_path.glob("*/status.json")]
+        assert {status["state"]: status["attempt"] for status in known} == {"failed": attempts, "finished": 1}
+
+
+def test_ctrl_c_interrupts_a_cell_and_twice_the_grid(base: list[str], tmp_path: Path) -> None:
+    """After the first one the next cell follows; after two the process ends with status 130; the next call goes on."""
+    grid = [*base, "task.epochs=2000", "task.max_steps=null", "seed=0,1,2", f"output={tmp_path}"]
+    process = start(*grid)
+    for cells in (1, 2):
+        while len(list(tmp_path.glob("*/checkpoints/last.ckpt"))) < cells:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    status, _, errors = finish(process)
+    assert status == 130, errors
+    assert "Ctrl-C again ends the grid" in errors
+    known = [json.loads(file.read_text()) for file in tmp_path.glob("*/status.json")]
+    assert [status["state"] for status in known] == ["interrupted", "interrupted"]
+    assert len(list(tmp_path.glob("*/checkpoints/last.ckpt"))) == 2
+
+
+def test_several_workers_give_the_same_table(base: list[str], tmp_path: Path) -> None:
+    """Two cells at a time; their output goes to a file for each."""
+    axes = ["selection.n=1,2", "seed=0,1"]
+    for workers in (1, 2):
+        launcher = f"hydra.launcher.workers={workers}"
+        status, output, errors = finish(start(*base, *axes, launcher, f"output={tmp_path / str(workers)}"))
+        assert (status, errors) == (0, "")
+        assert ("Layers by cka" in output) == (workers == 1)
+    pd.testing.assert_frame_equal(table(tmp_path / "1"), table(tmp_path / "2"))
+    assert len(list(tmp_path.glob("2/grids/*/jobs/*.log"))) == 4
+
+
+def test_two_grids_share_their_cells(base: list[str], tmp_path: Path) -> None:
+    """A larger grid runs what the smaller one has not."""
+    calls = {"0,1": "2 cells: 2 finished now", "0,1,2": "3 cells: 2 had finished before, 1 finished now"}
+    for seeds, told in calls.items():
+        status, output, errors = finish(start(*base, f"seed={seeds}", f"output={tmp_path}"))
+        assert (status, errors) == (0, "")
+        assert told in output

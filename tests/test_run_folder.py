@@ -1,0 +1,192 @@
+"""A run folder says whether it can be trusted, and who works on it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layersel.errors import UserError
+from layersel.files import write_json, write_text
+from layersel.holder import STALE, Holder
+from layersel.run_folder import Attempt, RunBusyError, RunFailedError, RunFolder, check_writable
+
+
+@contextmanager
+def attempt(folder: RunFolder, config: dict[str, Any] | None = None, **how: bool) -> Iterator[Attempt]:
+    """A try at the folder's run."""
+    taken = folder.take(**how)
+    assert taken is not None
+    with folder.recording(taken, {"identity": "a1"}, config or {}):
+        yield taken
+
+
+def fail(folder: RunFolder, error: type[BaseException] = ValueError) -> None:
+    """A try that ends with an error."""
+    with pytest.raises(error), attempt(folder):
+        raise error("out of luck")
+
+
+def test_a_finished_run(tmp_path: Path) -> None:
+    """Running inside of the block, finished after it, its config readable; it is not taken again unless by force."""
+    folder = RunFolder(tmp_path)
+    assert folder.state is None
+    with attempt(folder, {"seed": 3, "adapter": {"projections": ["query"]}}):
+        assert folder.state == "running"
+        with pytest.raises(UserError, match="is running, not finished; run its training again"):
+            folder.read_config()
+    assert folder.state == "finished"
+    assert folder.read_config() == {"seed": 3, "adapter": {"projections": ["query"]}}
+    assert folder.read_identity() == {"identity": "a1"}
+    assert folder.take() is None
+    assert folder.take(force=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [(ValueError, "failed"), (SystemExit, "failed"), (KeyboardInterrupt, "interrupted")]
+)
+def test_a_failed_run(kind: type[BaseException], state: str, tmp_path: Path) -> None:
+    """The status has the error and the traceback, and the error goes on."""
+    folder = RunFolder(tmp_path)
+    fail(folder, kind)
+    status = json.loads(folder.status.read_text())
+    assert status["state"] == folder.state == state
+    assert status["error"] == f"{kind.__name__}: out of luck"
+    assert "in attempt" in status["traceback"]
+    assert status["updated"] >= status["started"]
+    with pytest.raises(UserError, match=f"is {state}, not finished"):
+        folder.read_config()
+
+
+def test_a_failed_run_is_taken_again_on_request(tmp_path: Path) -> None:
+    """Without it, its error is told; an interrupted one always is."""
+    folder = RunFolder(tmp_path)
+    fail(folder)
+    with pytest.raises(
+        RunFailedError, match=r"has failed before \(ValueError: out of luck\); retry=true runs it again"
+    ):
+        folder.take(retry=False)
+    fail(folder, KeyboardInterrupt)
+    with attempt(folder, retry=False) as taken:
+        assert (taken.number, taken.resumes) == (3, False)
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """Which is there until it has finished; neither a failed run nor a forced one goes on."""
+    folder = RunFolder(tmp_path)
+    for error, how, resumes in (
+        (KeyboardInterrupt, {}, True),
+        (KeyboardInterrupt, {"force": True}, False),
+        (ValueError, {}, False),
+    ):
+        fail(folder, error)
+        write_text(folder.checkpoint, "step 7")
+        with attempt(folder, **how) as taken:
+            assert taken.resumes == folder.checkpoint.exists() == resumes
+        assert not folder.checkpoints.exists()
+        write_text(folder.status, '{"state": "failed", "attempt": 1, "error": ""}')
+
+
+def test_a_new_attempt_starts_clean(tmp_path: Path) -> None:
+    """No result of an earlier attempt stands beside those of this one; the user's own files stay."""
+    folder = RunFolder(tmp_path)
+    own = ("path", "status", "config", "identity", "lock")
+    for path in [value for name, value in vars(folder).items() if name not in own]:
+        write_text(path if path.suffix else path / "a.txt", "old")
+    write_text(tmp_path / "notes.txt", "mine")
+    with attempt(folder):
+        names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"status.json", "config.yaml", "identity.json", "lock", "notes.txt"}
+
+
+def test_a_folder_is_taken_once(tmp_path: Path) -> None:
+    """As long as its holder lives, nobody else gets it."""
+    folder = RunFolder(tmp_path)
+    with attempt(folder), pytest.raises(RunBusyError, match=f"process {os.getpid()} on .* runs this cell; wait for it"):
+        folder.take(force=True)
+    assert folder.state == "finished"
+
+
+def test_of_many_that_come_at_once_one_takes_it(tmp_path: Path) -> None:
+    """Twelve threads, and a dead holder before them."""
+    folder = RunFolder(tmp_path)
+    hold(folder, pid=dead_pid())
+    assert folder.state == "interrupted"
+    with ThreadPoolExecutor(12) as pool:
+        takings = [pool.submit(RunFolder(tmp_path).take) for _ in range(12)]
+        errors = [taking.exception() for taking in takings]
+    assert sorted(type(error).__name__ for error in errors) == ["NoneType"] + ["RunBusyError"] * 11
+
+
+@pytest.mark.parametrize(
+    ("changes", "silence", "state"),
+    [
+        ({}, 1000, "running"),  # suspended, say: it lives
+        ({"born": 5.0}, 1000, "interrupted"),  # the number was given to another process
+        ({"born": 5.0}, 0, "running"),  # the clock was set
+        ({"host": "elsewhere"}, 0, "running"),
+        ({"host": "elsewhere"}, STALE - 5, "running"),
+        ({"host": "elsewhere"}, STALE + 5, "interrupted"),
+        ({"namespace": "pid:[1]"}, STALE + 5, "interrupted"),  # another container of this machine
+    ],
+)
+def test_whether_a_holder_lives(changes: dict[str, Any], silence: float, state: str, tmp_path: Path) -> None:
+    """By its process here, by its heartbeat elsewhere."""
+    folder = RunFolder(tmp_path)
+    hold(folder, **changes)
+    os.utime(folder.status, (time.time() - silence,) * 2)
+    assert folder.state == state
+
+
+def test_a_holder_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status file is touched as long as the attempt lasts, and not after it."""
+    monkeypatch.setattr("layersel.holder.BEAT", 0.02)
+    folder = RunFolder(tmp_path)
+    with attempt(folder):
+        os.utime(folder.status, (5, 5))
+        until = time.monotonic() + 20
+        while folder.status.stat().st_mtime == 5:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    os.utime(folder.status, (5, 5))
+    time.sleep(0.1)
+    assert folder.status.stat().st_mtime == 5
+
+
+def test_a_holder_that_was_thought_dead_does_not_finish(tmp_path: Path) -> None:
+    """Another one has the folder; its record stays."""
+    folder = RunFolder(tmp_path)
+    with pytest.raises(RuntimeError, match="was taken by another process"), attempt(folder):
+        hold(folder, mark="another")
+    assert folder.state == "running"
+
+
+def hold(folder: RunFolder, **changes: Any) -> None:
+    """Write that the run is held by this process, but for the changes."""
+    write_text(folder.lock, "")
+    write_json(
+        folder.status, {"state": "running", "attempt": 1, "started": 0.0, "holder": asdict(Holder.here()) | changes}
+    )
+
+
+def dead_pid() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_writable(tmp_path: Path) -> None:
+    """A folder is made; below a file none can be."""
+    assert check_writable(tmp_path / "a" / "b") is None
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    write_text(tmp_path / "file", "")
+    assert str(check_writable(tmp_path / "file" / "runs", "out")).startswith("out: cannot write to ")
