@@ -2,6 +2,7 @@
 
 import hashlib
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -63,14 +64,17 @@ class SlurmJob:
         return submitit.helpers.DelayedSubmission(SlurmJob(self.grid, self.job, self.config, self.context, self.source))
 
     def _hear_of_preemption(self) -> None:
-        """Submitit's handler queues the job again and exits, which would look like a failure of the cell."""
+        """Submitit's handler queues the job again and exits, which would look like a failure of the cell.
+
+        Or it does not come to the exit: SLURM may end the `scontrol` that has just queued the job, as a part of it.
+        """
         number = submitit.JobEnvironment._usr_sig()
         queue_again = signal.getsignal(number)
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             try:
                 queue_again(number, frame)  # type: ignore[operator, misc]
-            except SystemExit as stop:
+            except (SystemExit, subprocess.CalledProcessError) as stop:
                 self.preempted = True
                 raise KeyboardInterrupt("preempted") from stop
 
