@@ -102,9 +102,10 @@ def show(summary: Summary) -> None:
     counts = summary.cells["state"].value_counts()
     told = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
     console.print(f"{len(summary.cells)} cells: {told}", highlight=False)
-    brief = len(summary.groups) > SHOWN
+    many = len(summary.groups) > SHOWN
+    brief = many or summary.cells["review"].nunique() == 1
     console.print(_groups(summary.groups[summary.groups["review"] == ALL_REVIEWS] if brief else summary.groups))
-    if brief:
+    if many:
         console.print(
             f"{len(summary.groups)} rows, those of each review among them, are in groups.csv", highlight=False
         )

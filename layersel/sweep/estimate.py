@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from layersel.run_folder import FINISHED
-from layersel.sweep.grid import Grid, Job
+from layersel.sweep.grid import Grid, Job, counted
 
 MINUTE, HOUR = 60.0, 3600.0
 
@@ -21,7 +21,8 @@ def estimate(grid: Grid, jobs: Sequence[Job], configs: Sequence[DictConfig], wor
     its model; where there is none, that of all finished cells.
     """
     done = [folder is not None and folder.state == FINISHED for folder in map(grid.cell_of, jobs)]
-    text = f"grid {grid.name}: {len(jobs)} cells" + (f", {sum(done)} of them finished before" if any(done) else "")
+    text = f"grid {grid.name}: {counted(len(jobs), 'cell')}"
+    text += f", {sum(done)} of them finished before" if any(done) else ""
     left = [_likeness(config.data, config.model) for config, known in zip(configs, done, strict=True) if not known]
     if not left:
         return text
@@ -30,7 +31,8 @@ def estimate(grid: Grid, jobs: Sequence[Job], configs: Sequence[DictConfig], wor
         return f"{text}; how long a cell takes will be known when one has run"
     of_all = statistics.median(second for times in known.values() for second in times)
     total = sum(statistics.median(known[likeness]) if likeness in known else of_all for likeness in left)
-    return f"{text}; about {_duration(total / workers)} to go, by {sum(map(len, known.values()))} cells that have run"
+    ran = counted(sum(map(len, known.values())), "cell")
+    return f"{text}; about {_duration(total / workers)} to go, by the {ran} that ran before"
 
 
 def _seconds(output: Path) -> dict[str, list[float]]:

@@ -138,4 +138,14 @@ def tally(outcomes: Iterable[Outcome]) -> str:
         "interrupted": sum(outcome.state in (INTERRUPTED, RUNNING) for outcome in outcomes),
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f"{len(outcomes)} cells: {told}"
+    return f"{counted(len(outcomes), 'cell')}: {told}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> counted(1, "cell"), counted(2, "cell")
+        ('1 cell', '2 cells')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

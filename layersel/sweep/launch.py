@@ -88,6 +88,8 @@ def finish() -> bool:
     sweep = _under_way.pop()
     if sweep.pool is not None:
         sweep.pool.close()
+    if not sweep.outcomes:
+        return False
     from layersel.sweep.collecting import summarise  # loads pandas
 
     sys.stdout.write(f"{tally(sweep.outcomes.values())}\n")

@@ -1,5 +1,6 @@
 """What the command writes, prints and returns."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,10 +104,8 @@ def test_folders_that_cannot_be_written_are_told(tmp_path: Path, capsys: pytest.
 def test_running_cells_of_dead_processes_are_interrupted(tmp_path: Path) -> None:
     """The run folder knows."""
     folder = make_cell(tmp_path, state="running")
-    dead = '{"host": "elsewhere", "namespace": "", "pid": 1, "born": 0.0, "token": "t"}'
+    dead = '{"host": "elsewhere", "namespace": "", "pid": 1, "born": 0.0, "mark": "t"}'
     (folder / "status.json").write_text(f'{{"state": "running", "attempt": 1, "started": 1, "holder": {dead}}}')
-    import os
-
     os.utime(folder / "status.json", (1, 1))
     assert summarise(tmp_path) is False
     assert pd.read_csv(tmp_path / "cells.csv")["state"].tolist() == ["interrupted"]

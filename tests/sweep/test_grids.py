@@ -69,7 +69,7 @@ def test_a_killed_grid_ends_as_if_it_had_not_been(processes: int, base: list[str
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_grid_that_is_killed_twenty_times(processes: int, base: list[str], tmp_path: Path) -> None:
     """24 cells; the same table as without."""
-    axes = ["selection.n=1,2", "selection=cka,last,random", "adapter.rank=2,4", "seed=0,1"]
+    axes = ["selection.n=1,2,3", "adapter.rank=2,4", "seed=0,1,2,3"]
     status, _, errors = finish(start(*base, *axes, f"output={tmp_path / 'whole'}"), 1200)
     assert status == 0, errors
     kill_and_restart([*base, *axes, f"output={tmp_path / 'killed'}"], tmp_path / "killed", 20, processes, seed=3)
