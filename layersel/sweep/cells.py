@@ -25,7 +25,7 @@ from layersel.sweep.reading import (
 
 ABOUT = ("cell", "state", "error", "overrides", "variant", "configuration")
 CHOSEN = ("layers", "n_layers")
-NO_CELLS = ("grids", "shared")
+NO_CELLS = ("grids", "shared", "submitit")
 """What an output folder holds beside cells."""
 
 
