@@ -19,6 +19,7 @@ from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
 from layersel.identity import review_fingerprint
 from layersel.run_folder import RunFolder
+from layersel.tracking import under_sweep_agent
 
 UNCOMPRESSED = "fp32"
 """The inference precision of training cells where that of the merging cell is in integers."""
@@ -76,6 +77,8 @@ def training_config(cell: Cell, config: dict[str, Any], review: str) -> dict[str
     own |= {"merging": choice("merging", "none"), "pruning": choice("pruning", "none"), "force": False}
     if cell.precision.quantises:
         own["precision"]["infer"] = UNCOMPRESSED
+    if under_sweep_agent():
+        own["logger"]["mode"] = "disabled"  # the agent's one run is the merging cell's
     return own
 
 

@@ -1,0 +1,143 @@
+"""What launchers do before and beside the cells: names, estimates, resources, the code that a queued job runs."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from hydra_plugins.layersel_launchers.local import LocalLauncher
+from layersel.errors import UserError
+from layersel.run_folder import FINISHED, INTERRUPTED
+from layersel.sweep.estimate import estimate
+from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
+from layersel.sweep.local import Resources
+
+SAID = ["model=minilm", "seed=0,1"]
+JOBS = [Job.of(seed, ["model=minilm", f"seed={seed}"], SAID) for seed in (0, 1)]
+NSAIDS, ADHD = {"review": "NSAIDS"}, {"review": "ADHD"}
+SMALL, LARGE = {"path": "small"}, {"path": "large"}
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Grid:
+    """A grid of two jobs that has not run."""
+    made = Grid(tmp_path, "a grid")
+    made.open(SAID, JOBS)
+    return made
+
+
+def finished(output: Path, name: str, seconds: float, data: dict[str, str], model: dict[str, str]) -> None:
+    """A cell's folder."""
+    folder = output / name
+    folder.mkdir()
+    (folder / "status.json").write_text(json.dumps({"state": "finished", "attempt": 1}))
+    (folder / "metrics.json").write_text(json.dumps({"seconds/total": seconds}))
+    (folder / "identity.json").write_text(json.dumps({"data": data, "model": model}))
+
+
+@pytest.mark.parametrize(
+    ("more", "same"),
+    [
+        (["retry=true", "force=true", "logger.mode=offline", "trainer=cpu", "output=elsewhere"], True),
+        (["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "shared=null"], True),
+        (["task.epochs=3"], False),
+        (["+selection.foo=1"], False),
+    ],
+)
+def test_a_grid_without_a_name_has_that_of_its_axes(more: list[str], same: bool) -> None:
+    """Wherever it runs, however it is logged, and in whatever order the options are given."""
+    assert (grid_name([*more, *SAID[::-1]], None) == grid_name(SAID, None)) is same
+    assert grid_name(SAID, "budget").startswith("budget-")
+
+
+def test_a_record_is_of_its_job(grid: Grid) -> None:
+    """With other options under the same number, what the earlier job did is forgotten."""
+    grid.record(Outcome(JOBS[0], FINISHED, "cell0"))
+    grid.record(Outcome(JOBS[1], FINISHED, "cell1"))
+    other = Job.of(1, ["seed=7"], SAID)
+    grid.open(SAID, [JOBS[0], other])
+    found = [grid.cell_of(job) for job in (JOBS[0], JOBS[1], other)]
+    assert [None if folder is None else folder.path.name for folder in found] == ["cell0", None, None]
+
+
+def test_a_lost_job_keeps_its_cell(grid: Grid) -> None:
+    """Its process had said which one it runs."""
+    grid.record(Outcome(JOBS[0], "running", "cell0"))
+    assert grid.lost(JOBS[0], "killed") == Outcome(JOBS[0], INTERRUPTED, "cell0", "killed")
+    assert grid.lost(JOBS[1], "killed").cell is None
+    assert json.loads((grid.folder / "jobs" / "0.json").read_text()) == {
+        "num": 0,
+        "overrides": ["model=minilm", "seed=0"],
+        "state": "interrupted",
+        "cell": "cell0",
+        "error": "killed",
+        "reused": False,
+        "value": None,
+        "crashed": False,
+    }
+
+
+def told(grid: Grid, data: dict[str, str], model: dict[str, str], workers: int = 1) -> str:
+    """The estimate for two jobs on that review and model."""
+    config: Any = OmegaConf.create({"data": data, "model": model})
+    return estimate(grid, JOBS, [config, config], workers)
+
+
+def test_the_time_is_told_by_cells_like_these(grid: Grid, tmp_path: Path) -> None:
+    """The median of those with the same review and model, else of all; for each worker its share."""
+    assert told(grid, NSAIDS, SMALL).startswith("grid a grid: 2 cells; how long a cell takes will be known")
+    for number, (seconds, data, model) in enumerate(
+        [(10, NSAIDS, SMALL), (20, NSAIDS, SMALL), (900, NSAIDS, SMALL), (50, ADHD, SMALL), (1000, NSAIDS, LARGE)]
+    ):
+        finished(tmp_path, f"cell{number}", seconds, data, model)
+    assert told(grid, NSAIDS, SMALL).endswith("about 40 s to go, by the 5 cells that ran before")
+    assert "about 33 min to go" in told(grid, NSAIDS, LARGE)
+    assert "about 100 s to go" in told(grid, ADHD, LARGE), "the median of all is 50"
+    assert "about 20 s to go" in told(grid, NSAIDS, SMALL, workers=2)
+    grid.record(Outcome(JOBS[0], FINISHED, "cell0"))
+    assert "2 cells, 1 of them finished before; about 20 s to go" in told(grid, NSAIDS, SMALL)
+    grid.record(Outcome(JOBS[1], FINISHED, "cell1"))
+    assert told(grid, NSAIDS, SMALL) == "grid a grid: 2 cells, 2 of them finished before"
+
+
+def test_the_tally_counts_each_once() -> None:
+    """What had finished before, what finished now, what did not."""
+    states = [("finished", True), ("finished", False), ("finished", False), ("failed", False), ("running", False)]
+    outcomes = [Outcome(JOBS[0], state, reused=reused) for state, reused in states]
+    assert tally(outcomes) == "5 cells: 1 had finished before, 2 finished now, 1 failed, 1 interrupted"
+    assert tally(outcomes[:1]) == "1 cell: 1 had finished before"
+
+
+def test_gpus_and_threads_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One GPU to a worker, of those that this process may use; an even share of the cores."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
+    launcher = LocalLauncher(workers=4, threads=None, gpus=2)
+    resources = Resources(4, launcher._threads(), launcher._gpus())
+    dealt = [resources.environment(slot) for slot in range(4)]
+    assert [own["CUDA_VISIBLE_DEVICES"] for own in dealt] == ["3", "5", "3", "5"]
+    assert {own["OMP_NUM_THREADS"] for own in dealt} == {"2"}
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert LocalLauncher(workers=1, threads=None, gpus=2)._gpus() == ["0", "1"]
+    alone = LocalLauncher(workers=1, threads=None, gpus=None)
+    assert Resources(1, alone._threads(), alone._gpus()).environment(0) == {}
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0, "threads": 1}, {"workers": 1, "threads": 0}])
+def test_resources_that_make_no_sense(wrong: dict[str, int]) -> None:
+    """Are told before anything starts."""
+    with pytest.raises(UserError, match=r"hydra\.launcher\.(workers|threads): expected at least 1, but got 0"):
+        Resources(**wrong).check()
+
+
+def test_a_queued_job_does_not_run_other_code(grid: Grid) -> None:
+    """Code that has changed since the submission would give a table of two minds."""
+    slurm = pytest.importorskip("layersel.sweep.slurm")
+    job = slurm.SlurmJob(grid, JOBS[0], OmegaConf.create(), None, "another hash")
+    outcome = job()
+    assert outcome.state == INTERRUPTED
+    assert "code has changed since the submission" in outcome.error
+    assert slurm.source_fingerprint() == slurm.source_fingerprint() != "another hash"
