@@ -45,7 +45,9 @@ class LocalLauncher(Launcher):
     def _threads(self) -> int | None:
         if self.threads is not None or self.workers <= 1:
             return self.threads
-        return max(1, len(os.sched_getaffinity(0)) // self.workers)
+        affinity = getattr(os, "sched_getaffinity", None)  # not on a Mac
+        cores = os.cpu_count() or 1 if affinity is None else len(affinity(0))
+        return max(1, cores // self.workers)
 
     def _gpus(self) -> list[str]:
         """As the environment numbers those that this process may use."""

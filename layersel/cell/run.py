@@ -98,7 +98,7 @@ def _members(cell: Cell, method: MergeMethod, config: dict[str, Any]) -> list[Me
     """The runs that are named, checked before any training, and those of the reviews."""
     found = [Member.of(RunFolder(Path(run).expanduser()), cell) for run in method.runs]
     trainings = [training_config(cell, config, review) for review in method.reviews]
-    cells = [build(OmegaConf.create(own), Cell) for own in trainings]
+    cells = [replace(build(OmegaConf.create(own), Cell), retry=cell.retry) for own in trainings]
     _check_once([member.name for member in found] + [own.data.name for own in cells])
     made = [Member.of(_run_training(*pair), cell) for pair in zip(cells, trainings, strict=True)]
     return [*made, *found]
@@ -127,12 +127,12 @@ def _recorded(
         tables.note(f"This cell has finished before (force=true runs it again): {folder.path}")
         report_finished(cell.logger, folder.path, described, config, folder.read_metrics())
         return folder
-    if taken.resumes:
-        tables.note(f"This cell was interrupted and goes on: {folder.path}")
-        described = replace(described, resumed=logged_before(folder.checkpoint))
-    tracking = tracked(cell.logger, folder.path, described, config)
     about = identity.to_dict() | {"data": config["data"], "model": config["model"]}
-    with folder.recording(taken, about, config), tracking as tracker, cell.precision.matmuls():
-        attempt(folder, taken, tracker)
+    with folder.recording(taken, about, config):
+        if taken.resumes:
+            tables.note(f"This cell was interrupted and goes on: {folder.path}")
+            described = replace(described, resumed=logged_before(folder.checkpoint))
+        with tracked(cell.logger, folder.path, described, config) as tracker, cell.precision.matmuls():
+            attempt(folder, taken, tracker)
     tables.note(sync_hint(cell.logger, folder.path))
     return folder

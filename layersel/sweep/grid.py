@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from layersel.files import file_name, write_json
+from layersel.files import write_json
 from layersel.run_folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
 
 GRIDS = "grids"
@@ -70,7 +70,7 @@ class Grid:
     def __init__(self, output: Path, name: str):
         self.output = output
         self.name = name
-        self.folder = output / GRIDS / file_name(name)
+        self.folder = output / GRIDS / name
 
     def open(self, overrides: Sequence[str], jobs: Iterable[Job]) -> None:
         """Write what the grid has; what an earlier call recorded of other jobs is forgotten."""

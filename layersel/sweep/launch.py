@@ -1,5 +1,6 @@
 """What every launcher of a grid does: say what it has, keep the record, answer the sweeper."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +9,13 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
+from layersel.errors import UserError
 from layersel.run_folder import FINISHED
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
 from layersel.sweep.local import Pool
+
+NAME = re.compile(r"[\w.+-]+")
 
 _under_way: list["Sweep"] = []
 
@@ -29,7 +33,10 @@ class Sweep:
         self.context = context
         self.said = [str(text) for text in filter_overrides(config.hydra.overrides.task)]
         experiment = config.hydra.runtime.choices.get("experiment")
-        self.grid = Grid(Path(config.output), config.grid or grid_name(self.said, experiment))
+        name = grid_name(self.said, experiment) if config.grid is None else str(config.grid)
+        if NAME.fullmatch(name) is None:
+            raise UserError(f"grid: expected letters, digits and any of -_.+ in its name, but got {name!r}")
+        self.grid = Grid(Path(config.output), name)
         self.pool: Pool | None = None
         self.jobs: list[Job] = []
         self.outcomes: dict[int, Outcome] = {}

@@ -1,5 +1,6 @@
 """Runs the jobs of a grid in worker processes on this machine."""
 
+import math
 import os
 import signal
 import sys
@@ -83,7 +84,8 @@ class Pool:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     _workers: list[Worker] = field(default_factory=list)
     _todo: deque[tuple[Job, bool]] = field(default_factory=deque)
-    _interrupts: list[float] = field(default_factory=list)
+    _interrupted_at: float = -math.inf
+    _stop: BaseException | None = None
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Run all jobs; a cell that fails, exits, kills its process or is interrupted does not stop the others.
@@ -97,6 +99,8 @@ class Pool:
         self._todo.extend((job, False) for job in jobs)
         with self._signals():
             while self._todo or any(worker.job is not None for worker in self._workers):
+                if self._stop is not None:
+                    raise self._stop
                 self._hand_out()
                 self._take_in()
         return [self.outcomes[job.num] for job in jobs]
@@ -117,7 +121,7 @@ class Pool:
                 self._dismiss(worker)
 
     def _hand_out(self) -> None:
-        if self._interrupts and time.monotonic() - self._interrupts[-1] < SECOND_THOUGHTS:
+        if time.monotonic() - self._interrupted_at < SECOND_THOUGHTS:
             return
         for slot in range(self.resources.workers):
             worker = next((worker for worker in self._workers if worker.slot == slot), None)
@@ -178,19 +182,21 @@ class Pool:
         """The first Ctrl-C interrupts the running cells, a second one soon after it the grid; SIGTERM ends the grid."""
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         signal.signal(signal.SIGINT, self._interrupted)
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, self._terminated)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        self._stop = SystemExit(128 + number)  # raised between two messages of the workers, not within one
+
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        again = bool(self._interrupts) and now - self._interrupts[-1] < SECOND_THOUGHTS
-        self._interrupts.append(now)
-        if again:
-            raise KeyboardInterrupt
+        before, self._interrupted_at = self._interrupted_at, time.monotonic()
+        if self._interrupted_at - before < SECOND_THOUGHTS:
+            self._stop = KeyboardInterrupt()
+            return
         running = [worker for worker in self._workers if worker.job is not None]
         names = ", ".join(worker.job.title for worker in running if worker.job is not None)
         sys.stderr.write(f"interrupted: {names}; the next cell follows, Ctrl-C again ends the grid\n")
@@ -201,10 +207,6 @@ class Pool:
 def _interrupt(worker: Worker) -> None:
     if worker.process.pid is not None and worker.process.is_alive():
         os.kill(worker.process.pid, signal.SIGINT)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _death(exit_code: int | None) -> str:
