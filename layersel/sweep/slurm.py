@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +24,10 @@ from layersel.telling import quieten
 
 POLL = 1.0
 """Seconds between two looks at the array's jobs."""
+LOOK = 30.0
+"""Seconds between two questions why jobs wait."""
+USUAL = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency"}
+"""Reasons of jobs that will start some day; for others a person may have to act."""
 
 
 @dataclass
@@ -131,12 +135,38 @@ def _executor(settings: dict[str, Any]) -> submitit.AutoExecutor:
 
 def _await(sweep: Sweep, submitted: dict[Job, submitit.Job[Outcome]]) -> None:
     waiting = dict(submitted)
+    pending = _Pending(next(iter(submitted.values())).job_id.partition("_")[0])
     while waiting:
         for job, running in list(waiting.items()):
             if running.done():
                 sweep.tell(_outcome(sweep.grid, job, running))
                 del waiting[job]
+        pending.tell()
         time.sleep(POLL)
+
+
+@dataclass
+class _Pending:
+    """Says why jobs of an array do not start, each reason once."""
+
+    array: str
+    told: set[str] = field(default_factory=lambda: set(USUAL))
+    looked: float = field(default_factory=time.monotonic)
+
+    def tell(self) -> None:
+        """Look, if it is time to."""
+        if time.monotonic() - self.looked < LOOK:
+            return
+        self.looked = time.monotonic()
+        for reason in sorted(self._reasons() - self.told):
+            sys.stderr.write(f"waiting: SLURM does not start job {self.array}: {reason}\n")
+            self.told.add(reason)
+
+    def _reasons(self) -> set[str]:
+        """In SLURM's words."""
+        command = ["squeue", "--noheader", "--states=PENDING", f"--jobs={self.array}", "--format=%r"]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        return {line.strip() for line in asked.stdout.splitlines() if line.strip()}
 
 
 def _outcome(grid: Grid, job: Job, ended: submitit.Job[Outcome]) -> Outcome:

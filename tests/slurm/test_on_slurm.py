@@ -120,3 +120,13 @@ def test_ctrl_c_takes_the_jobs_back(base: list[str], tmp_path: Path) -> None:
     code, _, errors = finish(process)
     assert code == 130, errors
     wait_for(lambda: not slurm("squeue", "-h").strip())
+
+
+def test_why_a_job_does_not_start_is_told(base: list[str], tmp_path: Path) -> None:
+    """A time limit beyond the partition's would wait for ever without a word."""
+    process = start(*base, *LAUNCHER, "hydra.launcher.timeout_min=600", f"output={tmp_path}")
+    wait_for(lambda: "PartitionTimeLimit" in slurm("squeue", "-h", "-o", "%r"))
+    time.sleep(35)
+    process.send_signal(signal.SIGINT)
+    code, _, errors = finish(process)
+    assert (code, "does not start job" in errors, "PartitionTimeLimit" in errors) == (130, True, True)
