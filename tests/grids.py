@@ -16,7 +16,8 @@ SMALL += ["trainer=cpu", "trainer.threads=1", "trainer.checkpoint_seconds=0"]
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     """A grid in a process of its own; tests/ is where its workers find `evil`."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    kept_out = ("WANDB_", "COV")  # tracing the imports of so many processes takes minutes
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_out)}
     return subprocess.Popen(
         [sys.executable, "train.py", *arguments],
         cwd=ROOT,

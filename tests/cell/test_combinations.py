@@ -160,6 +160,7 @@ def check(rows: list[Choices], folder: Path, given: dict[str, str], again: bool)
         assert all(value is None or math.isfinite(value) for value in metrics.values()), row
 
 
+@pytest.mark.real
 def test_every_choice_runs(runnable: Grid, tables: dict[str, str], tiny_model_folder: Path, tmp_path: Path) -> None:
     """Each file of each group at least once, in combinations of several."""
     missing = {(axis, name) for axis, made in runnable.axes.items() for name in made}

@@ -42,6 +42,7 @@ for command in json.loads(sys.argv[2]):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, command
 """
 Cell = dict[str, Any]
+pytestmark = pytest.mark.real
 
 
 def result(output: Path) -> Cell:

@@ -55,6 +55,7 @@ def kill_and_restart(arguments: list[str], output: Path, kills: int, processes: 
     assert finished_at(output).items() >= done.items()
 
 
+@pytest.mark.real
 def test_a_killed_grid_ends_as_if_it_had_not_been(base: list[str], tmp_path: Path) -> None:
     """The same table, and no cell that had finished is computed again, with two processes on one folder."""
     axes = ["selection.n=1,2", "seed=0,1"]
@@ -115,6 +116,7 @@ def test_failed_cells_wait_for_retry_and_interrupted_ones_do_not(base: list[str]
         assert {status["state"]: status["attempt"] for status in known} == {"failed": attempts, "finished": 1}
 
 
+@pytest.mark.real
 def test_ctrl_c_interrupts_a_cell_and_twice_the_grid(base: list[str], tmp_path: Path) -> None:
     """After the first one the next cell follows; after two the process ends with status 130; the next call goes on."""
     grid = [*base, "task.epochs=2000", "task.max_steps=null", "seed=0,1,2", f"output={tmp_path}"]
@@ -147,6 +149,7 @@ def test_several_workers_give_the_same_table(base: list[str], tmp_path: Path) ->
     assert len(list(tmp_path.glob("2/grids/*/jobs/*.log"))) == 4
 
 
+@pytest.mark.real
 def test_two_grids_share_their_cells(base: list[str], tmp_path: Path) -> None:
     """A larger grid runs what the smaller one has not."""
     calls = {"0,1": "2 cells: 2 finished now", "0,1,2": "3 cells: 2 had finished before, 1 finished now"}
