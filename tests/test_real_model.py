@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import cells
 
 ROOT = Path(__file__).parents[1]
 PEAK_MEMORY_GB = 2.5
@@ -15,11 +16,11 @@ PEAK_MEMORY_GB = 2.5
 
 def run(output: Path, *options: str) -> tuple[dict[str, Any], float]:
     """The metrics of a cell in a process of its own, without seconds, and its peak memory in GB."""
-    before = set(output.glob("*"))
+    before = set(cells(output))
     command = [sys.executable, "-c", MEASURED, "logger=csv", f"output={output}", *options]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    (folder,) = set(output.glob("*")) - before
+    (folder,) = set(cells(output)) - before
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     peak_gb = int(finished.stdout.splitlines()[-1]) / 2**20
     return {name: value for name, value in metrics.items() if not name.startswith("seconds/")}, peak_gb
