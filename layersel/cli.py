@@ -37,7 +37,9 @@ def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str,
         return
     quieten()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
-    sys.exit(_status(config_name, task))
+    status = _status(config_name, task)
+    if status != 0:
+        sys.exit(status)
 
 
 def _status(config_name: str, task: str | Callable[[DictConfig], Any]) -> int:
