@@ -86,10 +86,7 @@ class RunFolder:
     @property
     def state(self) -> str | None:
         """`running`, `finished`, `failed`, `interrupted` (the holder's death included), None where nothing ran yet."""
-        status = self._read_status()
-        if status is None:
-            return None
-        return INTERRUPTED if status["state"] == RUNNING and self._living(status) is None else str(status["state"])
+        return self._state_of(self._read_status())
 
     def take(self, force: bool = False, retry: bool = True) -> Attempt | None:
         """Take the folder for an attempt; None if the run has finished and `force` does not ask for it again.
@@ -101,7 +98,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with FileLock(self.lock):
             before = self._read_status()
-            state = self.state
+            state = self._state_of(before)
             if state == FINISHED and not force:
                 return None
             if before is not None and state == RUNNING:
@@ -175,6 +172,11 @@ class RunFolder:
         if not self.status.is_file():
             return None
         return dict(json.loads(self.status.read_text(encoding="utf-8")))
+
+    def _state_of(self, status: dict[str, Any] | None) -> str | None:
+        if status is None:
+            return None
+        return INTERRUPTED if status["state"] == RUNNING and self._living(status) is None else str(status["state"])
 
     def _living(self, status: dict[str, Any]) -> Holder | None:
         """The holder that a running status names, if it lives."""

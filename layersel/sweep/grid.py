@@ -91,8 +91,11 @@ class Grid:
 
     def cell_of(self, job: Job) -> RunFolder | None:
         """The folder in which an earlier call, or a process that has died, ran the job."""
-        record = self._records().get(job.num)
-        if record is None or record["cell"] is None or tuple(record["overrides"]) != job.overrides:
+        file = self._file(job.num)
+        if not file.is_file():
+            return None
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if record["cell"] is None or tuple(record["overrides"]) != job.overrides:
             return None
         return RunFolder(self.output / record["cell"])
 

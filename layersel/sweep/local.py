@@ -81,13 +81,12 @@ class Pool:
     compose: Callable[[Job], DictConfig]
     resources: Resources
     tell: Callable[[Outcome], None]
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
     _workers: list[Worker] = field(default_factory=list)
     _todo: deque[tuple[Job, bool]] = field(default_factory=deque)
     _interrupted_at: float = -math.inf
     _stop: BaseException | None = None
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def run(self, jobs: Sequence[Job]) -> None:
         """Run all jobs; a cell that fails, exits, kills its process or is interrupted does not stop the others.
 
         Jobs whose cells another process runs come last, and wait for it.
@@ -103,7 +102,6 @@ class Pool:
                     raise self._stop
                 self._hand_out()
                 self._take_in()
-        return [self.outcomes[job.num] for job in jobs]
 
     def close(self) -> None:
         """Let idle workers go; busy ones are interrupted, have the time to write a checkpoint, and are killed then."""
@@ -158,7 +156,7 @@ class Pool:
         if outcome is None:
             self._todo.append((job, True))
             return
-        self._settle(outcome)
+        self.tell(outcome)
         if outcome.crashed:
             self._dismiss(worker)  # the next cell is given a new process
 
@@ -166,11 +164,7 @@ class Pool:
         worker.process.join()
         self._workers.remove(worker)
         if worker.job is not None:
-            self._settle(self.grid.lost(worker.job, _death(worker.process.exitcode)))
-
-    def _settle(self, outcome: Outcome) -> None:
-        self.outcomes[outcome.job.num] = outcome
-        self.tell(outcome)
+            self.tell(self.grid.lost(worker.job, _death(worker.process.exitcode)))
 
     def _dismiss(self, worker: Worker) -> None:
         worker.connection.send(None)

@@ -22,6 +22,17 @@ from layersel.sweep.job import do_job
 from layersel.sweep.launch import Sweep
 from layersel.telling import quieten
 
+OF_ALL = {
+    "name",
+    "timeout_min",
+    "cpus_per_task",
+    "gpus_per_node",
+    "tasks_per_node",
+    "mem_gb",
+    "nodes",
+    "stderr_to_stdout",
+}
+"""Settings that submitit has for every kind of cluster; it calls others `slurm_NAME`."""
 POLL = 1.0
 """Seconds between two looks at the array's jobs."""
 LOOK = 30.0
@@ -125,10 +136,8 @@ def _executor(settings: dict[str, Any]) -> submitit.AutoExecutor:
     settings = dict(settings)
     folder, timeouts = settings.pop("submitit_folder"), settings.pop("max_num_timeout")
     executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=timeouts)
-    shared = {"name", "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes"}
-    shared.add("stderr_to_stdout")
     executor.update_parameters(
-        **{name if name in shared else f"slurm_{name}": value for name, value in settings.items() if value is not None}
+        **{name if name in OF_ALL else f"slurm_{name}": value for name, value in settings.items() if value is not None}
     )
     return executor
 
