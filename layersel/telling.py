@@ -14,7 +14,7 @@ NOT_FOR_USERS = (
     "`is_gradient_checkpointing` is deprecated",  # PEFT to transformers
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning to PyTorch
     r"Found \d+ module\(s\) in eval mode",  # the frozen layers are meant to be
-    "`training_step` returned `None`",  # a batch without a loss is skipped; one without any is an error of ours
+    r"torch\.distributed\.nn\.functional\.all_gather is deprecated",  # Lightning to PyTorch
     "GPU available but not used",  # trainer=cpu
     r"The '\w+' does not have many workers",  # the pairs are in memory
     "The `srun` command is available",  # a machine of a cluster, outside of a job

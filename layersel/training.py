@@ -12,12 +12,14 @@ from types import FrameType
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 
 from layersel.callbacks import AtomicCheckpointIO, LoggedRows, TrainingCheckpoint
 from layersel.compression import Precision
 from layersel.errors import one_of
+from layersel.ranks import Ranks
 
 _OWN_THREADS = torch.get_num_threads()
 ACCELERATORS = ("auto", "cpu", "gpu")
@@ -31,8 +33,11 @@ class TrainerOptions:
 
     accelerator: str = "auto"
     """cpu, gpu, or auto: a GPU if there is one."""
+    devices: int = 1
+    """How many GPUs (on the CPU: processes) share each training step of a cell, by DDP. The numbers are those of one
+    device up to rounding, with dropout those of other draws. All else happens on the first one."""
     threads: int | None = None
-    """CPU threads; null leaves PyTorch's choice."""
+    """CPU threads of a process; null leaves PyTorch's choice, in a training shared out among the processes."""
     checkpoint_seconds: float | None = 30.0
     """Seconds of training between checkpoints, which is what a killed run loses; 0 = after every step, null = none."""
 
@@ -51,12 +56,17 @@ class TrainerOptions:
         torch.set_num_threads(_OWN_THREADS if self.threads is None else self.threads)
 
     def problems(self) -> list[str]:
-        """An accelerator that is unknown or not there, no threads, a negative time."""
+        """An accelerator that is unknown or not there, more devices than there are, no threads, a negative time."""
         found = []
         if self.accelerator not in ACCELERATORS:
             found.append(str(one_of("trainer.accelerator", self.accelerator, ACCELERATORS)))
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             found.append("trainer.accelerator: expected cpu or auto, but got gpu, and PyTorch sees no GPU here")
+        if self.devices < 1:
+            found.append(f"trainer.devices: expected at least 1, but got {self.devices}")
+        elif not self.on_cpu and self.devices > torch.cuda.device_count() > 0:
+            there = torch.cuda.device_count()
+            found.append(f"trainer.devices: expected at most {there}, the GPUs seen here, but got {self.devices}")
         if self.threads is not None and self.threads < 1:
             found.append(f"trainer.threads: expected at least 1, but got {self.threads}")
         if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
@@ -95,8 +105,9 @@ def make_trainer(  # noqa: PLR0913, PLR0917 - what a training has
     loggers: Sequence[Logger] = (),
     checkpoint: Path | None = None,
     resume_from: Path | None = None,
+    ranks: Ranks | None = None,
 ) -> Trainer:
-    """A Trainer for one device, deterministic, without a sanity check.
+    """A Trainer, deterministic, without a sanity check.
 
     Args:
         options: The device, and how often a checkpoint is written.
@@ -108,15 +119,16 @@ def make_trainer(  # noqa: PLR0913, PLR0917 - what a training has
         loggers: Of the training.
         checkpoint: The folder in which `last.ckpt` is written and overwritten; None writes none.
         resume_from: A checkpoint to go on from, as `checkpoint` has it.
+        ranks: Which of the processes of a training on several devices this is; None = the only one.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no "GPU available: False"
     logged = LoggedRows()
     keep = [] if checkpoint is None else [TrainingCheckpoint(checkpoint, options.checkpoint_seconds, logged)]
-    # Lightning would have SLURM queue the job again, which is submitit's business.
-    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     trainer = Trainer(
         accelerator="cpu" if options.on_cpu else "gpu",
-        devices=1,
+        devices=1 if ranks is None else ranks.size,
+        strategy="auto" if ranks is None else DDPStrategy(),
+        use_distributed_sampler=False,  # every process is given the whole batch
         precision=precision.lightning,  # type: ignore[arg-type]
         max_epochs=epochs,
         max_steps=-1 if max_steps is None else max_steps,
@@ -125,7 +137,7 @@ def make_trainer(  # noqa: PLR0913, PLR0917 - what a training has
         default_root_dir=folder,
         callbacks=[*callbacks, *keep],
         logger=[*loggers, logged],
-        plugins=[AtomicCheckpointIO(), *slurm],
+        plugins=[AtomicCheckpointIO(), *_environments(ranks)],
         log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -134,6 +146,13 @@ def make_trainer(  # noqa: PLR0913, PLR0917 - what a training has
     if resume_from is not None:
         trainer.ckpt_path = resume_from  # not in `fit`: LayerSelection looks at it before
     return trainer
+
+
+def _environments(ranks: Ranks | None) -> list[ClusterEnvironment]:
+    """Lightning would have SLURM queue the job again, which is submitit's business, and start processes itself."""
+    if ranks is not None:
+        return [ranks]
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 @contextmanager

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "layersel"
 ROWS = [
     {"errors", "files", "holder", "progress", "seeding", "stopwatch", "__init__"},
     {"config", "telling"},
-    {"help"},
+    {"help", "child"},
     {"data"},
     {"backbone", "metrics"},
     {"selection"},
@@ -20,7 +20,7 @@ ROWS = [
     {"merging"},
     {"tasks", "analysis"},
     {"identity", "tables", "tracking", "run_folder"},
-    {"callbacks", "store"},
+    {"callbacks", "ranks", "store"},
     {"training"},
     {"cell"},
     {"sweep", "evaluation"},

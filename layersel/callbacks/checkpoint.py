@@ -75,7 +75,8 @@ class TrainingCheckpoint(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Log again what had been logged in CSV; the random states have to wait for the first step."""
-        self._random = checkpoint[RANDOM][trainer.global_rank]
+        states = checkpoint[RANDOM]
+        self._random = states[trainer.global_rank % len(states)]  # there may be more devices than there were
         self._saved_at = time.monotonic()
         self._logged.rows = list(checkpoint[LOGGED])
         for logger in trainer.loggers:

@@ -10,6 +10,7 @@ from layersel.adapters import Placed, count_parameters
 from layersel.analysis import gain_curves, layer_scores, write_figures
 from layersel.backbone import PrefixCache
 from layersel.callbacks import LayerSelection, TrainingProgress
+from layersel.cell.adapter_training import AdapterTraining
 from layersel.cell.encoder import Encoder
 from layersel.cell.options import Cell
 from layersel.cell.screened import Screened
@@ -20,9 +21,8 @@ from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import write_json
 from layersel.run_folder import RunFolder
 from layersel.stopwatch import Stopwatch
-from layersel.tasks import ContrastiveScreening, LogisticHead
+from layersel.tasks import LogisticHead
 from layersel.tracking import Tracker
-from layersel.training import fit, make_trainer
 
 
 class TrainingRun:
@@ -104,27 +104,14 @@ class TrainingRun:
     def _train(self, encoder: Encoder, texts: TokenizedTexts) -> Placed:
         """Select, place, train; the adapter is written at once, as later steps may merge it away."""
         cell, train, backbone = self.cell, self.screened.split.train, encoder.backbone
-        data = ScreeningData(
-            texts.tokens, train, self.screened.labels(train), cell.pairs, cell.task.batch_size, cell.seed
-        )
-        trainer = make_trainer(
-            cell.trainer,
-            cell.precision,
-            cell.task.epochs,
-            cell.task.max_steps,
-            self.folder.path,
-            [self.selector, TrainingProgress()],
-            self.tracker.loggers,
-            checkpoint=self.folder.checkpoints,
-            resume_from=self.folder.checkpoint if self.resumes else None,
-        )
-        module = ContrastiveScreening(backbone, cell.task)
-        fit(trainer, module, data)
-        backbone.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
-        encoder.report["train precision"] = str(trainer.precision)
+        labels = self.screened.labels(train)
+        data = ScreeningData(texts.tokens, train, labels, cell.pairs, cell.task.batch_size, cell.seed)
+        training = AdapterTraining(cell, backbone, data, self.folder, self.resumes)
+        placed, precision = training.run(self.selector, [TrainingProgress()], self.tracker.loggers)
+        encoder.report["train precision"] = precision
         self.trained = count_parameters(backbone.model)
-        module.placed.save(self.folder.adapter)
-        return module.placed
+        placed.save(self.folder.adapter)
+        return placed
 
     def _measure(self, scores: dict[str, Tensor], encoder: Encoder) -> dict[str, Any]:
         metrics: dict[str, Any] = {}

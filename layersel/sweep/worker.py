@@ -1,21 +1,17 @@
 """A process that runs the jobs of a grid one after the other, as its parent hands them out."""
 
-import os
 import signal
-import sys
-import threading
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
+from layersel.child import begin_child
 from layersel.sweep.grid import Grid, Job
 from layersel.sweep.job import do_job
-from layersel.telling import quieten
 
 
 @dataclass(frozen=True)
@@ -37,10 +33,7 @@ class Order:
 
 def serve(connection: Connection, grid: Grid, context: HydraContext) -> None:
     """Do jobs until there are no more, or the parent is gone; each is answered by its outcome, None for a busy cell."""
-    os.setsid()  # a Ctrl-C in the terminal is the parent's: it decides what is interrupted
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    quieten()
+    begin_child()  # the parent decides what a Ctrl-C interrupts
     from layersel import cell  # noqa: F401  # while no job's clock runs
 
     while True:
@@ -61,12 +54,3 @@ def _do(order: Order, grid: Grid, context: HydraContext) -> object:
     order.log.parent.mkdir(parents=True, exist_ok=True)
     with order.log.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
         return do_job(grid, order.job, order.config, context, order.wait)
-
-
-def _end_with_parent() -> None:
-    """A grid that is killed leaves no worker behind."""
-    parent = parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        sys.stderr.flush()
-        os._exit(1)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning import LightningModule
 from torch import Tensor
+from torch.optim import Optimizer
 from transformers import get_linear_schedule_with_warmup
 
 from layersel.adapters import Placed, Unadapted, adapted_layers
@@ -80,6 +81,7 @@ class ContrastiveScreening(LightningModule):
         self.options = options
         self.placed: Placed = Unadapted(backbone)
         self.skipped_batches = 0
+        self._skips = False
         self._adapter_state: dict[str, Any] = {}
         self._texts: PrefixCache | None = None
 
@@ -101,16 +103,19 @@ class ContrastiveScreening(LightningModule):
         self.placed.begin(int(self.trainer.estimated_stepping_batches))
         self.placed.load_state(self._adapter_state)
 
-    def training_step(self, batch: PairBatch) -> Tensor | None:
-        """The loss of a batch; each of its distinct texts is encoded once. None skips an undefined loss."""
-        if self._texts is None:
-            raise RuntimeError("training_step before setup")
-        left_PD, right_PD = self._texts.vectors(batch.texts)[batch.pairs_P2].unbind(dim=1)
+    def training_step(self, batch: PairBatch) -> Tensor:
+        """The loss of a batch; each of its distinct texts is encoded once. Where it is undefined, the step is skipped.
+
+        Lightning's own way to skip a step, None as its loss, is for one device only.
+        """
+        vectors_TD = self._vectors(batch.texts)
+        left_PD, right_PD = vectors_TD[batch.pairs_P2].unbind(dim=1)
         loss = pairwise_contrastive_loss(left_PD, right_PD, batch.same_P, self.options.temperature)
+        self._skips = loss is None
         if loss is None:
             self.skipped_batches += 1
             self.log("train/loss", math.nan, batch_size=len(batch.pairs_P2))  # else the former loss is logged again
-            return None
+            return 0 * vectors_TD.sum()
         if not torch.isfinite(loss):
             raise UserError(
                 f"training: the loss is {loss.item()} at step {self.global_step}; "
@@ -120,14 +125,19 @@ class ContrastiveScreening(LightningModule):
         penalty = self.placed.penalty()
         return loss if penalty is None else loss + penalty
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Without gradients a step changes nothing, not even by weight decay or momentum."""
+        if self._skips:
+            optimizer.zero_grad()
+
     def on_train_batch_end(self, outputs: Any, batch: PairBatch, batch_idx: int) -> None:
-        """What an adapter does between steps; the gradients are still there, but for a skipped batch: no outputs."""
-        if outputs:
+        """What an adapter does between steps; the gradients are still there, but for a skipped batch."""
+        if not self._skips:
             self.placed.after_step(self.global_step - 1)
 
     def on_fit_end(self) -> None:
         """A training in which every batch was skipped is an error, not an untrained model; also if it is resumed."""
-        if self.skipped_batches and self.skipped_batches == self.global_step:  # Lightning counts skipped steps too
+        if self.skipped_batches and self.skipped_batches == self.global_step:
             raise UserError(
                 f"task.batch_size: all {self.skipped_batches} batches of {self.options.batch_size} pairs lacked "
                 "same-class or different-class pairs; use larger batches"
@@ -164,6 +174,20 @@ class ContrastiveScreening(LightningModule):
         if set(state_dict) != expected:
             raise RuntimeError(f"the checkpoint's parameters differ in {sorted(set(state_dict) ^ expected)[:4]}")
         return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+    def _vectors(self, texts: list[int]) -> Tensor:
+        """The vectors (T×D) of labelled records, on every device; each of several encodes a share of them.
+
+        The loss of the whole batch is then the same everywhere, and so is the gradient's mean, the one of one device.
+        """
+        if self._texts is None:
+            raise RuntimeError("training_step before setup")
+        devices = self.trainer.world_size
+        if devices == 1:
+            return self._texts.vectors(texts)
+        even = texts + texts[:1] * (-len(texts) % devices)
+        gathered_WSD: Tensor = self.all_gather(self._texts.vectors(even[self.global_rank :: devices]), sync_grads=True)  # type: ignore[assignment]
+        return gathered_WSD.transpose(0, 1).flatten(0, 1)[: len(texts)]
 
     def _fill(self, texts: PrefixCache) -> None:
         """Encode all labelled texts, in one order.

@@ -1,0 +1,63 @@
+"""A training that several processes share gives what one process gives."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy_ranks import Stillborn, ToyRank, Unlucky
+
+from layersel.adapters import Lora
+from layersel.adapters.kinds.adalora import AdaLora
+from layersel.callbacks.checkpoint import LAST
+from layersel.ranks import Ranks, helped
+
+
+def test_one_device_needs_no_helper() -> None:
+    """Nothing is started, and the block is told so."""
+    with helped(Unlucky("raise"), 1) as ranks:
+        assert ranks is None
+
+
+@pytest.mark.parametrize(
+    ("devices", "options"),
+    [
+        (2, {"adapter": Lora(rank=4)}),
+        (2, {"adapter": AdaLora(rank=4, target_rank=2)}),  # its ranks follow the gradients of all processes
+        (3, {"batch_size": 2, "epochs": 1}),  # skipped batches, and ones of fewer texts than processes
+    ],
+    ids=["lora", "adalora", "tiny batches"],
+)
+def test_the_number_of_devices_does_not_show(devices: int, options: dict[str, Any], tmp_path: Path) -> None:
+    """The parameters are those of one device up to rounding, and the helpers leave nothing behind."""
+    alone = ToyRank(tmp_path / "alone", options).on(1)
+    together = ToyRank(tmp_path / "together", options).on(devices)
+    assert together.keys() == alone.keys()
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-6)
+    assert not torch.distributed.is_initialized()
+
+
+def test_a_training_goes_on_with_other_devices(tmp_path: Path) -> None:
+    """From the checkpoint of two in one, and of one in two; dropout included, it goes through."""
+    options = {"adapter": Lora(rank=4, dropout=0.3)}
+    first = {devices: ToyRank(tmp_path / str(devices), options | {"max_steps": 2}) for devices in (1, 2)}
+    for devices, part in first.items():
+        part.on(devices)
+        again = ToyRank(tmp_path / "again", options | {"max_steps": 4}, tmp_path / str(devices) / LAST)
+        assert all(value.isfinite().all() for value in again.on(3 - devices).values())
+
+
+@pytest.mark.parametrize(("deed", "told"), [("raise", "ZeroDivisionError: a helper's own bug"), ("kill", "status -9")])
+def test_what_a_helper_died_of_is_told(deed: str, told: str) -> None:
+    """Not what became of rank 0 because of it."""
+    with pytest.raises(RuntimeError, match=told) as caught, helped(Unlucky(deed), 2) as ranks:
+        assert ranks == Ranks(0, 2, ranks.port)  # type: ignore[union-attr]
+        raise ConnectionError("connection closed by peer")
+    assert isinstance(caught.value.__cause__, ConnectionError)
+
+
+def test_a_helper_that_cannot_begin_is_not_waited_for() -> None:
+    """Rank 0 would wait half an hour to meet it."""
+    with pytest.raises(RuntimeError, match="no such module in the helper"), helped(Stillborn(), 2):
+        raise AssertionError("the block ran")

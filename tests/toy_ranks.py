@@ -1,0 +1,75 @@
+"""Parts of the ranks of a training; a helper, a process of its own, finds them here."""
+
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from toy_training import ToyTraining, toy_training
+
+from layersel.compression import Precision
+from layersel.ranks import Ranks, helped
+from layersel.training import TrainerOptions, fit, make_trainer
+
+
+@dataclass
+class ToyRank:
+    """The toy training; the folder is that of rank 0, which alone writes into it."""
+
+    folder: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    resume_from: Path | None = None
+
+    def __call__(self, ranks: Ranks | None) -> ToyTraining:
+        """One rank's part."""
+        torch.set_num_threads(1)
+        toy = toy_training(self.folder, **self.options)
+        task = toy.module.options
+        toy.trainer = make_trainer(
+            TrainerOptions(accelerator="cpu", checkpoint_seconds=0),
+            Precision(),
+            task.epochs,
+            task.max_steps,
+            self.folder,
+            [toy.selector],
+            checkpoint=self.folder,
+            resume_from=self.resume_from,
+            ranks=ranks,
+        )
+        fit(toy.trainer, toy.module, toy.data)
+        return toy
+
+    def on(self, devices: int) -> dict[str, Tensor]:
+        """The trained parameters after a training on so many devices."""
+        with helped(self, devices) as ranks:
+            toy = self(ranks)
+        return {name: value.detach().clone() for name, value in toy.parameters().items() if value.requires_grad}
+
+
+@dataclass
+class Unlucky:
+    """A helper's part that goes wrong in some way."""
+
+    deed: str
+
+    def __call__(self, ranks: Ranks) -> None:
+        """Do it."""
+        if self.deed == "raise":
+            raise ZeroDivisionError("a helper's own bug")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass
+class Stillborn:
+    """A part that a helper cannot even read."""
+
+    content: int = 0
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        raise ModuleNotFoundError("no such module in the helper")
+
+    def __call__(self, ranks: Ranks) -> None:
+        """Never called."""
