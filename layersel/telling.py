@@ -15,6 +15,7 @@ NOT_FOR_USERS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning to PyTorch
     r"Found \d+ module\(s\) in eval mode",  # the frozen layers are meant to be
     r"torch\.distributed\.nn\.functional\.all_gather is deprecated",  # Lightning to PyTorch
+    "Experiment logs directory",  # a resumed run logs its former rows again
     "GPU available but not used",  # trainer=cpu
     r"The '\w+' does not have many workers",  # the pairs are in memory
     "The `srun` command is available",  # a machine of a cluster, outside of a job

@@ -121,7 +121,8 @@ def make_trainer(  # noqa: PLR0913, PLR0917 - what a training has
         resume_from: A checkpoint to go on from, as `checkpoint` has it.
         ranks: Which of the processes of a training on several devices this is; None = the only one.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no "GPU available: False"
+    for room in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{room}").setLevel(logging.WARNING)  # no tips, no "GPU available: False"
     logged = LoggedRows()
     keep = [] if checkpoint is None else [TrainingCheckpoint(checkpoint, options.checkpoint_seconds, logged)]
     trainer = Trainer(

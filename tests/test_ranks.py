@@ -10,7 +10,7 @@ from toy_ranks import Stillborn, ToyRank, Unlucky
 from layersel.adapters import Lora
 from layersel.adapters.kinds.adalora import AdaLora
 from layersel.callbacks.checkpoint import LAST
-from layersel.ranks import Ranks, helped
+from layersel.ranks import helped
 
 
 def test_one_device_needs_no_helper() -> None:
@@ -51,8 +51,7 @@ def test_a_training_goes_on_with_other_devices(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("deed", "told"), [("raise", "ZeroDivisionError: a helper's own bug"), ("kill", "status -9")])
 def test_what_a_helper_died_of_is_told(deed: str, told: str) -> None:
     """Not what became of rank 0 because of it."""
-    with pytest.raises(RuntimeError, match=told) as caught, helped(Unlucky(deed), 2) as ranks:
-        assert ranks == Ranks(0, 2, ranks.port)  # type: ignore[union-attr]
+    with pytest.raises(RuntimeError, match=told) as caught, helped(Unlucky(deed), 2):
         raise ConnectionError("connection closed by peer")
     assert isinstance(caught.value.__cause__, ConnectionError)
 
