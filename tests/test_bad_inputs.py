@@ -103,7 +103,7 @@ TRAINING = {
     "unclosed list": Bad(["adapter.projections=[query"], r"adapter\.projections=\[query"),
     "option without value": Bad(["seed"], r"seed: .*NAME=VALUE"),
     "comma without -m": Bad(["seed=0,1"], r"seed=0,1: .*-m"),
-    "more layers than the model has": Bad(["selection.n=9"], r"selection\.n: expected at most 4,.*got 9", late=True),
+    "more layers than the model has": Bad(["selection.n=9"], r"selection\.n: expected at most 4,.*got 9"),
     "negative layers": Bad(["selection.n=-1"], r"selection\.n: expected a count of layers .*but got -1"),
     "two and a half layers": Bad(["selection.n=2.5"], r"selection\.n: expected a count of layers .*but got 2\.5"),
     "no n": Bad(["selection.n=null"], r"selection\.n: expected a count of layers .*but got None"),
@@ -113,7 +113,6 @@ TRAINING = {
         ["selection=manual", "selection.layers=[1,4]"],
         r"selection\.layers: expected indices from 0 to 3, but got \[4\]",
         base=NO_SELECTION,
-        late=True,
     ),
     "unknown kernel": Bad(["selection=cka", "selection.kernel=cubic"], r"selection\.kernel: .*linear.*'cubic'"),
     "rank 0": Bad(["adapter.rank=0"], r"adapter\.rank: expected at least 1, but got 0; use selection=none"),
@@ -133,11 +132,9 @@ TRAINING = {
         ["model=specter"],
         r"model\.path: 'allenai/specter' cannot be loaded.*offline: model=minilm",
         base=without(TRAIN, "model"),
-        late=True,
     ),
-    "texts longer than the model's": Bad(
-        ["model.max_length=999"], r"model\.max_length: expected at most 512", late=True
-    ),
+    "texts longer than the model's": Bad(["model.max_length=999"], r"model\.max_length: expected at most 512"),
+    "no devices": Bad(["trainer.devices=0"], r"trainer\.devices: expected at least 1, but got 0"),
     "fp16 on the CPU": Bad(["precision=fp16"], r"precision\.train: fp16 needs a GPU.*use fp32 or bf16"),
     "unknown engine": Bad(
         ["precision=int8", "precision.engine=mkl"], r"precision\.engine: expected one of auto.*'mkl'"

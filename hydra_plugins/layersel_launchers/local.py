@@ -8,6 +8,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from layersel.errors import UserError
+
 
 class LocalLauncher(Launcher):
     """Runs the cells of a grid in worker processes, each of which runs one after the other.
@@ -15,7 +17,7 @@ class LocalLauncher(Launcher):
     Args:
         workers: Cells at a time.
         threads: CPU threads of each; None = an even share of the cores, or all of them for one worker.
-        gpus: How many GPUs are dealt out, one to a worker; None leaves all to all.
+        gpus: How many GPUs are dealt out evenly; None leaves all to all.
     """
 
     def __init__(self, workers: int, threads: int | None, gpus: int | None):
@@ -51,6 +53,8 @@ class LocalLauncher(Launcher):
 
     def _gpus(self) -> list[str]:
         """As the environment numbers those that this process may use."""
+        if self.gpus is not None and self.gpus < 1:
+            raise UserError(f"hydra.launcher.gpus: expected at least 1 or null, but got {self.gpus}")
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         numbers = visible.split(",") if visible else [str(number) for number in range(self.gpus or 0)]
         return [] if self.gpus is None else numbers[: self.gpus]

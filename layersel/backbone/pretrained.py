@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,17 +105,14 @@ class Pretrained:
                 not fit.
         """
         location = self.location()
-        _checked_folder(location)
         os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no background request to the hub for a .bin
-        options = {
-            "revision": self.revision,
-            "trust_remote_code": False,
-            "local_files_only": Path(location).is_absolute() or not _hub_answers(),
-        }
+        options = self._options(location)
         try:
             with _quiet():
-                config = AutoConfig.from_pretrained(location, **options)
-                self._fit(config)
+                config = self._config(location, options)
+                for name in ATTENTION_DROPOUT:
+                    if hasattr(config, name):
+                        setattr(config, name, self.attention_dropout)
                 tokenizer = AutoTokenizer.from_pretrained(location, **options)
                 model, loading = AutoModel.from_pretrained(
                     location,
@@ -134,6 +131,34 @@ class Pretrained:
         self._check_weights(loading)
         self._check_length(_positions(model, self.max_length))
         return Backbone(model, tokenizer, self.pooling, self.max_length, self.batch_tokens).eval()
+
+    def check(self, fits: Callable[[int], object]) -> None:
+        """Find out, before the weights are read, what the model's configuration can tell.
+
+        Args:
+            fits: Is given the number of layers, and raises if it is wrong.
+
+        Raises:
+            UserError: There is no configuration that can be read, or `max_length` is more than it has positions.
+        """
+        location = self.location()
+        try:
+            with _quiet():
+                config = self._config(location, self._options(location))
+        except UNREADABLE as error:
+            raise _cannot_load(self.path, error) from error
+        if hasattr(config, "num_hidden_layers"):
+            fits(config.num_hidden_layers)
+
+    def _options(self, location: str) -> dict[str, Any]:
+        local = Path(location).is_absolute() or not _hub_answers()
+        return {"revision": self.revision, "trust_remote_code": False, "local_files_only": local}
+
+    def _config(self, location: str, options: dict[str, Any]) -> PretrainedConfig:
+        _checked_folder(location)
+        config = AutoConfig.from_pretrained(location, **options)
+        self._check_length(getattr(config, "max_position_embeddings", self.max_length))
+        return config
 
     def _check_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """A folder without tokenizer files gives one that knows its special tokens only."""
@@ -159,12 +184,6 @@ class Pretrained:
     def _check_length(self, most: int) -> None:
         if self.max_length > most:
             raise UserError(f"model.max_length: expected at most {most} for {self.path}, but got {self.max_length}")
-
-    def _fit(self, config: PretrainedConfig) -> None:
-        self._check_length(getattr(config, "max_position_embeddings", self.max_length))
-        for name in ATTENTION_DROPOUT:
-            if hasattr(config, name):
-                setattr(config, name, self.attention_dropout)
 
 
 def _file_digest(path: Path) -> bytes:

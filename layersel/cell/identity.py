@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from layersel.cell.members import Member
@@ -12,6 +13,7 @@ from layersel.data import Review
 from layersel.files import file_name
 from layersel.identity import fingerprint, review_fingerprint, revision, versions
 from layersel.merging import MergeMethod
+from layersel.run_folder import RunFolder
 from layersel.tracking import RunDescription
 
 UNDECIDING = {"task.prefix_cache_mb", "merging.reviews", "merging.runs"}
@@ -58,6 +60,10 @@ class Identity:
     def name(self) -> str:
         """The folder's name."""
         return f"{file_name(self.title)}-seed{self.labels['seed']}-{self.hash[:8]}"
+
+    def folder(self, output: str) -> RunFolder:
+        """The cell's, below an output folder."""
+        return RunFolder(Path(output) / self.name)
 
     def described(self, grid: str | None, job_type: str) -> RunDescription:
         """For a dashboard."""

@@ -22,7 +22,7 @@ from layersel.cell.training import TrainingRun
 from layersel.config import build
 from layersel.errors import UserError
 from layersel.merging import MergeMethod
-from layersel.run_folder import Attempt, RunFolder
+from layersel.run_folder import FINISHED, Attempt, RunFolder
 from layersel.stopwatch import Stopwatch
 from layersel.tracking import Tracker, report_finished, sync_hint, tracked
 
@@ -72,7 +72,10 @@ def _run_training(cell: Cell, config: dict[str, Any], named: Naming | None = Non
     def attempt(folder: RunFolder, taken: Attempt, tracker: Tracker) -> None:
         TrainingRun(cell, screened, folder, tracker, clock, resumes=taken.resumes).run()
 
-    folder = _recorded(cell, config, training_identity(cell, screened.review), attempt, named)
+    identity = training_identity(cell, screened.review)
+    if cell.force or identity.folder(cell.output).state != FINISHED:
+        cell.model.check(cell.selection.budget)
+    folder = _recorded(cell, config, identity, attempt, named)
     tables.show_metrics(folder.read_metrics())
     tables.note(f"Everything is in {folder.path}")
     return folder
@@ -118,7 +121,7 @@ def _recorded(
     named: Naming | None,
 ) -> RunFolder:
     """The cell's folder, in which it has finished, now or before."""
-    folder = RunFolder(Path(cell.output) / identity.name)
+    folder = identity.folder(cell.output)
     if named is not None:
         named(folder)
     described = identity.described(cell.grid, "merge" if cell.merging.merges else "train")

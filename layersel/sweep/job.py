@@ -5,15 +5,20 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from layersel.errors import UserError, error_line
 from layersel.run_folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunBusyError, RunFolder
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.telling import tell
+
+if TYPE_CHECKING:
+    from layersel.cell import Finder  # loads PyTorch
 
 POLL = 2.0
 """Seconds between two looks at a cell that another process runs."""
@@ -70,8 +75,27 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
         return ended(FAILED, error_line(error), crashed=not isinstance(error, UserError))
     finally:
         gc.collect()
+    return ended(FINISHED, value=_objective(folder))
+
+
+def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> Outcome | None:
+    """The outcome, recorded, of a job whose cell has finished; None if it must run, or this machine cannot tell."""
+    if config.force:
+        return None
+    try:
+        folder = finder.folder(config)
+    except (UserError, OmegaConfBaseException):  # told by the job, if it is wrong where that runs, too
+        return None
+    if folder is None or folder.state != FINISHED:
+        return None
+    outcome = Outcome(job, FINISHED, folder.path.name, reused=True, value=_objective(folder))
+    grid.record(outcome)
+    return outcome
+
+
+def _objective(folder: RunFolder) -> float:
     value = folder.read_metrics()[OBJECTIVE]
-    return ended(FINISHED, value=math.nan if value is None else float(value))
+    return math.nan if value is None else float(value)
 
 
 def _waiting(train: Callable[[], RunFolder], wait: bool) -> RunFolder:

@@ -45,7 +45,8 @@ class Resources:
     Attributes:
         workers: How many there are.
         threads: CPU threads of each; None leaves the libraries' choice.
-        gpus: GPUs that are dealt out, one to a worker, as CUDA numbers them; none leaves all to all.
+        gpus: GPUs that are dealt out, as CUDA numbers them: each worker's own as far as there are enough; none leaves
+            all to all.
     """
 
     workers: int
@@ -61,7 +62,8 @@ class Resources:
     def environment(self, slot: int) -> dict[str, str]:
         """The environment variables of the worker in this slot."""
         threads = {} if self.threads is None else dict.fromkeys(THREADS, str(self.threads))
-        return threads | ({"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {})
+        own = self.gpus[slot % len(self.gpus) :: self.workers] if self.gpus else []
+        return threads | ({"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {})
 
 
 @dataclass

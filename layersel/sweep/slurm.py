@@ -16,9 +16,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 import layersel
+from layersel.cell import Finder
 from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome
-from layersel.sweep.job import do_job
+from layersel.sweep.job import do_job, done_before
 from layersel.sweep.launch import Sweep
 from layersel.telling import quieten
 
@@ -99,12 +100,17 @@ class SlurmJob:
 def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) -> None:
     """Submit the jobs as one array and wait for all of them; one that fails or is killed does not stop the others.
 
+    Those whose cells have finished before are not submitted.
+
     Args:
         sweep: Is told each outcome as it comes.
         jobs: Which.
         settings: The launcher's, by the names of `conf/hydra/launcher/slurm.yaml`.
     """
     executor = _executor(settings)
+    jobs = _to_run(sweep, jobs)
+    if not jobs:
+        return
     source = source_fingerprint()
     context = sweep.context
     calls = [SlurmJob(sweep.grid, job, sweep.compose(job), context, source) for job in jobs]
@@ -121,6 +127,18 @@ def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) ->
         for job in submitted:
             job.cancel(check=False)
         raise
+
+
+def _to_run(sweep: Sweep, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs but for those whose cells have finished before, which are told."""
+    finder, left = Finder(), []
+    for job in jobs:
+        outcome = done_before(sweep.grid, job, sweep.compose(job), finder)
+        if outcome is None:
+            left.append(job)
+        else:
+            sweep.tell(outcome)
+    return left
 
 
 def source_fingerprint() -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from grids import SMALL, finish, start, states, table
+from safetensors.torch import load_file
+from torch.testing import assert_close
 
 pytestmark = pytest.mark.slurm
 
@@ -74,6 +76,20 @@ def test_an_array_gives_the_same_table(base: list[str], tmp_path: Path) -> None:
     status, _, errors = finish(start(*base, *axes, f"output={tmp_path / 'local'}"))
     assert (status, errors) == (0, "")
     pd.testing.assert_frame_equal(table(tmp_path / "slurm"), table(tmp_path / "local"))
+    status, output, errors = finish(start(*base, *axes, *array, f"output={tmp_path / 'slurm'}"))
+    assert (status, errors) == (0, "")
+    assert "6 cells: 6 had finished before" in output
+    assert len(slurm("sacct", "-nX", "-o", "State").split()) == 6, "what has finished is not submitted again"
+
+
+def test_two_devices_in_one_job(base: list[str], tmp_path: Path) -> None:
+    """The job's one task starts the other process itself; the same cell as on one device here."""
+    two = [*LAUNCHER, "hydra.launcher.cpus_per_task=2", "trainer.devices=2"]
+    for name, more in {"slurm": two, "local": []}.items():
+        status, _, errors = finish(start(*base, *more, f"output={tmp_path / name}"))
+        assert (status, errors) == (0, "")
+    adapters = [load_file(next(tmp_path.glob(f"{name}/*/adapter/*.safetensors"))) for name in ("slurm", "local")]
+    assert_close(*adapters, rtol=1e-3, atol=1e-5)
 
 
 def test_a_preempted_job_goes_on(base: list[str], tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_the_tally_counts_each_once() -> None:
 
 
 def test_gpus_and_threads_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One GPU to a worker, of those that this process may use; an even share of the cores."""
+    """GPUs evenly, of those that this process may use; an even share of the cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
     launcher = LocalLauncher(workers=4, threads=None, gpus=2)
@@ -124,6 +124,27 @@ def test_gpus_and_threads_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None
     assert LocalLauncher(workers=1, threads=None, gpus=2)._gpus() == ["0", "1"]
     alone = LocalLauncher(workers=1, threads=None, gpus=None)
     assert Resources(1, alone._threads(), alone._gpus()).environment(0) == {}
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "own"),
+    [
+        (2, ["0", "1", "2", "3"], ["0,2", "1,3"]),  # for cells with trainer.devices=2
+        (2, ["5", "6", "7"], ["5,7", "6"]),
+        (3, ["5", "6"], ["5", "6", "5"]),
+        (1, ["0", "1"], ["0,1"]),
+    ],
+)
+def test_a_worker_has_its_own_gpus_where_there_are_enough(workers: int, gpus: list[str], own: list[str]) -> None:
+    """No GPU is idle, and two workers share one only if there are fewer than workers."""
+    resources = Resources(workers, None, gpus)
+    assert [resources.environment(slot)["CUDA_VISIBLE_DEVICES"] for slot in range(workers)] == own
+
+
+def test_no_gpus_cannot_be_dealt_out() -> None:
+    """Null leaves them to all; zero is a mistake."""
+    with pytest.raises(UserError, match=r"hydra\.launcher\.gpus: expected at least 1 or null, but got 0"):
+        LocalLauncher(workers=1, threads=None, gpus=0)._gpus()
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0, "threads": 1}, {"workers": 1, "threads": 0}])

@@ -23,15 +23,15 @@ class Manual(Score):
 
     def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
         """1 for the named layers, 0 for the others."""
-        beyond = [layer for layer in self.layers if not 0 <= layer < backbone.n_layers]
-        if beyond:
-            raise UserError(f"selection.layers: expected indices from 0 to {backbone.n_layers - 1}, but got {beyond}")
         values_L = torch.zeros(backbone.n_layers, dtype=torch.float64)
         values_L[self.layers] = 1
         return LayerScores(values_L)
 
     def budget(self, n_layers: int) -> int:
-        """As many as are named."""
+        """As many as are named, if the model has them."""
+        beyond = [layer for layer in self.layers if not 0 <= layer < n_layers]
+        if beyond:
+            raise UserError(f"selection.layers: expected indices from 0 to {n_layers - 1}, but got {beyond}")
         return len(self.layers)
 
     def problems(self) -> list[str]:

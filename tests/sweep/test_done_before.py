@@ -1,0 +1,67 @@
+"""Before jobs are submitted: which of their cells have finished, told without running anything."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from in_process import here
+from omegaconf import DictConfig
+from small_reviews import write_reviews
+
+from layersel.cell import Finder
+from layersel.config import CONF
+from layersel.sweep.grid import Grid, Job, Outcome
+from layersel.sweep.job import done_before
+
+JOB = Job.of(0, ["seed=0"], ["seed=0,1"])
+
+
+@pytest.fixture(scope="module")
+def options(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of a cell that has finished."""
+    (review,) = write_reviews(tmp_path_factory.mktemp("reviews"), 1, size=20)
+    model = ["model=minilm", f"model.path={tiny_model_folder}", "model.max_length=16", "logger=csv", "trainer=cpu"]
+    cell = ["data=table", f"data.path={review}", "selection=last", "selection.n=1", "task.max_steps=1"]
+    chosen = [*model, *cell, f"output={tmp_path_factory.mktemp('runs')}"]
+    assert here("train.py", *chosen) == 0
+    return chosen
+
+
+def composed(arguments: list[str]) -> DictConfig:
+    """The config of a command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", arguments)
+
+
+def asked(arguments: list[str], grid: Grid) -> Outcome | None:
+    """Of a cell."""
+    return done_before(grid, JOB, composed(arguments), Finder())
+
+
+@pytest.mark.parametrize("more", ["trainer=gpu", "trainer.devices=64", "logger=wandb", "retry=true"])
+def test_a_finished_cell_is_found(more: str, options: list[str]) -> None:
+    """Also where this machine could not run it; the outcome is that of a job that finds it finished, and recorded."""
+    output = Path(options[-1].removeprefix("output="))
+    (metrics,) = output.glob("*/metrics.json")
+    grid = Grid(output, "grid")
+    outcome = asked([*options, more], grid)
+    assert outcome is not None
+    assert (outcome.state, outcome.reused, outcome.cell) == ("finished", True, metrics.parent.name)
+    assert grid.cell_of(JOB).path == metrics.parent  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["force=true"],
+        ["seed=1"],
+        ["data.path=none.csv"],
+        ["task.epochs=-1"],
+        ["merging=average", "merging.reviews=[a,b]"],
+        ["task.head_c=${oc.env:NO_SUCH_VARIABLE}"],
+    ],
+    ids=lambda more: more[0],
+)
+def test_any_other_is_left_to_its_job(more: list[str], options: list[str]) -> None:
+    """One that must run, that is wrong, or that depends on others."""
+    assert asked([*options, *more], Grid(Path("unused"), "grid")) is None
