@@ -1,8 +1,8 @@
 """The encoder or decoder under study, with its layers, its pooling and its split into prefix and suffix."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layersel.backbone.layers import find_layers, find_projections
 from layersel.backbone.modes import evaluating
-from layersel.backbone.partial import run_until, start_at
+from layersel.backbone.partial import entering, run_until, start_at
 from layersel.backbone.pooling import pooling_named
 from layersel.data.tokens import TokenIds, batches_by_length, collate, pad_id
 from layersel.errors import UserError
@@ -89,9 +89,10 @@ class Backbone(nn.Module):
         with start_at(self.layers, start, states, self._layer_arity):
             return self.pool(self._run(batch), batch["attention_mask"])
 
-    def prefix(self, batch: Batch, start: int) -> Tensor:
-        """The hidden states (B×T×D) that enter layer `start`."""
-        return run_until(lambda: self._run(batch), self.layers[start])
+    def prefix(self, batch: Batch, start: int, see: Callable[[int, Tensor], None] | None = None) -> Tensor:
+        """The hidden states (B×T×D) that enter layer `start`; `see` is shown those that enter each one before."""
+        with nullcontext() if see is None else entering(self.layers[:start], see):
+            return run_until(lambda: self._run(batch), self.layers[start])
 
     def advance(self, batch: Batch, layer: int, states: Tensor) -> Tensor:
         """From the hidden states (B×T×D) that enter `layer` to those that enter the next; no other layer runs.
@@ -115,8 +116,18 @@ class Backbone(nn.Module):
         """Pooled hidden states ((L+1)×B×D): each layer's input, then the last one's output without a final norm."""
         pooled: list[Tensor] = []
 
-        with self._watched(lambda hidden: pooled.append(self.pool(hidden, batch["attention_mask"]))):
-            self._run(batch)
+        def see(_: int, states_BTD: Tensor) -> None:
+            pooled.append(self.pool(states_BTD, batch["attention_mask"]))
+
+        def leave(_: nn.Module, __: Sequence[Any], output: Any) -> None:
+            see(self.n_layers, output[0] if isinstance(output, tuple) else output)
+
+        last = self.layers[-1].register_forward_hook(leave)
+        try:
+            with entering(self.layers, see):
+                self._run(batch)
+        finally:
+            last.remove()
         if len(pooled) != self.n_layers + 1:
             raise RuntimeError(f"expected the states of {self.n_layers + 1} depths, but got {len(pooled)}")
         return torch.stack(pooled)
@@ -130,22 +141,6 @@ class Backbone(nn.Module):
     def _run(self, batch: Batch) -> Tensor:
         output = self.model.base_model(**batch, **self._options, return_dict=True)
         return output.last_hidden_state  # type: ignore[no-any-return]
-
-    @contextmanager
-    def _watched(self, keep: Any) -> Iterator[None]:
-        def enter(_: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-            keep(args[0] if args else kwargs["hidden_states"])
-
-        def leave(_: nn.Module, __: Sequence[Any], output: Any) -> None:
-            keep(output[0] if isinstance(output, tuple) else output)
-
-        handles = [layer.register_forward_pre_hook(enter, with_kwargs=True) for layer in self.layers]
-        handles.append(self.layers[-1].register_forward_hook(leave))
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     @cached_property
     def _layer_arity(self) -> int | None:

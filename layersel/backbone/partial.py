@@ -4,7 +4,7 @@ The model itself still makes its masks, position biases and rotary tables; only 
 and a suffix together give what the whole model gives, whatever the architecture.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -32,6 +32,19 @@ def run_until(forward: Callable[[], Any], layer: nn.Module) -> Tensor:
     finally:
         handle.remove()
     raise RuntimeError(f"the forward pass never entered {type(layer).__name__}")
+
+
+@contextmanager
+def entering(layers: Iterable[nn.Module], see: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Within the block `see` is given the place and the hidden states (B×T×D) of each of `layers` that is entered."""
+    with ExitStack() as stack:
+        for place, layer in enumerate(layers):
+
+            def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], place: int = place) -> None:
+                see(place, args[0] if args else kwargs["hidden_states"])
+
+            stack.callback(layer.register_forward_pre_hook(enter, with_kwargs=True).remove)
+        yield
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The frozen prefix is computed once: its hidden states are kept, within bounds, for every later pass."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,6 +14,14 @@ States = dict[int, Tensor]
 """Hidden states (tokens by D) of texts by their index."""
 
 
+@dataclass
+class _Entry:
+    """What enters one layer for one content."""
+
+    states: States = field(default_factory=dict)
+    n_bytes: int = 0
+
+
 class PrefixMemory:
     """Hidden states that outlive the cache which computed them, for later caches of the same texts and the same model.
 
@@ -21,20 +30,27 @@ class PrefixMemory:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[Hashable, int], States] = {}  # the latest used is last
+        self._entries: dict[tuple[Hashable, int], _Entry] = {}  # the latest used is last
 
-    def entry(self, content: Hashable, layer: int) -> States:
-        """The states that enter `layer`, to be read and added to."""
-        self._entries[content, layer] = self._entries.pop((content, layer), {})
-        return self._entries[content, layer]
+    def states(self, content: Hashable, layer: int) -> Mapping[int, Tensor]:
+        """The states that enter `layer`."""
+        return self._used(content, layer).states
+
+    def add(self, content: Hashable, layer: int, states: States) -> None:
+        """More of them."""
+        entry = self._used(content, layer)
+        entry.n_bytes += _size(states) - _size({text: entry.states[text] for text in states if text in entry.states})
+        entry.states |= states
 
     def below(self, content: Hashable, layer: int) -> list[int]:
         """The lower layers of `content` that have an entry, the highest first."""
         return sorted((own for key, own in self._entries if key == content and own < layer), reverse=True)
 
-    def used_bytes(self) -> int:
-        """What all states take."""
-        return sum(_size(states) for states in self._entries.values())
+    def used_bytes(self, content: Hashable = None, layer: int | None = None) -> int:
+        """What all states take, or those that enter a layer."""
+        if layer is None:
+            return sum(entry.n_bytes for entry in self._entries.values())
+        return self._used(content, layer).n_bytes
 
     def make_room(self, n_bytes: int) -> None:
         """Forget entries, but for the one used last, until all take no more than `n_bytes`."""
@@ -42,7 +58,11 @@ class PrefixMemory:
         for key in list(self._entries)[:-1]:
             if used <= n_bytes:
                 return
-            used -= _size(self._entries.pop(key))
+            used -= self._entries.pop(key).n_bytes
+
+    def _used(self, content: Hashable, layer: int) -> _Entry:
+        self._entries[content, layer] = self._entries.pop((content, layer), _Entry())
+        return self._entries[content, layer]
 
 
 class PrefixCache:
@@ -50,7 +70,8 @@ class PrefixCache:
 
     Layers below the lowest adapted one never change and run without dropout, so what enters that layer is the same in
     every pass. Only real tokens are kept, on the model's device, until `max_bytes` are used, of a batch all or none;
-    other texts are computed again.
+    other texts are computed again. In a memory that outlives the cache, what enters the layers right below `start` is
+    left too, as far as there is room: a later cache may start there.
 
     Args:
         backbone: Encodes the texts.
@@ -76,10 +97,11 @@ class PrefixCache:
         self.max_bytes = max_bytes
         self.memory = PrefixMemory() if memory is None else memory
         self.content = content
+        self._left_from: int | None = start if memory is None else None  # None until a batch shows how wide states are
 
     def __len__(self) -> int:
         """How many texts have their states in memory."""
-        return len(self._states())
+        return len(self.memory.states(self.content, self.start))
 
     def batches(self, texts: Sequence[int]) -> list[list[int]]:
         """The texts in the backbone's batches."""
@@ -102,11 +124,8 @@ class PrefixCache:
     def _batch(self, texts: Sequence[int]) -> Batch:
         return self.backbone.batch([self.tokens[text] for text in texts])
 
-    def _states(self) -> States:
-        return self.memory.entry(self.content, self.start)
-
     def _prefix(self, texts: Sequence[int], batch: Batch) -> Tensor:
-        kept = self._states()
+        kept = self.memory.states(self.content, self.start)
         missing = [text for text in texts if text not in kept]
         if len(missing) == len(texts):
             return self._compute(texts, batch)
@@ -124,13 +143,14 @@ class PrefixCache:
     def _from_below(self, texts: Sequence[int], batch: Batch) -> Tensor:
         """From the highest layer whose states are known, so that only the layers between are run."""
         for layer in self.memory.below(self.content, self.start):
-            states = self.memory.entry(self.content, layer)
+            states = self.memory.states(self.content, layer)
             if all(text in states for text in texts):
                 states_BTD = self._padded(texts, states)
                 for between in range(layer, self.start):
+                    self._leave(between, texts, states_BTD)
                     states_BTD = self.backbone.advance(batch, between, states_BTD)
                 return states_BTD
-        return self.backbone.prefix(batch, self.start)
+        return self.backbone.prefix(batch, self.start, lambda layer, states_BTD: self._leave(layer, texts, states_BTD))
 
     def _padded(self, texts: Sequence[int], states: Mapping[int, Tensor]) -> Tensor:
         return pad_sequence([states[text].to(self.backbone.device) for text in texts], batch_first=True)
@@ -140,11 +160,30 @@ class PrefixCache:
 
     def _keep(self, states: States) -> None:
         """All of a batch or nothing: what a batch is computed with decides its last bits."""
-        kept, size = self._states(), _size(states)
-        if _size(kept) + size > self.max_bytes:
+        size = _size(states)
+        if self.memory.used_bytes(self.content, self.start) + size > self.max_bytes:
             return
         self.memory.make_room(self.max_bytes - size)
-        kept |= {text: states_TD.detach().clone() for text, states_TD in states.items()}
+        self._add(self.start, states)
+
+    def _leave(self, layer: int, texts: Sequence[int], states_BTD: Tensor) -> None:
+        """Keep what enters a layer below, unless it is there, or something would have to be forgotten for it."""
+        if self._left_from is None:
+            self._left_from = self._lowest_with_room(states_BTD[0, 0])
+        if not self._left_from <= layer < self.start or texts[0] in self.memory.states(self.content, layer):
+            return
+        states = self._real_tokens(texts, states_BTD)
+        if self.memory.used_bytes() + _size(states) <= self.max_bytes:
+            self._add(layer, states)
+
+    def _lowest_with_room(self, state_D: Tensor) -> int:
+        """The lowest layer whose input can be kept for all texts beside those of the layers from there to `start`."""
+        of_one_layer = sum(map(len, self.tokens)) * state_D.numel() * state_D.element_size()
+        room = self.max_bytes - self.memory.used_bytes()
+        return max(self.start + 1 - room // of_one_layer, 1)
+
+    def _add(self, layer: int, states: States) -> None:
+        self.memory.add(self.content, layer, {text: states_TD.detach().clone() for text, states_TD in states.items()})
 
 
 def _size(states: States) -> int:

@@ -72,9 +72,9 @@ class Shared:
         return _scores_unpacked(found)
 
     def prefixes(self, tokens: Sequence[TokenIds], backbone: Backbone, start: int) -> PrefixCache:
-        """A cache of what enters layer `start` of the pretrained layers, with what earlier cells have left."""
+        """A cache of what enters layer `start` of the pretrained layers, in a grid with what other cells have left."""
         max_bytes = self.cell.task.prefix_cache_mb * 2**20
-        if self.cell.shared is None:
+        if self.cell.shared is None or self.cell.grid is None:
             return PrefixCache(backbone, tokens, start, max_bytes)
         content = fingerprint([self._encoding(backbone), tokens])
         return PrefixCache(backbone, tokens, start, max_bytes, PREFIXES, content)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from layersel.errors import UserError, error_line
@@ -79,11 +79,19 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
 
 
 def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> Outcome | None:
-    """The outcome, recorded, of a job whose cell has finished; None if it must run, or this machine cannot tell."""
+    """The outcome, recorded, of a job whose cell has finished; None if it must run, or this machine cannot tell.
+
+    Args:
+        grid: Where it is recorded.
+        job: Which one.
+        config: As it was composed for the job, with the node `hydra`.
+        finder: Of all jobs of the grid.
+    """
     if config.force:
         return None
+    own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     try:
-        folder = finder.folder(config)
+        folder = finder.folder(own)
     except (UserError, OmegaConfBaseException):  # told by the job, if it is wrong where that runs, too
         return None
     if folder is None or folder.state != FINISHED:

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from models import WIDTH, ragged, tiny
+from models import WIDTH, bert, ragged, seeded, tiny
 from torch import Tensor
+from transformers import BertModel
 
 from layersel.backbone import Backbone, PrefixCache, PrefixMemory, encode
 
@@ -56,11 +57,20 @@ def test_bound_and_bits_in_little_memory(max_bytes: int) -> None:
         assert memory.used_bytes() <= max_bytes
 
 
-@pytest.mark.parametrize(("first", "then", "run"), [(2, 2, {2}), (1, 2, {1, 2}), (2, 1, {0, 1, 2})])
-def test_only_the_layers_above_run(first: int, then: int, run: set[int]) -> None:
+@pytest.mark.parametrize(
+    ("first", "room", "then", "run"),
+    [
+        (2, PLENTY, 2, {2}),
+        (1, PLENTY, 2, {1, 2}),
+        (2, PLENTY, 1, {1, 2}),  # what entered it has been left on the way
+        (2, 2 * BYTES - 1, 1, {0, 1, 2}),  # as far as there is room
+        (2, 2 * BYTES, 1, {1, 2}),
+    ],
+)
+def test_only_the_layers_above_run(first: int, room: int, then: int, run: set[int]) -> None:
     """Those between what is known and what is asked for, and the suffix."""
     memory = PrefixMemory()
-    encode(_cache(memory, first), "test")
+    encode(_cache(memory, first, room), "test")
     assert _layers_run(_cache(memory, then)) == run
     assert len(_cache(memory, then)) == len(LENGTHS)
 
@@ -71,6 +81,27 @@ def test_other_content_has_other_states() -> None:
     encode(_cache(memory, 2), "test")
     assert len(_cache(memory, 2, content="b")) == 0
     assert _layers_run(_cache(memory, 2, content="b")) == {0, 1, 2}
+
+
+def test_a_cache_of_its_own_leaves_nothing() -> None:
+    """There is no later one."""
+    cache = _cache(None, 2)
+    encode(cache, "test")
+    assert cache.memory.used_bytes() == BYTES
+
+
+def test_states_between_two_layers_are_left_too() -> None:
+    """Of what was known at the first layer, on the way to the third."""
+    memory = PrefixMemory()
+    deep = Backbone(seeded(lambda: BertModel(bert(num_hidden_layers=4))), None, "mean", batch_tokens=40)
+    for start in (1, 3):
+        encode(PrefixCache(deep, ragged(LENGTHS), start, PLENTY, memory, "a"), "test")
+    assert sorted(memory.below("a", 4)) == [1, 2, 3]
+    assert memory.used_bytes() == 3 * BYTES
+    assert torch.equal(
+        encode(PrefixCache(deep, ragged(LENGTHS), 2, PLENTY, memory, "a"), "test"),
+        encode(PrefixCache(deep, ragged(LENGTHS), 2, 0), "test"),
+    )
 
 
 def test_what_was_not_used_for_longest_is_forgotten() -> None:

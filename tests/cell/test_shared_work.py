@@ -93,7 +93,8 @@ def run(common: list[str], tmp_path: Path) -> Iterator[Callable[..., Cell]]:
 
     def cell(name: str, store: Path) -> Cell:
         output = tmp_path / f"output{next(count)}"
-        assert here("train.py", *common, "logger=csv", *CELLS[name], f"output={output}", f"shared={store}") == 0
+        where = ["grid=one", f"output={output}", f"shared={store}"]
+        assert here("train.py", *common, "logger=csv", *CELLS[name], *where) == 0
         return result(output)
 
     with patch.object(shared, "PREFIXES", PrefixMemory()):

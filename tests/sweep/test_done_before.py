@@ -28,9 +28,9 @@ def options(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def composed(arguments: list[str]) -> DictConfig:
-    """The config of a command line."""
+    """The config of a command line, as a launcher has it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", arguments)
+        return compose("train", arguments, return_hydra_config=True)
 
 
 def asked(arguments: list[str], grid: Grid) -> Outcome | None:
