@@ -1,5 +1,6 @@
 """A training on several devices: this process is its first rank, helpers that it starts are the others."""
 
+import signal
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
@@ -187,6 +188,8 @@ def _start(file: Path, ranks: Ranks) -> Helper:
 def _help(file: Path, ranks: Ranks, connection: Connection) -> None:
     """One helper's whole life."""
     begin_child()
+    for number in (signal.SIGTERM, signal.SIGUSR2):  # a cluster sends them to all processes of a job; rank 0 decides
+        signal.signal(number, signal.SIG_IGN)
     try:
         task = torch.load(file, map_location="cpu", weights_only=False)  # written by this process's parent
         connection.send(None)

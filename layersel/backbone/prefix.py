@@ -46,10 +46,12 @@ class PrefixMemory:
         """The lower layers of `content` that have an entry, the highest first."""
         return sorted((own for key, own in self._entries if key == content and own < layer), reverse=True)
 
-    def used_bytes(self, content: Hashable = None, layer: int | None = None) -> int:
-        """What all states take, or those that enter a layer."""
-        if layer is None:
-            return sum(entry.n_bytes for entry in self._entries.values())
+    def used_bytes(self) -> int:
+        """What all states take."""
+        return sum(entry.n_bytes for entry in self._entries.values())
+
+    def entry_bytes(self, content: Hashable, layer: int) -> int:
+        """What those take that enter `layer`."""
         return self._used(content, layer).n_bytes
 
     def make_room(self, n_bytes: int) -> None:
@@ -161,7 +163,7 @@ class PrefixCache:
     def _keep(self, states: States) -> None:
         """All of a batch or nothing: what a batch is computed with decides its last bits."""
         size = _size(states)
-        if self.memory.used_bytes(self.content, self.start) + size > self.max_bytes:
+        if self.memory.entry_bytes(self.content, self.start) + size > self.max_bytes:
             return
         self.memory.make_room(self.max_bytes - size)
         self._add(self.start, states)

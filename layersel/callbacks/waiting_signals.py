@@ -25,9 +25,10 @@ class WaitingSignals:
         return self._waiting is not None
 
     def hold(self) -> None:
-        """From now on they wait; a second one does not."""
+        """From now on they wait; a second one does not. What is ignored stays so."""
         if threading.current_thread() is threading.main_thread():
-            self._replaced = {number: signal.signal(number, self._come) for number in SIGNALS}
+            heard = [number for number in SIGNALS if self._handlers[number] is not signal.SIG_IGN]
+            self._replaced = {number: signal.signal(number, self._come) for number in heard}
 
     def release(self) -> None:
         """Put back what stood there before `hold`."""

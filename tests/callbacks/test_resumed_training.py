@@ -118,6 +118,16 @@ def test_layers_are_not_scored_again(
     assert resumed.toy.module.placed.layers == [1, 2]
 
 
+def test_an_ignored_signal_stays_ignored(tmp_path: Path, whole: tuple[Path, Attempt]) -> None:
+    """As that of a process which leaves it to another one, or under `nohup`: the training goes on."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        ended = attempt(tmp_path, then=lambda step: os.kill(os.getpid(), signal.SIGTERM), adapter=ADAPTER)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert_same(ended, whole[1], 0)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -92,12 +92,15 @@ def test_two_devices_in_one_job(base: list[str], tmp_path: Path) -> None:
     assert_close(*adapters, rtol=1e-3, atol=1e-5)
 
 
-def test_a_preempted_job_goes_on(base: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_preempted_job_goes_on(devices: int, base: list[str], tmp_path: Path) -> None:
     """It is queued again, resumes from its checkpoint, and ends with the metrics of one that was left alone."""
-    process = start(*base, *LONG, *LAUNCHER, f"output={tmp_path / 'preempted'}")
+    long = [*LONG, f"trainer.devices={devices}"]
+    process = start(*base, *long, *LAUNCHER, f"output={tmp_path / 'preempted'}")
     wait_for(lambda: list(tmp_path.glob("preempted/*/checkpoints/last.ckpt")))
     (job,) = slurm("squeue", "-h", "-o", "%A").split()
-    slurm("scancel", "--signal=USR2", job)
+    for signal_name in ("TERM", "USR2"):  # as SLURM does to preempt a job, to all of its processes
+        slurm("scancel", f"--signal={signal_name}", job)
     wait_for(lambda: slurm("squeue", "-h", "-j", job, "-o", "%r").strip() == "BeginTime")
     (status,) = tmp_path.glob("preempted/*/status.json")
     assert json.loads(status.read_text())["state"] == "interrupted"
@@ -107,7 +110,7 @@ def test_a_preempted_job_goes_on(base: list[str], tmp_path: Path) -> None:
     assert json.loads(status.read_text())["attempt"] == 2
     logs = [file.read_text() for file in tmp_path.glob("preempted/submitit/*/*_log.out")]
     assert any("This cell was interrupted and goes on" in log for log in logs)
-    code, _, errors = finish(start(*base, *LONG, f"output={tmp_path / 'alone'}"))
+    code, _, errors = finish(start(*base, *long, f"output={tmp_path / 'alone'}"))
     assert (code, errors) == (0, "")
     assert timeless(tmp_path / "preempted") == timeless(tmp_path / "alone")
 
