@@ -103,14 +103,18 @@ class RunFolder:
                 return None
             if before is not None and state == RUNNING:
                 raise RunBusyError(f"{str(self.path)!r}: {self._living(before)} runs this cell; wait for it", self)
-            if before is not None and state == FAILED and not (retry or force):
-                reason = before["error"]
-                raise RunFailedError(f"{str(self.path)!r} has failed before ({reason}); retry=true runs it again")
+            if state == FAILED and not (retry or force):
+                raise self.failure()
             number = 1 if before is None else before.get("attempt", 0) + 1
             resumes = state == INTERRUPTED and not force and self.checkpoint.is_file()
             attempt = Attempt(Holder.here(), number, resumes, time.time())
             self._write_status(RUNNING, attempt, holder=asdict(attempt.holder))
         return attempt
+
+    def failure(self) -> RunFailedError:
+        """Why a run that has failed is not tried again unless that is asked for."""
+        reason = (self._read_status() or {}).get("error")
+        return RunFailedError(f"{str(self.path)!r} has failed before ({reason}); retry=true runs it again")
 
     @contextmanager
     def recording(self, attempt: Attempt, identity: dict[str, Any], config: dict[str, Any]) -> Iterator[None]:

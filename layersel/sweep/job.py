@@ -79,7 +79,9 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
 
 
 def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> Outcome | None:
-    """The outcome, recorded, of a job whose cell has finished; None if it must run, or this machine cannot tell.
+    """The outcome, recorded, of a job whose cell has ended before; None if it must run, or this machine cannot tell.
+
+    A cell that has failed has ended, unless `retry` asks for another attempt.
 
     Args:
         grid: Where it is recorded.
@@ -94,9 +96,13 @@ def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> O
         folder = finder.folder(own)
     except (UserError, OmegaConfBaseException):  # told by the job, if it is wrong where that runs, too
         return None
-    if folder is None or folder.state != FINISHED:
+    state = None if folder is None else folder.state
+    if folder is not None and state == FINISHED:
+        outcome = Outcome(job, FINISHED, folder.path.name, reused=True, value=_objective(folder))
+    elif folder is not None and state == FAILED and not config.retry:
+        outcome = Outcome(job, FAILED, folder.path.name, str(folder.failure()))
+    else:
         return None
-    outcome = Outcome(job, FINISHED, folder.path.name, reused=True, value=_objective(folder))
     grid.record(outcome)
     return outcome
 

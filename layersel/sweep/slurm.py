@@ -100,7 +100,7 @@ class SlurmJob:
 def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) -> None:
     """Submit the jobs as one array and wait for all of them; one that fails or is killed does not stop the others.
 
-    Those whose cells have finished before are not submitted.
+    Those whose cells have ended before are not submitted.
 
     Args:
         sweep: Is told each outcome as it comes.
@@ -130,7 +130,7 @@ def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) ->
 
 
 def _to_run(sweep: Sweep, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs but for those whose cells have finished before, which are told."""
+    """The jobs but for those whose cells have ended before, which are told."""
     finder, left = Finder(), []
     for job in jobs:
         outcome = done_before(sweep.grid, job, sweep.compose(job), finder)

@@ -1,5 +1,6 @@
-"""Before jobs are submitted: which of their cells have finished, told without running anything."""
+"""Before jobs are submitted: which of their cells have ended, told without running anything."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,17 @@ def test_a_finished_cell_is_found(more: str, options: list[str]) -> None:
     assert outcome is not None
     assert (outcome.state, outcome.reused, outcome.cell) == ("finished", True, metrics.parent.name)
     assert grid.cell_of(JOB).path == metrics.parent  # type: ignore[union-attr]
+
+
+def test_a_failed_cell_waits_for_retry(options: list[str], tmp_path: Path) -> None:
+    """A job would say the same, when the queue comes to it."""
+    broken = [*options, "task.warmup=0", "task.learning_rate=1e30", "task.max_steps=null", f"output={tmp_path}"]
+    assert here("train.py", *broken) == 2
+    outcome = asked(broken, Grid(tmp_path, "grid"))
+    assert outcome is not None
+    assert (outcome.state, outcome.reused, outcome.value) == ("failed", False, None)
+    assert re.search(r"has failed before \(training: the loss is nan .*retry=true runs it again", outcome.error or "")
+    assert asked([*broken, "retry=true"], Grid(tmp_path, "grid")) is None
 
 
 @pytest.mark.parametrize(
