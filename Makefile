@@ -41,8 +41,11 @@ bench: $(READY) ## one training step against the plain PEFT loop
 bench-precision: $(READY) ## time and size of every precision, as tables and a figure in runs/precision
 	$(BIN)/python benchmarks/precision_table.py
 
+bench-grid: $(READY) ## a grid of cells that share work against processes that share nothing; needs $$LAYERSEL_DATA
+	$(BIN)/python benchmarks/shared_grid.py
+
 clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-real test-grid test-slurm lint bench bench-precision clean
+.PHONY: help demo test test-real test-grid test-slurm lint bench bench-precision bench-grid clean

@@ -1,6 +1,7 @@
 """The Lightning Trainer of a cell."""
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -37,7 +38,7 @@ class TrainerOptions:
     """How many GPUs (on the CPU: processes) share each training step of a cell, by DDP. The numbers are those of one
     device up to rounding, with dropout those of other draws. All else happens on the first one."""
     threads: int | None = None
-    """CPU threads of a process; null leaves PyTorch's choice, in a training shared out among the processes."""
+    """CPU threads of a process; null leaves PyTorch's choice, which the processes of a training share."""
     checkpoint_seconds: float | None = 30.0
     """Seconds of training between checkpoints, which is what a killed run loses; 0 = after every step, null = none."""
 
@@ -54,6 +55,10 @@ class TrainerOptions:
     def apply_threads(self) -> None:
         """Set PyTorch's threads; null brings back its own choice, whatever an earlier cell has set."""
         torch.set_num_threads(_OWN_THREADS if self.threads is None else self.threads)
+        if self.threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(
+                self.threads
+            )  # else Lightning sets them in a training on several devices
 
     def problems(self) -> list[str]:
         """An accelerator that is unknown or not there, more devices than there are, no threads, a negative time."""

@@ -1,5 +1,6 @@
 """A training that several processes share gives what one process gives."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,17 @@ from layersel.adapters import Lora
 from layersel.adapters.kinds.adalora import AdaLora
 from layersel.callbacks.checkpoint import LAST
 from layersel.ranks import helped
+
+
+@pytest.fixture(autouse=True)
+def _own_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the trainings set for their process is theirs alone."""
+    for name in ("OMP_NUM_THREADS", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+        monkeypatch.delenv(name)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def test_one_device_needs_no_helper() -> None:

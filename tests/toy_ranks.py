@@ -14,6 +14,9 @@ from layersel.compression import Precision
 from layersel.ranks import Ranks, helped
 from layersel.training import TrainerOptions, fit, make_trainer
 
+THREADS = 3
+"""Not what any machine would choose by itself."""
+
 
 @dataclass
 class ToyRank:
@@ -25,11 +28,12 @@ class ToyRank:
 
     def __call__(self, ranks: Ranks | None) -> ToyTraining:
         """One rank's part."""
-        torch.set_num_threads(1)
+        options = TrainerOptions(accelerator="cpu", threads=THREADS, checkpoint_seconds=0)
+        options.apply_threads()
         toy = toy_training(self.folder, **self.options)
         task = toy.module.options
         toy.trainer = make_trainer(
-            TrainerOptions(accelerator="cpu", checkpoint_seconds=0),
+            options,
             Precision(),
             task.epochs,
             task.max_steps,
@@ -40,6 +44,7 @@ class ToyRank:
             ranks=ranks,
         )
         fit(toy.trainer, toy.module, toy.data)
+        assert torch.get_num_threads() == THREADS
         return toy
 
     def on(self, devices: int) -> dict[str, Tensor]:
