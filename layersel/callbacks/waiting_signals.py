@@ -25,10 +25,12 @@ class WaitingSignals:
         return self._waiting is not None
 
     def hold(self) -> None:
-        """From now on they wait; a second one does not. What is ignored stays so."""
+        """From now on they wait; a second one does not. What was ignored is so again, if Lightning has taken it."""
         if threading.current_thread() is threading.main_thread():
-            heard = [number for number in SIGNALS if self._handlers[number] is not signal.SIG_IGN]
-            self._replaced = {number: signal.signal(number, self._come) for number in heard}
+            ignored = {number for number in SIGNALS if self._handlers[number] is signal.SIG_IGN}
+            self._replaced = {
+                number: signal.signal(number, signal.SIG_IGN if number in ignored else self._come) for number in SIGNALS
+            }
 
     def release(self) -> None:
         """Put back what stood there before `hold`."""
