@@ -67,17 +67,18 @@ def _run_training(cell: Cell, config: dict[str, Any], named: Naming | None = Non
     clock = Stopwatch()
     with clock("read"):
         screened = Screened.load(cell.data, cell.seed)
-    tables.show_review(screened.review, screened.split)
 
     def attempt(folder: RunFolder, taken: Attempt, tracker: Tracker) -> None:
+        tables.show_review(screened.review, screened.split)
         TrainingRun(cell, screened, folder, tracker, clock, resumes=taken.resumes).run()
 
     identity = training_identity(cell, screened.review)
     if cell.force or identity.folder(cell.output).state != FINISHED:
         cell.model.check(cell.selection.budget)
-    folder = _recorded(cell, config, identity, attempt, named)
-    tables.show_metrics(folder.read_metrics())
-    tables.note(f"Everything is in {folder.path}")
+    folder, told = _recorded(cell, config, identity, attempt, named)
+    if told:
+        tables.show_metrics(folder.read_metrics())
+        tables.note(f"Everything is in {folder.path}")
     return folder
 
 
@@ -90,10 +91,11 @@ def _run_merging(cell: Cell, method: MergeMethod, config: dict[str, Any], named:
     def attempt(folder: RunFolder, taken: Attempt, tracker: Tracker) -> None:
         MergingRun(cell, method, members, folder, tracker, clock).run()
 
-    folder = _recorded(cell, config, merging_identity(cell, method, members), attempt, named)
-    names = [member.name for member in members]
-    tables.show_merging(folder.read_metrics(), names, compressed=cell.steps != [TRAIN])
-    tables.note(f"Everything is in {folder.path}")
+    folder, told = _recorded(cell, config, merging_identity(cell, method, members), attempt, named)
+    if told:
+        names = [member.name for member in members]
+        tables.show_merging(folder.read_metrics(), names, compressed=cell.steps != [TRAIN])
+        tables.note(f"Everything is in {folder.path}")
     return folder
 
 
@@ -119,17 +121,22 @@ def _recorded(
     identity: Identity,
     attempt: Callable[[RunFolder, Attempt, Tracker], None],
     named: Naming | None,
-) -> RunFolder:
-    """The cell's folder, in which it has finished, now or before."""
+) -> tuple[RunFolder, bool]:
+    """The cell's folder, in which it has finished, now or before, and whether a person is told its results.
+
+    Of a grid's cells that had finished before the grid itself tells, in one line each.
+    """
     folder = identity.folder(cell.output)
     if named is not None:
         named(folder)
     described = identity.described(cell.grid, "merge" if cell.merging.merges else "train")
     taken = folder.take(cell.force, cell.retry)
     if taken is None:
-        tables.note(f"This cell has finished before (force=true runs it again): {folder.path}")
         report_finished(cell.logger, folder.path, described, config, folder.read_metrics())
-        return folder
+        told = cell.grid is None
+        if told:
+            tables.note(f"This cell has finished before (force=true runs it again): {folder.path}")
+        return folder, told
     about = identity.to_dict() | {"data": config["data"], "model": config["model"]}
     with folder.recording(taken, about, config):
         if taken.resumes:
@@ -138,4 +145,4 @@ def _recorded(
         with tracked(cell.logger, folder.path, described, config) as tracker, cell.precision.matmuls():
             attempt(folder, taken, tracker)
     tables.note(sync_hint(cell.logger, folder.path))
-    return folder
+    return folder, True
