@@ -21,16 +21,14 @@ class _Reached(Exception):  # noqa: N818 - a signal
 def run_until(forward: Callable[[], Any], layer: nn.Module) -> Tensor:
     """Call `forward` as far as `layer` and return the hidden states (B×T×D) that enter it."""
 
-    def stop(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        raise _Reached(args[0] if args else kwargs["hidden_states"])
+    def stop(_: int, hidden: Tensor) -> None:
+        raise _Reached(hidden)
 
-    handle = layer.register_forward_pre_hook(stop, with_kwargs=True)
     try:
-        forward()
+        with entering([layer], stop):
+            forward()
     except _Reached as reached:
         return reached.hidden
-    finally:
-        handle.remove()
     raise RuntimeError(f"the forward pass never entered {type(layer).__name__}")
 
 

@@ -96,10 +96,12 @@ def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> O
         folder = finder.folder(own)
     except (UserError, OmegaConfBaseException):  # told by the job, if it is wrong where that runs, too
         return None
-    state = None if folder is None else folder.state
-    if folder is not None and state == FINISHED:
+    if folder is None:
+        return None
+    state = folder.state
+    if state == FINISHED:
         outcome = Outcome(job, FINISHED, folder.path.name, reused=True, value=_objective(folder))
-    elif folder is not None and state == FAILED and not config.retry:
+    elif state == FAILED and not config.retry:
         outcome = Outcome(job, FAILED, folder.path.name, str(folder.failure()))
     else:
         return None

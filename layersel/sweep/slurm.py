@@ -108,12 +108,12 @@ def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) ->
         settings: The launcher's, by the names of `conf/hydra/launcher/slurm.yaml`.
     """
     executor = _executor(settings)
-    jobs = _to_run(sweep, jobs)
-    if not jobs:
+    configs = _to_run(sweep, jobs)
+    if not configs:
         return
     source = source_fingerprint()
     context = sweep.context
-    calls = [SlurmJob(sweep.grid, job, sweep.compose(job), context, source) for job in jobs]
+    calls = [SlurmJob(sweep.grid, job, config, context, source) for job, config in configs.items()]
     try:
         with executor.batch():
             submitted = [executor.submit(call) for call in calls]
@@ -122,20 +122,21 @@ def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) ->
     sys.stdout.write(f"submitted as SLURM job {submitted[0].job_id.partition('_')[0]}\n")
     sys.stdout.flush()
     try:
-        _await(sweep, dict(zip(jobs, submitted, strict=True)))
+        _await(sweep, dict(zip(configs, submitted, strict=True)))
     except KeyboardInterrupt:
         for job in submitted:
             job.cancel(check=False)
         raise
 
 
-def _to_run(sweep: Sweep, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs but for those whose cells have ended before, which are told."""
-    finder, left = Finder(), []
+def _to_run(sweep: Sweep, jobs: Sequence[Job]) -> dict[Job, DictConfig]:
+    """The jobs, with their configs, but for those whose cells have ended before, which are told."""
+    finder, left = Finder(), {}
     for job in jobs:
-        outcome = done_before(sweep.grid, job, sweep.compose(job), finder)
+        config = sweep.compose(job)
+        outcome = done_before(sweep.grid, job, config, finder)
         if outcome is None:
-            left.append(job)
+            left[job] = config
         else:
             sweep.tell(outcome)
     return left
