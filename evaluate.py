@@ -17,11 +17,12 @@ from layersel import cli
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
     """Compose, check, evaluate."""
-    from layersel import evaluation
     from layersel.config import build
+    from layersel.evaluation.evaluate import Evaluation
+    from layersel.evaluation.evaluate import evaluate as run
 
-    return evaluation.evaluate(build(config, evaluation.Evaluation))
+    return run(build(config, Evaluation))
 
 
 if __name__ == "__main__":
-    cli.run("evaluate", evaluate, options="layersel.evaluation.Evaluation", about=str(__doc__))
+    cli.run("evaluate", evaluate, options="layersel.evaluation.evaluate.Evaluation", about=str(__doc__))

@@ -13,4 +13,4 @@ Options are given as name=value. -m runs every combination of comma-separated va
 from layersel import cli
 
 if __name__ == "__main__":
-    cli.run("train", "layersel.cell.train", options="layersel.cell.Cell", about=str(__doc__))
+    cli.run("train", "layersel.cell.run.train", options="layersel.cell.options.Cell", about=str(__doc__))

@@ -26,19 +26,28 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from training_step import full_length, loss_of
 
-from layersel.adapters import count_parameters, place, save_adapter
-from layersel.analysis import write_figures
-from layersel.backbone import Backbone, PrefixCache, Pretrained, encode
-from layersel.compression import Precision, save_model
-from layersel.data import Cohen, Demo, Review, Source
-from layersel.data.few_shot import FewShot
-from layersel.data.pairs import PairBatch, RandomPairs, pair_batches
+from layersel.adapters.placement import count_parameters, place
+from layersel.adapters.saving import save_adapter
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
+from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.pretrained import Pretrained
+from layersel.compression.model_files import save_model
+from layersel.compression.precision import Precision
+from layersel.data.reviews.cohen import Cohen
+from layersel.data.reviews.demo import Demo
+from layersel.data.reviews.records import Review
+from layersel.data.reviews.source import Source
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import atomic_path, write_text
 from layersel.metrics import screening_metrics
 from layersel.seeding import stream
-from layersel.selection import Probe, make_selection, score_named
-from layersel.tasks import LogisticHead
+from layersel.selection.score import Probe, score_named
+from layersel.selection.select import make_selection
+from layersel.tasks.screening.few_shot import FewShot
+from layersel.tasks.screening.head import LogisticHead
+from layersel.tasks.screening.pairs import PairBatch, RandomPairs, pair_batches
+from layersel.terminal.figures import write_figures
 
 PRECISIONS = {
     "fp32": Precision(),

@@ -15,15 +15,18 @@ from collections.abc import Callable
 
 import torch
 
-from layersel.adapters import place
-from layersel.backbone import Backbone, PrefixCache, Pretrained
-from layersel.data import Demo
-from layersel.data.few_shot import FewShot
-from layersel.data.pairs import PairBatch, RandomPairs, pair_batches
+from layersel.adapters.placement import place
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.pretrained import Pretrained
+from layersel.data.reviews.demo import Demo
 from layersel.data.tokens import TokenIds, TokenizedTexts, pad_id
 from layersel.seeding import stream
-from layersel.selection import Probe, make_selection, score_named
-from layersel.tasks import pairwise_contrastive_loss
+from layersel.selection.score import Probe, score_named
+from layersel.selection.select import make_selection
+from layersel.tasks.screening.few_shot import FewShot
+from layersel.tasks.screening.loss import pairwise_contrastive_loss
+from layersel.tasks.screening.pairs import PairBatch, RandomPairs, pair_batches
 
 LENGTH = 512
 

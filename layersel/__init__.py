@@ -11,7 +11,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from layersel.selection import Selection, select_layers
+    from layersel.selection.select import select_layers
+    from layersel.selection.selection import Selection
 
 __version__ = "0.1.0"
 __all__ = ["Selection", "__version__", "select_layers"]
@@ -22,8 +23,12 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 def __getattr__(name: str) -> Any:
     """The library's front door, imported when it is used: a wrong option is answered without loading PyTorch."""
-    if name in ("Selection", "select_layers"):
-        import layersel.selection
+    if name == "select_layers":
+        from layersel.selection.select import select_layers
 
-        return getattr(layersel.selection, name)
+        return select_layers
+    if name == "Selection":
+        from layersel.selection.selection import Selection
+
+        return Selection
     raise AttributeError(f"module 'layersel' has no attribute {name!r}")

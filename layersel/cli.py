@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from layersel.config import CONF
 from layersel.errors import UserError
-from layersel.telling import quieten, tell
+from layersel.terminal.messages import quieten, tell
 
 
 def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str, about: str) -> None:
@@ -31,7 +31,7 @@ def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str,
     process with status 130, SIGTERM with 143.
     """
     if {"-h", "--help"} & set(sys.argv[1:]):
-        from layersel.help import help_text
+        from layersel.terminal.help import help_text
 
         sys.stdout.write(help_text(config_name, get_class(options), about))
         return

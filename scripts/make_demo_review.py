@@ -11,7 +11,7 @@ import csv
 import random
 from pathlib import Path
 
-TARGET = Path(__file__).parents[1] / "layersel" / "data" / "demo_review" / "ptsd.csv"
+TARGET = Path(__file__).parents[1] / "layersel" / "data" / "reviews" / "demo_review" / "ptsd.csv"
 COLUMNS = (
     "record_id",
     "title",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from layersel.data import Demo, Review
+from layersel.data.reviews.demo import Demo
+from layersel.data.reviews.records import Review
 
 
 @dataclass

@@ -9,7 +9,7 @@ import transformers as hf
 from torch import Tensor, nn
 from transformers import BertTokenizerFast, PreTrainedModel, PreTrainedTokenizerFast
 
-from layersel.data.demo import Demo
+from layersel.data.reviews.demo import Demo
 from layersel.data.tokens import TokenIds, collate
 
 N_LAYERS = 3

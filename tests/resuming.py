@@ -13,9 +13,9 @@ from torch import Tensor
 from toy_training import ToyTraining, toy_training
 
 from layersel.callbacks.checkpoint import LAST
-from layersel.compression import Precision
-from layersel.data.pairs import RandomPairs
-from layersel.training import TrainerOptions, fit, make_trainer
+from layersel.compression.precision import Precision
+from layersel.tasks.screening.pairs import RandomPairs
+from layersel.training.trainer import TrainerOptions, fit, make_trainer
 
 N_EPOCHS, N_BATCHES = 2, 3
 N_STEPS = N_EPOCHS * N_BATCHES

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from layersel.data import Demo
+from layersel.data.reviews.demo import Demo
 
 
 def write_reviews(folder: Path, count: int, size: int = 12) -> list[str]:

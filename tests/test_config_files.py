@@ -17,11 +17,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 import evaluate
 import train
-from layersel.cell import Cell
+from layersel.cell.options import Cell
 from layersel.config import CONF, build
 from layersel.errors import UserError
-from layersel.evaluation import Evaluation
-from layersel.help import WHOLE, choices, field_docs, help_text
+from layersel.evaluation.evaluate import Evaluation
+from layersel.terminal.help import WHOLE, choices, field_docs, help_text
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
 GROUPS = sorted({str(option.parent) for option in OPTIONS} - set(WHOLE))

@@ -8,10 +8,10 @@ import pytest
 import torch
 from toy_ranks import Stillborn, ToyRank, Unlucky
 
-from layersel.adapters import Lora
 from layersel.adapters.kinds.adalora import AdaLora
+from layersel.adapters.kinds.lora import Lora
 from layersel.callbacks.checkpoint import LAST
-from layersel.ranks import helped
+from layersel.training.devices import helped
 
 
 @pytest.fixture(autouse=True)

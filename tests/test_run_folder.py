@@ -16,8 +16,8 @@ import pytest
 
 from layersel.errors import UserError
 from layersel.files import write_json, write_text
-from layersel.holder import STALE, Holder
-from layersel.run_folder import Attempt, RunBusyError, RunFailedError, RunFolder, check_writable
+from layersel.runs.folder import Attempt, RunBusyError, RunFailedError, RunFolder, check_writable
+from layersel.runs.holder import STALE, Holder
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def test_whether_a_holder_lives(changes: dict[str, Any], silence: float, state: 
 
 def test_a_holder_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The status file is touched as long as the attempt lasts, and not after it."""
-    monkeypatch.setattr("layersel.holder.BEAT", 0.02)
+    monkeypatch.setattr("layersel.runs.holder.BEAT", 0.02)
     folder = RunFolder(tmp_path)
     with attempt(folder):
         os.utime(folder.status, (5, 5))

@@ -16,7 +16,8 @@ import pytest
 from in_process import cells, here
 from wandb_files import OfflineRun
 
-from layersel.data import Demo, Table
+from layersel.data.reviews.demo import Demo
+from layersel.data.reviews.table import Table
 
 ROOT = Path(__file__).parents[1]
 METRICS = ["awss@95", "wss@95", "tnr@95", "average_precision", "auroc", "recall@10%", "recall@20%", "recall@50%"]
@@ -164,7 +165,7 @@ def test_a_review_that_changed_since_is_not_measured(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another split of a changed file would test on records that were learnt from."""
-    source = ROOT / "layersel" / "data" / "demo_review" / "ptsd.csv"
+    source = ROOT / "layersel" / "data" / "reviews" / "demo_review" / "ptsd.csv"
     review = tmp_path / "review.csv"
     review.write_bytes(source.read_bytes())
     options = ["data=table", f"data.path={review}", f"output={tmp_path / 'runs'}"]

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from layersel import store
 from layersel.errors import UserError
-from layersel.store import Store
+from layersel.runs import store
+from layersel.runs.store import Store
 
 FORK = multiprocessing.get_context("fork")
 KEY = {"model": "a", "texts": ["x", "é"], "n": 3}

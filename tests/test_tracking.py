@@ -20,11 +20,11 @@ from small_reviews import write_reviews
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 from wandb_files import OfflineRun
 
-from layersel import tracking
-from layersel.cell import Cell
+from layersel.cell.options import Cell
 from layersel.config import CONF, build
 from layersel.errors import UserError
-from layersel.tracking import STEP, RunDescription, WandbOptions, report_finished, tracked
+from layersel.runs import tracking
+from layersel.runs.tracking import STEP, RunDescription, WandbOptions, report_finished, tracked
 
 DOCS = CONF.parent / "docs"
 SMALL = ["model=minilm", "model.max_length=32", "pairs.per_record=4", "task.max_steps=3", "selection.bootstrap=3"]
@@ -314,7 +314,7 @@ def test_steps_are_the_axis_of_everything_logged(tmp_path: Path) -> None:
 AGENTS_CELL = """
 import sys
 from pathlib import Path
-from layersel.tracking import RunDescription, WandbOptions, tracked
+from layersel.runs.tracking import RunDescription, WandbOptions, tracked
 assert "wandb" not in sys.modules, "it takes a second to import"
 about = RunDescription("name", "hash", None, "train", {"selection": "cka", "n": 2, "seed": 0}, "v", "c")
 with tracked(WandbOptions(mode="offline"), Path("cell"), about, {"selection": {"n": 2}, "seed": 0}):

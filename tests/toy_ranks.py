@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from toy_training import ToyTraining, toy_training
 
-from layersel.compression import Precision
-from layersel.ranks import Ranks, helped
-from layersel.training import TrainerOptions, fit, make_trainer
+from layersel.compression.precision import Precision
+from layersel.training.devices import Ranks, helped
+from layersel.training.trainer import TrainerOptions, fit, make_trainer
 
 THREADS = 3
 """Not what any machine would choose by itself."""

@@ -11,14 +11,15 @@ from lightning.pytorch.callbacks import Checkpoint
 from models import bert, seeded
 from torch import Tensor
 
-from layersel.adapters import Adapter, Lora
-from layersel.backbone import Backbone
+from layersel.adapters.adapter import Adapter
+from layersel.adapters.kinds.lora import Lora
+from layersel.backbone.backbone import Backbone
 from layersel.callbacks import LayerSelection
-from layersel.data.datamodule import ScreeningData
-from layersel.data.pairs import Pairs, RandomPairs
 from layersel.data.tokens import TokenIds
-from layersel.selection import Score, score_named
-from layersel.tasks import ContrastiveScreening, Screening
+from layersel.selection.score import Score, score_named
+from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.module import ContrastiveScreening, Screening
+from layersel.tasks.screening.pairs import Pairs, RandomPairs
 
 N_TRAIN, N_LAYERS = 12, 3
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 
 from layersel.adapters.placed import Placed
-from layersel.backbone import Backbone
-from layersel.selection import Selection
+from layersel.backbone.backbone import Backbone
+from layersel.selection.selection import Selection
 
 
 @dataclass

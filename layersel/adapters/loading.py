@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from layersel.adapters.files import KEY
 from layersel.adapters.kinds.full import LAYERS, FullPlaced
 from layersel.adapters.kinds.qlora import NF4, QloraPlaced
 from layersel.adapters.nf4 import quantise_layers
 from layersel.adapters.placed import LoraPlaced, PeftPlaced, Placed
 from layersel.adapters.placement import adapted_layers, widths, without_peft_notes
-from layersel.backbone import Backbone
+from layersel.adapters.saving import KEY
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 
 Shapes = dict[str, tuple[int, ...]]

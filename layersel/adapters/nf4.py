@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 
 

@@ -11,10 +11,10 @@ from transformers.pytorch_utils import Conv1D
 from layersel.adapters.adapter import Adapter
 from layersel.adapters.placed import PeftPlaced
 from layersel.adapters.placement import place, widths
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import PROJECTIONS
 from layersel.errors import UserError, one_of
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 
 @dataclass

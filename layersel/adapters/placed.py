@@ -13,9 +13,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from layersel.adapters.change import Change
-from layersel.adapters.files import save_adapter, save_lora
 from layersel.adapters.originals import Originals
-from layersel.backbone import Backbone
+from layersel.adapters.saving import save_adapter, save_lora
+from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import weight_OI
 from layersel.errors import UserError
 

@@ -10,8 +10,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from layersel.backbone import Backbone
-from layersel.selection import Selection
+from layersel.backbone.backbone import Backbone
+from layersel.selection.selection import Selection
 
 
 def place(backbone: Backbone, selection: Selection, config: PeftConfig, generator: torch.Generator) -> PeftModel:

@@ -10,7 +10,7 @@ from layersel.backbone.modes import evaluating
 from layersel.backbone.prefix import PrefixCache
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
-from layersel.progress import progress
+from layersel.terminal.progress import progress
 
 
 def encode(cache: PrefixCache, what: str) -> Tensor:

@@ -7,14 +7,19 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from layersel import tables
-from layersel.adapters import Adapter, Placed, Unadapted, adapted_layers
-from layersel.backbone import Backbone, token_batches
+from layersel.adapters.adapter import Adapter
+from layersel.adapters.placed import Placed, Unadapted
+from layersel.adapters.placement import adapted_layers
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import token_batches
 from layersel.callbacks.checkpoint_file import read_checkpoint
 from layersel.errors import UserError
 from layersel.files import write_json
 from layersel.seeding import stream
-from layersel.selection import Measure, Probe, ProbeScore, Score, Selection, make_selection
+from layersel.selection.score import Probe, ProbeScore, Score
+from layersel.selection.select import Measure, make_selection
+from layersel.selection.selection import Selection
+from layersel.terminal import tables
 
 
 class LayerSelection(Callback):

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from layersel.progress import progress
+from layersel.terminal.progress import progress
 
 
 class TrainingProgress(Callback):

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 
-from layersel.adapters import Placed
-from layersel.backbone import Backbone
+from layersel.adapters.placed import Placed
+from layersel.backbone.backbone import Backbone
 from layersel.callbacks import LayerSelection
 from layersel.cell.options import Cell
-from layersel.data.datamodule import ScreeningData
-from layersel.ranks import Ranks, helped
-from layersel.run_folder import RunFolder
-from layersel.tasks import ContrastiveScreening
-from layersel.training import fit, make_trainer
+from layersel.runs.folder import RunFolder
+from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.module import ContrastiveScreening
+from layersel.training.devices import Ranks, helped
+from layersel.training.trainer import fit, make_trainer
 
 
 @dataclass

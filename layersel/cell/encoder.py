@@ -5,18 +5,20 @@ from typing import Any
 
 from torch import Tensor
 
-from layersel import tables
-from layersel.adapters import Placed, Unadapted
-from layersel.backbone import Backbone, PrefixCache, encode
+from layersel.adapters.placed import Placed, Unadapted
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
+from layersel.backbone.prefix import PrefixCache
 from layersel.cell.options import Cell
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE
-from layersel.compression.files import save_model
-from layersel.compression.pruning import Pruned
-from layersel.compression.quantisation import Quantised
+from layersel.compression.model_files import save_model
+from layersel.compression.pruning.pruned import Pruned
+from layersel.compression.quantisation.quantised import Quantised
 from layersel.data.tokens import TokenIds
 from layersel.files import write_json
-from layersel.run_folder import RunFolder
+from layersel.runs.folder import RunFolder
 from layersel.seeding import stream
+from layersel.terminal import tables
 
 
 class Encoder:

@@ -5,8 +5,8 @@ from omegaconf import DictConfig, OmegaConf
 from layersel.cell.identity import training_identity
 from layersel.cell.options import Cell
 from layersel.config import build
-from layersel.data import Review
-from layersel.run_folder import RunFolder
+from layersel.data.reviews.records import Review
+from layersel.runs.folder import RunFolder
 
 
 class Finder:

@@ -8,13 +8,13 @@ from typing import Any
 from layersel.cell.members import Member
 from layersel.cell.options import Cell
 from layersel.cell.steps import PRUNE, QUANTISE
-from layersel.compression import Precision
-from layersel.data import Review
+from layersel.compression.precision import Precision
+from layersel.data.reviews.records import Review
 from layersel.files import file_name
-from layersel.identity import fingerprint, review_fingerprint, revision, versions
-from layersel.merging import MergeMethod
-from layersel.run_folder import RunFolder
-from layersel.tracking import RunDescription
+from layersel.merging.method import MergeMethod
+from layersel.runs.fingerprints import fingerprint, review_fingerprint, revision, versions
+from layersel.runs.folder import RunFolder
+from layersel.runs.tracking import RunDescription
 
 UNDECIDING = {"task.prefix_cache_mb", "merging.reviews", "merging.runs"}
 """Options that change no number, or are told by what they name."""

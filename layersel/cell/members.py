@@ -9,17 +9,17 @@ from typing import Any
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from layersel.backbone import Pretrained
+from layersel.backbone.pretrained import Pretrained
 from layersel.cell.options import Cell
-from layersel.cell.screened import Screened
 from layersel.cell.steps import TRAIN
 from layersel.config import TARGET, build_group, choice
-from layersel.data import Source
+from layersel.data.reviews.source import Source
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
-from layersel.identity import review_fingerprint
-from layersel.run_folder import RunFolder
-from layersel.tracking import under_sweep_agent
+from layersel.runs.fingerprints import review_fingerprint
+from layersel.runs.folder import RunFolder
+from layersel.runs.tracking import under_sweep_agent
+from layersel.tasks.screening.problem import Screened
 
 UNCOMPRESSED = "fp32"
 """The inference precision of training cells where that of the merging cell is in integers."""

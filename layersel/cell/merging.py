@@ -8,22 +8,28 @@ from typing import Any
 from lightning import seed_everything
 from torch import Tensor
 
-from layersel import tables
-from layersel.adapters import Change, load_adapter, save_lora
-from layersel.analysis import merging_bars, write_figures
+from layersel.adapters.change import Change
+from layersel.adapters.loading import load_adapter
+from layersel.adapters.saving import save_lora
 from layersel.cell.encoder import Encoder
 from layersel.cell.members import Member
+from layersel.cell.merge_weights import learnt_weights, searched_weights
 from layersel.cell.options import Cell
 from layersel.cell.shared import Shared
-from layersel.cell.weights import learnt_weights, searched_weights
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import file_name, write_json
-from layersel.identity import text_fingerprint
-from layersel.merging import AdaMerging, MergeMethod, check_mergeable, conflicts, merge_adapters, module_layers
-from layersel.run_folder import RunFolder
+from layersel.merging.conflicts import conflicts
+from layersel.merging.live import module_layers
+from layersel.merging.merge import check_mergeable, merge_adapters
+from layersel.merging.method import MergeMethod
+from layersel.merging.methods.adamerging import AdaMerging
+from layersel.runs.fingerprints import text_fingerprint
+from layersel.runs.folder import RunFolder
+from layersel.runs.stopwatch import Stopwatch
+from layersel.runs.tracking import Tracker
 from layersel.seeding import stream
-from layersel.stopwatch import Stopwatch
-from layersel.tracking import Tracker
+from layersel.terminal import tables
+from layersel.terminal.figures import merging_bars, write_figures
 
 KINDS = {"": "merged", "own/": "own", "base/": "base"}
 

@@ -5,20 +5,21 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from layersel.adapters import Adapter, Lora
-from layersel.backbone import Pretrained
+from layersel.adapters.adapter import Adapter
+from layersel.adapters.kinds.lora import Lora
+from layersel.backbone.pretrained import Pretrained
 from layersel.cell.rules import validate
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS
-from layersel.compression import Precision
-from layersel.compression.pruning import Pruning
-from layersel.data import Source
-from layersel.data.pairs import Pairs
-from layersel.merging import Merging
-from layersel.run_folder import check_writable
-from layersel.selection import Score
-from layersel.tasks import Screening
-from layersel.tracking import WandbOptions
-from layersel.training import TrainerOptions
+from layersel.compression.precision import Precision
+from layersel.compression.pruning.pruning import Pruning
+from layersel.data.reviews.source import Source
+from layersel.merging.method import Merging
+from layersel.runs.folder import check_writable
+from layersel.runs.tracking import WandbOptions
+from layersel.selection.score import Score
+from layersel.tasks.screening.module import Screening
+from layersel.tasks.screening.pairs import Pairs
+from layersel.training.trainer import TrainerOptions
 
 
 @dataclass

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS, TRAIN
-from layersel.merging import MergeMethod
+from layersel.merging.method import MergeMethod
 
 if TYPE_CHECKING:
     from layersel.cell.options import Cell

@@ -9,22 +9,22 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from layersel import tables
 from layersel.callbacks import logged_before
 from layersel.cell.identity import Identity, merging_identity, training_identity
 from layersel.cell.isolation import isolated
 from layersel.cell.members import Member, name_a_review, training_config
 from layersel.cell.merging import MergingRun
 from layersel.cell.options import Cell
-from layersel.cell.screened import Screened
 from layersel.cell.steps import TRAIN
 from layersel.cell.training import TrainingRun
 from layersel.config import build
 from layersel.errors import UserError
-from layersel.merging import MergeMethod
-from layersel.run_folder import FINISHED, Attempt, RunFolder
-from layersel.stopwatch import Stopwatch
-from layersel.tracking import Tracker, report_finished, sync_hint, tracked
+from layersel.merging.method import MergeMethod
+from layersel.runs.folder import FINISHED, Attempt, RunFolder
+from layersel.runs.stopwatch import Stopwatch
+from layersel.runs.tracking import Tracker, report_finished, sync_hint, tracked
+from layersel.tasks.screening.problem import Screened
+from layersel.terminal import tables
 
 Naming = Callable[[RunFolder], None]
 

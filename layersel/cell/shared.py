@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from layersel.backbone import Backbone, PrefixCache, PrefixMemory
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.prefix import PrefixCache, PrefixMemory
 from layersel.cell.options import Cell
-from layersel.cell.screened import Screened
 from layersel.cell.steps import TRAIN
-from layersel.data.records import Record
+from layersel.data.reviews.records import Record
 from layersel.data.tokens import TokenIds, TokenizedTexts, record_text
-from layersel.identity import fingerprint
-from layersel.selection import LayerScores, Probe, ProbeScore, Score
-from layersel.store import Store, Tensors
+from layersel.runs.fingerprints import fingerprint
+from layersel.runs.store import Store, Tensors
+from layersel.selection.score import LayerScores, Probe, ProbeScore, Score
+from layersel.tasks.screening.problem import Screened
 
 PREFIXES = PrefixMemory()
 """States that the cells of this process leave to each other."""

@@ -5,24 +5,25 @@ from typing import Any
 from lightning import seed_everything
 from torch import Tensor
 
-from layersel import tables
-from layersel.adapters import Placed, count_parameters
-from layersel.analysis import gain_curves, layer_scores, write_figures
-from layersel.backbone import PrefixCache
+from layersel.adapters.placed import Placed
+from layersel.adapters.placement import count_parameters
+from layersel.backbone.prefix import PrefixCache
 from layersel.callbacks import LayerSelection, TrainingProgress
 from layersel.cell.adapter_training import AdapterTraining
 from layersel.cell.encoder import Encoder
 from layersel.cell.options import Cell
-from layersel.cell.screened import Screened
 from layersel.cell.shared import Shared
 from layersel.cell.steps import TRAIN
-from layersel.data.datamodule import ScreeningData
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import write_json
-from layersel.run_folder import RunFolder
-from layersel.stopwatch import Stopwatch
-from layersel.tasks import LogisticHead
-from layersel.tracking import Tracker
+from layersel.runs.folder import RunFolder
+from layersel.runs.stopwatch import Stopwatch
+from layersel.runs.tracking import Tracker
+from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.head import LogisticHead
+from layersel.tasks.screening.problem import Screened
+from layersel.terminal import tables
+from layersel.terminal.figures import gain_curves, layer_scores, write_figures
 
 
 class TrainingRun:

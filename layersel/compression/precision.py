@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from layersel.backbone import Backbone
-from layersel.compression.quantisation import AUTO, DYNAMIC, ENGINES, FORMATS, Quantised, quantise, usable_engines
+from layersel.backbone.backbone import Backbone
+from layersel.compression.quantisation.engines import AUTO, ENGINES, usable_engines
+from layersel.compression.quantisation.quantised import Quantised
+from layersel.compression.quantisation.quantising import DYNAMIC, FORMATS, quantise
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError, one_of
 

@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 from layersel.errors import UserError
 from layersel.files import atomic_path
-from layersel.progress import progress
+from layersel.terminal.progress import progress
 
 _CHUNK = 1 << 16
 _TIMEOUT_S = 30

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from layersel.data.records import Record
+from layersel.data.reviews.records import Record
 
 TokenIds = list[int]
 

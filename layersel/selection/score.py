@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from layersel.backbone import Backbone, Batch
+from layersel.backbone.backbone import Backbone, Batch
 from layersel.errors import UserError, one_of
 
 # Shapes: L layers, S bootstrap samples.

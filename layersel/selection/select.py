@@ -8,7 +8,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from layersel.backbone import Backbone, Batch, token_batches
+from layersel.backbone.backbone import Backbone, Batch
+from layersel.backbone.encode import token_batches
 from layersel.data.tokens import tokenize
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores, Probe, Score, score_named

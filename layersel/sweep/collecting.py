@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from layersel.files import atomic_path
-from layersel.run_folder import FINISHED, RunFolder
+from layersel.runs.folder import FINISHED, RunFolder
 from layersel.sweep.cells import Cells, collect
 from layersel.sweep.comparing import ALL_REVIEWS, compare, group
 from layersel.sweep.configurations import configurations, named, references

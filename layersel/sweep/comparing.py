@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from layersel.errors import one_of
-from layersel.run_folder import FAILED, FINISHED
+from layersel.runs.folder import FAILED, FINISHED
 from layersel.sweep.cells import Cells
 from layersel.sweep.reading import DAMAGED
 from layersel.sweep.statistics import (

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from layersel.run_folder import FINISHED
+from layersel.runs.folder import FINISHED
 from layersel.sweep.grid import Grid, Job, counted
 
 MINUTE, HOUR = 60.0, 3600.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layersel.files import write_json
-from layersel.run_folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
+from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
 
 GRIDS = "grids"
 NOT_THE_GRIDS = ("force", "retry", "grid", "output", "shared", "logger", "trainer", "hydra")

@@ -13,12 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from layersel.errors import UserError, error_line
-from layersel.run_folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunBusyError, RunFolder
+from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunBusyError, RunFolder
 from layersel.sweep.grid import Grid, Job, Outcome
-from layersel.telling import tell
+from layersel.terminal.messages import tell
 
 if TYPE_CHECKING:
-    from layersel.cell import Finder  # loads PyTorch
+    from layersel.cell.finding import Finder  # loads PyTorch
 
 POLL = 2.0
 """Seconds between two looks at a cell that another process runs."""
@@ -50,7 +50,7 @@ def do_job(grid: Grid, job: Job, config: DictConfig, context: HydraContext, wait
 
 
 def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome | None:
-    from layersel.cell import train  # loads PyTorch
+    from layersel.cell.run import train  # loads PyTorch
 
     cell: list[tuple[str, bool]] = []
 

@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from layersel.errors import UserError
-from layersel.run_folder import FINISHED
+from layersel.runs.folder import FINISHED
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
 from layersel.sweep.local import Pool

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layersel.errors import UserError
-from layersel.run_folder import FAILED, FINISHED, INTERRUPTED, RUNNING
+from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING
 
 MISSING, DAMAGED = "missing", "damaged"
 """States beside those of a run: never begun, and not readable."""

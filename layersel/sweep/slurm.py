@@ -16,12 +16,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 import layersel
-from layersel.cell import Finder
+from layersel.cell.finding import Finder
 from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.sweep.job import do_job, done_before
 from layersel.sweep.launch import Sweep
-from layersel.telling import quieten
+from layersel.terminal.messages import quieten
 
 OF_ALL = {
     "name",

@@ -9,9 +9,9 @@ from pathlib import Path
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from layersel.child import begin_child
 from layersel.sweep.grid import Grid, Job
 from layersel.sweep.job import do_job
+from layersel.terminal.child_process import begin_child
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ from models import padded, ragged, tiny
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from layersel.adapters import Adapter, Placed
-from layersel.backbone import Backbone
-from layersel.selection import Selection, score_named, select_layers
+from layersel.adapters.adapter import Adapter
+from layersel.adapters.placed import Placed
+from layersel.backbone.backbone import Backbone
+from layersel.selection.score import score_named
+from layersel.selection.select import select_layers
+from layersel.selection.selection import Selection
 
 CHOSEN = [0, 2]
 CONF = Path(__file__).parents[2] / "conf" / "adapter"

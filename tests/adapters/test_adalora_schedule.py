@@ -12,7 +12,7 @@ from placing import InPlace, in_place, vectors_of
 from safetensors.torch import load_file
 
 from layersel.adapters.kinds.adalora import AdaLora
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 

@@ -14,10 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertModel, LlamaModel, PreTrainedModel
 
-from layersel.adapters import adapted_layers, load_adapter, place, save_adapter
-from layersel.backbone import Backbone
+from layersel.adapters.loading import load_adapter
+from layersel.adapters.placement import adapted_layers, place
+from layersel.adapters.saving import save_adapter
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection import Selection, score_named, select_layers
+from layersel.selection.score import score_named
+from layersel.selection.select import select_layers
+from layersel.selection.selection import Selection
 
 CHOSEN = [0, 2]
 WEIGHTS = "adapter_model.safetensors"

@@ -26,9 +26,11 @@ from placing import (
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from layersel.adapters import Unadapted, adapted_layers, count_parameters, load_adapter
 from layersel.adapters.kinds.full import LAYERS
-from layersel.backbone import Backbone
+from layersel.adapters.loading import load_adapter
+from layersel.adapters.placed import Unadapted
+from layersel.adapters.placement import adapted_layers, count_parameters
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 
 MODELS = ["bert", "gpt2", "llama"]

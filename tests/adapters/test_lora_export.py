@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from layersel.adapters import load_adapter, save_lora
-from layersel.backbone import Backbone
+from layersel.adapters.loading import load_adapter
+from layersel.adapters.saving import save_lora
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

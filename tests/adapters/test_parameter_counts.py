@@ -7,7 +7,7 @@ import pytest
 from models import WIDTH
 from placing import KINDS, in_place
 
-from layersel.adapters import count_parameters
+from layersel.adapters.placement import count_parameters
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "adapters.md"
 ROWS = [

@@ -7,10 +7,12 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import BertModel, PreTrainedModel
 
-from layersel.adapters import Lora, adapted_layers, count_parameters, place
-from layersel.adapters.placement import check_placement
-from layersel.backbone import Backbone
-from layersel.selection import Selection, score_named, select_layers
+from layersel.adapters.kinds.lora import Lora
+from layersel.adapters.placement import adapted_layers, check_placement, count_parameters, place
+from layersel.backbone.backbone import Backbone
+from layersel.selection.score import score_named
+from layersel.selection.select import select_layers
+from layersel.selection.selection import Selection
 
 CHOSEN = [0, 2]
 

@@ -13,10 +13,11 @@ from torch import nn
 from transformers import BertModel, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from layersel.adapters import count_parameters, load_adapter
 from layersel.adapters.kinds.qlora import NF4, Qlora
+from layersel.adapters.loading import load_adapter
 from layersel.adapters.nf4 import quantise_layers
-from layersel.backbone import Backbone
+from layersel.adapters.placement import count_parameters
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 
 bnb = pytest.importorskip("bitsandbytes", reason="the extra layersel[qlora] is not installed")

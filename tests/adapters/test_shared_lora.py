@@ -9,9 +9,9 @@ from peft import PeftModel
 from placing import InPlace, in_place, selection_of, vectors_of
 from torch import nn
 
-from layersel.adapters import count_parameters
 from layersel.adapters.kinds.lora_drop import LoraDrop
-from layersel.backbone import Backbone
+from layersel.adapters.placement import count_parameters
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

@@ -11,11 +11,13 @@ from placing import CHOSEN, InPlace, in_place, selection_of, vectors_of
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel, Phi3Config, Phi3Model, PretrainedConfig, PreTrainedModel
 
-from layersel.adapters import Adapter, Lora, count_parameters
+from layersel.adapters.adapter import Adapter
+from layersel.adapters.kinds.lora import Lora
 from layersel.adapters.kinds.tied_lora import STATES, ScaledRows, TiedLora
-from layersel.backbone import Backbone
+from layersel.adapters.placement import count_parameters
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 QKV = ["query", "key", "value"]
 CONFIGURATIONS = [dict(zip(STATES, states, strict=True)) for states in product(*STATES.values()) if "trained" in states]

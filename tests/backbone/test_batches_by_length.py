@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import ragged, tiny
 
-from layersel.backbone import Backbone, token_batches
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import token_batches
 from layersel.data.tokens import batches_by_length
 
 some_lengths = st.lists(st.integers(1, 60), max_size=30)

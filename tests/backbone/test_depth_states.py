@@ -6,7 +6,8 @@ from models import N_LAYERS, WIDTH, padded, ragged, tiny
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from layersel.backbone import Backbone, layer_representations
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import layer_representations
 from layersel.backbone.pooling import POOLINGS
 
 

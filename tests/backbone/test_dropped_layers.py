@@ -11,8 +11,10 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel, T5EncoderModel
 
-from layersel.backbone import Backbone, Pretrained, drop_layers
+from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import find_layers, find_projections
+from layersel.backbone.pretrained import Pretrained
+from layersel.backbone.shorten import drop_layers
 from layersel.errors import UserError
 
 SUBSETS = [(0,), (1,), (2,), (0, 2)]

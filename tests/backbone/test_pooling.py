@@ -8,7 +8,7 @@ from models import padded, ragged, tiny, tokenizer_without_cls
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.backbone.pooling import POOLINGS, pooling_named
 from layersel.errors import UserError
 

@@ -7,7 +7,9 @@ import torch
 from models import N_LAYERS, WIDTH, padded, ragged, tiny
 from torch import Tensor
 
-from layersel.backbone import Backbone, PrefixCache, encode
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
+from layersel.backbone.prefix import PrefixCache
 
 LENGTHS = (7, 12, 3, 30, 12, 5)
 ALL = list(range(len(LENGTHS)))

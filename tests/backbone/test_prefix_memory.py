@@ -6,7 +6,9 @@ from models import WIDTH, bert, ragged, seeded, tiny
 from torch import Tensor
 from transformers import BertModel
 
-from layersel.backbone import Backbone, PrefixCache, PrefixMemory, encode
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
+from layersel.backbone.prefix import PrefixCache, PrefixMemory
 
 LENGTHS = (7, 12, 3, 30, 12, 5)
 BYTES = sum(LENGTHS) * WIDTH * 4

@@ -15,7 +15,7 @@ from models import POSITIONS, bert, ragged, seeded, tiny
 from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from layersel.backbone import Pretrained
+from layersel.backbone.pretrained import Pretrained
 from layersel.errors import UserError
 
 

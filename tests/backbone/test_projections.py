@@ -6,7 +6,7 @@ from torch import nn
 from transformers import BertModel, PreTrainedModel, T5EncoderModel, T5ForConditionalGeneration
 from transformers.pytorch_utils import Conv1D
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import find_layers, find_projections
 from layersel.errors import UserError
 

@@ -10,7 +10,8 @@ from models import DECODERS, N_LAYERS, hooks_and_wrappers, padded, ragged, seede
 from torch import nn
 from transformers import PreTrainedModel, T5EncoderModel
 
-from layersel.backbone import Backbone, PrefixCache
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.prefix import PrefixCache
 from layersel.errors import UserError
 
 every_start = pytest.mark.parametrize("start", range(N_LAYERS))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from toy_training import N_LAYERS, toy_training
 
-from layersel.adapters import adapted_layers, count_parameters
-from layersel.selection import Selection, score_named
+from layersel.adapters.placement import adapted_layers, count_parameters
+from layersel.selection.score import score_named
+from layersel.selection.selection import Selection
 
 
 @pytest.mark.parametrize(

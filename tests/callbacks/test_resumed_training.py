@@ -13,15 +13,16 @@ import pytest
 import torch
 from resuming import N_BATCHES, N_STEPS, Attempt, assert_same, attempt
 
-from layersel.adapters import Adapter, Lora
+from layersel.adapters.adapter import Adapter
+from layersel.adapters.kinds.lora import Lora
 from layersel.callbacks import AtomicCheckpointIO, logged_before
 from layersel.callbacks.checkpoint import LAST
 from layersel.callbacks.checkpoint_file import read_checkpoint
-from layersel.data.datamodule import ScreeningData
-from layersel.data.pairs import RandomPairs
 from layersel.errors import UserError
-from layersel.selection import Score, score_named
-from layersel.training import TrainerOptions
+from layersel.selection.score import Score, score_named
+from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.pairs import RandomPairs
+from layersel.training.trainer import TrainerOptions
 
 ADAPTER = Lora(rank=4, dropout=0.3)
 
@@ -98,7 +99,7 @@ def test_skipped_batches_are_counted_on(tmp_path: Path) -> None:
 
 def test_a_training_without_any_loss_stays_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if it is taken up when it has ended."""
-    monkeypatch.setattr("layersel.tasks.contrastive.pairwise_contrastive_loss", lambda *_: None)
+    monkeypatch.setattr("layersel.tasks.screening.module.pairwise_contrastive_loss", lambda *_: None)
     for resume_from in (None, tmp_path / "checkpoints" / LAST):
         with pytest.raises(UserError, match=r"all 6 batches of \d+ pairs lacked"):
             attempt(tmp_path, resume_from)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from layersel.cell import Cell
+from layersel.cell.options import Cell
 from layersel.cell.rules import RULES
 
 Choices = dict[str, str]

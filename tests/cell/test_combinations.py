@@ -16,12 +16,11 @@ from in_process import cells, here
 from omegaconf import OmegaConf
 from small_reviews import write_reviews
 
-from layersel.cell import validate
-from layersel.cell.rules import RULES
+from layersel.cell.rules import RULES, validate
 from layersel.cell.steps import STEPS, TRAIN
 from layersel.config import CONF, TARGET, choice
-from layersel.help import WHOLE
-from layersel.run_folder import RunFolder
+from layersel.runs.folder import RunFolder
+from layersel.terminal.help import WHOLE
 
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - set(WHOLE))
 ORDERS = [

@@ -10,7 +10,7 @@ from in_process import cells, here
 from small_reviews import write_reviews
 from transformers import AutoModel
 
-from layersel.run_folder import RunFolder
+from layersel.runs.folder import RunFolder
 
 DEFAULT = ["train", "merge", "prune", "quantise"]
 CELLS = {

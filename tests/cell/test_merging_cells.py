@@ -14,9 +14,9 @@ from peft import PeftModel
 from small_reviews import write_reviews
 from transformers import AutoModel
 
-from layersel.adapters import load_adapter
-from layersel.backbone import Pretrained
-from layersel.run_folder import RunFolder
+from layersel.adapters.loading import load_adapter
+from layersel.backbone.pretrained import Pretrained
+from layersel.runs.folder import RunFolder
 
 METRIC = "awss@95"
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from small_reviews import write_reviews
 from torch import Tensor
 
-from layersel.backbone import PrefixMemory
+from layersel.backbone.prefix import PrefixMemory
 from layersel.cell import encoder, shared
 from layersel.selection.scores.cka import CKA
 

@@ -8,11 +8,14 @@ from models import N_LAYERS, bert, ragged, seeded, tiny
 from torch import Tensor
 from transformers import BertModel
 
-from layersel.backbone import Backbone, drop_layers, token_batches
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import token_batches
+from layersel.backbone.shorten import drop_layers
 from layersel.compression.pruning.layers import Layers
 from layersel.errors import UserError
-from layersel.selection import LayerScores, Probe, select_layers
+from layersel.selection.score import LayerScores, Probe
 from layersel.selection.scores.cka import CKA
+from layersel.selection.select import select_layers
 
 DEPTH = 6
 TEXTS = ragged((7, 12, 3, 30, 9, 16, 5, 8))

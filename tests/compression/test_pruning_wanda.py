@@ -11,10 +11,11 @@ from torch.utils.hooks import RemovableHandle
 from transformers import BertModel, PreTrainedModel, T5EncoderModel
 from transformers.pytorch_utils import Conv1D
 
-from layersel.backbone import Backbone, Pretrained
+from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import find_layers
+from layersel.backbone.pretrained import Pretrained
 from layersel.compression.pruning.wanda import Wanda
-from layersel.data.demo import Demo
+from layersel.data.reviews.demo import Demo
 from layersel.data.tokens import TokenIds, record_text, tokenize
 from layersel.errors import UserError
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from layersel.backbone import Backbone
-from layersel.compression.pruning import Pruned, Pruning, weight_sparsity
+from layersel.backbone.backbone import Backbone
 from layersel.compression.pruning.magnitude import Magnitude
 from layersel.compression.pruning.none import NoPruning
+from layersel.compression.pruning.pruned import Pruned, weight_sparsity
+from layersel.compression.pruning.pruning import Pruning
 from layersel.compression.pruning.random import Random
 from layersel.compression.pruning.wanda import Wanda
 from layersel.config import CONF, build_group

@@ -14,10 +14,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModel, PreTrainedTokenizerFast
 
-from layersel.backbone import Backbone, PrefixCache, Pretrained, drop_layers, encode
-from layersel.compression import Precision, Quantised, load_model, save_model
-from layersel.compression.files import MANIFEST, PACKED, WEIGHTS
-from layersel.compression.quantisation import FORMATS, Int8Linear, usable_engines
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
+from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.pretrained import Pretrained
+from layersel.backbone.shorten import drop_layers
+from layersel.compression.model_files import MANIFEST, PACKED, WEIGHTS, load_model, save_model
+from layersel.compression.precision import Precision
+from layersel.compression.quantisation.engines import usable_engines
+from layersel.compression.quantisation.int8_linear import Int8Linear
+from layersel.compression.quantisation.quantised import Quantised
+from layersel.compression.quantisation.quantising import FORMATS
 from layersel.errors import UserError
 
 TEXTS = ragged()

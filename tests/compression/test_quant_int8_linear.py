@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from transformers.pytorch_utils import Conv1D
 
-from layersel.compression.quantisation import ENGINES, Int8Linear, engines, usable_engines
-from layersel.compression.quantisation.int8_linear import ENTRIES
+from layersel.compression.quantisation import engines
+from layersel.compression.quantisation.engines import ENGINES, usable_engines
+from layersel.compression.quantisation.int8_linear import ENTRIES, Int8Linear
 from layersel.errors import UserError
 
 USABLE = {engine.name: engine for engine in usable_engines()}

@@ -10,11 +10,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from transformers import BertModel, PreTrainedModel
 
-from layersel.backbone import Backbone, PrefixCache, Pretrained, encode
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
 from layersel.backbone.layers import find_linear, weight_OI
-from layersel.compression import Precision, Quantised
-from layersel.compression.quantisation import FORMATS, Int8Linear
-from layersel.data import Demo
+from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.pretrained import Pretrained
+from layersel.compression.precision import Precision
+from layersel.compression.quantisation.int8_linear import Int8Linear
+from layersel.compression.quantisation.quantised import Quantised
+from layersel.compression.quantisation.quantising import FORMATS
+from layersel.data.reviews.demo import Demo
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.errors import UserError
 

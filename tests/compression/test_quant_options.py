@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from layersel.compression import Precision
-from layersel.compression.quantisation import ENGINES, FORMATS, engines
+from layersel.compression.precision import Precision
+from layersel.compression.quantisation import engines
+from layersel.compression.quantisation.engines import ENGINES
+from layersel.compression.quantisation.quantising import FORMATS
 from layersel.errors import UserError
 
 

@@ -10,8 +10,10 @@ from threading import Thread
 
 import pytest
 
-from layersel.data import CATALOGUE, CatalogueEntry, Cohen, catalogue, cohen, find_review
 from layersel.data.download import checksum, download
+from layersel.data.reviews import catalogue, cohen
+from layersel.data.reviews.catalogue import CATALOGUE, CatalogueEntry, find_review
+from layersel.data.reviews.cohen import Cohen
 from layersel.errors import UserError
 
 CONTENT = b"record_id,title,abstract,label_included\n1,A,B,1\n2,C,D,0\n"

@@ -2,8 +2,10 @@
 
 import pytest
 
-from layersel.data import RawRecords, Record, assemble_review
-from layersel.data.duplicates import drop_duplicates, find_duplicates
+from layersel.data.reviews.assemble import assemble_review
+from layersel.data.reviews.duplicates import drop_duplicates, find_duplicates
+from layersel.data.reviews.readers import RawRecords
+from layersel.data.reviews.records import Record
 from layersel.errors import UserError
 
 

@@ -7,9 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersel.data import ReadReport, Record, Review, Table, few_shot_split
-from layersel.data.few_shot import FewShot
+from layersel.data.reviews.records import Record, Review
+from layersel.data.reviews.report import ReadReport
+from layersel.data.reviews.table import Table
 from layersel.errors import UserError
+from layersel.tasks.screening.few_shot import FewShot
+from layersel.tasks.screening.split import few_shot_split
 
 LABELS = st.lists(st.sampled_from([0, 1, None]), max_size=40)
 

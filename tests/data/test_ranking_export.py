@@ -9,9 +9,11 @@ import rispy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersel.data import Demo, Record, Table, write_ranking
-from layersel.data.export import rank
+from layersel.data.reviews.demo import Demo
+from layersel.data.reviews.records import Record
+from layersel.data.reviews.table import Table
 from layersel.errors import UserError
+from layersel.tasks.screening.export import rank, write_ranking
 
 RECORDS = (
     Record(

@@ -7,7 +7,8 @@ import statistics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersel.data import Demo, ReadReport, token_lengths
+from layersel.data.reviews.demo import Demo
+from layersel.data.reviews.report import ReadReport, token_lengths
 
 
 def test_counts_add_up_and_are_json() -> None:

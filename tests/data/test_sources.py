@@ -9,7 +9,10 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import MISSING, OmegaConf
 
-from layersel.data import Cohen, Demo, Source, Table
+from layersel.data.reviews.cohen import Cohen
+from layersel.data.reviews.demo import Demo
+from layersel.data.reviews.source import Source
+from layersel.data.reviews.table import Table
 from layersel.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +68,7 @@ def test_demo_review(label_level: str, included: int) -> None:
 
 def test_demo_has_attribution() -> None:
     """The licence asks for authors, source, licence and changes."""
-    text = (ROOT / "layersel" / "data" / "demo_review" / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    text = (ROOT / "layersel" / "data" / "reviews" / "demo_review" / "ATTRIBUTION.md").read_text(encoding="utf-8")
     for part in ("van de Schoot", "10.17605/OSF.IO/VK4BE", "licenses/by/4.0", "Changes"):
         assert part in text
 

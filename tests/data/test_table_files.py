@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersel.data import RawRecords, Table, assemble_review, read_records
 from layersel.data.delimited import parse_delimited
-from layersel.data.labels import parse_label
+from layersel.data.reviews.assemble import assemble_review
+from layersel.data.reviews.labels import parse_label
+from layersel.data.reviews.readers import RawRecords, read_records
+from layersel.data.reviews.table import Table
 from layersel.errors import UserError
 
 

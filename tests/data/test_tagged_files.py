@@ -7,8 +7,8 @@ import rispy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layersel.data import Table
-from layersel.data.tagged import MEDLINE, RIS, dialect_of, parse_tagged
+from layersel.data.reviews.table import Table
+from layersel.data.reviews.tagged import MEDLINE, RIS, dialect_of, parse_tagged
 from layersel.errors import UserError
 
 CLEAN = """TY  - JOUR

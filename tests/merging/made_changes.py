@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from layersel.adapters import Change
-from layersel.merging import MergeMethod, merge_adapters
+from layersel.adapters.change import Change
+from layersel.merging.merge import merge_adapters
+from layersel.merging.method import MergeMethod
 
 SHAPES = {"layer.0.query": (6, 5), "layer.0.value": (4, 5), "layer.1.query": (6, 5), "layer.2.up": (5, 7)}
 LAYER_OF = {name: int(name.split(".")[1]) for name in SHAPES} | {"layer.3.query": 3}

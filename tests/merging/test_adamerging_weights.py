@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 
 from layersel.errors import UserError
-from layersel.merging import AdaMerging, learn_weights, mean_prediction, prediction_entropy
-from layersel.merging.adamerging import guarded_entropy
+from layersel.merging.methods.adamerging import (
+    AdaMerging,
+    guarded_entropy,
+    learn_weights,
+    mean_prediction,
+    prediction_entropy,
+)
 
 START = torch.full((2, 1), 0.3)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from made_changes import FIRST, SECOND, SHAPES, Adapter, dense, low_rank, times, whole
 
-from layersel.adapters import Change
-from layersel.merging import Conflict, conflicts
+from layersel.adapters.change import Change
+from layersel.merging.conflicts import Conflict, conflicts
 
 
 def pair(first: Adapter, second: Adapter) -> Conflict:

@@ -7,13 +7,14 @@ from made_changes import FIRST, LAYER_OF, SECOND, SHAPES, assert_same, dense, ge
 from models import tiny
 from peft import LoraConfig, get_peft_model
 
-from layersel.adapters import Change
+from layersel.adapters.change import Change
 from layersel.errors import UserError
-from layersel.merging import MergeMethod, check_mergeable, merge_adapters
-from layersel.merging.average import Average
 from layersel.merging.factoring import numerical_rank, svd_of, truncate
-from layersel.merging.task_arithmetic import TaskArithmetic
-from layersel.merging.ties import Ties
+from layersel.merging.merge import check_mergeable, merge_adapters
+from layersel.merging.method import MergeMethod
+from layersel.merging.methods.average import Average
+from layersel.merging.methods.task_arithmetic import TaskArithmetic
+from layersel.merging.methods.ties import Ties
 
 
 def test_the_result_covers_the_union_of_the_modules() -> None:

@@ -26,15 +26,17 @@ from made_changes import (
 )
 from torch import Tensor
 
-from layersel.adapters import Change
-from layersel.merging import AdaMerging, MergeMethod, merge_adapters
-from layersel.merging.average import Average
-from layersel.merging.dare import Dare
-from layersel.merging.hybrid import Hybrid, entrywise_quantile
-from layersel.merging.knots import Knots, joint_basis
-from layersel.merging.lego import Lego, rescaled_centroid, units
-from layersel.merging.task_arithmetic import TaskArithmetic
-from layersel.merging.ties import Ties, elected_mean, largest, trimmed
+from layersel.adapters.change import Change
+from layersel.merging.merge import merge_adapters
+from layersel.merging.method import MergeMethod
+from layersel.merging.methods.adamerging import AdaMerging
+from layersel.merging.methods.average import Average
+from layersel.merging.methods.dare import Dare
+from layersel.merging.methods.hybrid import Hybrid, entrywise_quantile
+from layersel.merging.methods.knots import Knots, joint_basis
+from layersel.merging.methods.lego import Lego, rescaled_centroid, units
+from layersel.merging.methods.task_arithmetic import TaskArithmetic
+from layersel.merging.methods.ties import Ties, elected_mean, largest, trimmed
 
 Matrices = dict[str, np.ndarray]
 Naive = Callable[[list[Matrices], list[list[str]]], Matrices]

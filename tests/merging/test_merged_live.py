@@ -7,11 +7,14 @@ import torch
 from models import hooks_and_wrappers, padded, ragged, tiny
 from torch import Tensor
 
-from layersel.adapters import Change, load_adapter, save_lora
-from layersel.backbone import Backbone
+from layersel.adapters.change import Change
+from layersel.adapters.loading import load_adapter
+from layersel.adapters.saving import save_lora
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.merging import merge_adapters, merged_live, module_layers
-from layersel.merging.task_arithmetic import TaskArithmetic
+from layersel.merging.live import merged_live, module_layers
+from layersel.merging.merge import merge_adapters
+from layersel.merging.methods.task_arithmetic import TaskArithmetic
 
 NAMES = ["bert", "gpt2", "llama"]
 

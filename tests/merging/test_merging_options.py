@@ -7,14 +7,16 @@ from omegaconf import OmegaConf
 
 from layersel.config import CONF, build_group
 from layersel.errors import UserError
-from layersel.merging import AdaMerging, MergeMethod, NoMerging
-from layersel.merging.average import Average
-from layersel.merging.dare import Dare
-from layersel.merging.hybrid import Hybrid
-from layersel.merging.knots import Knots
-from layersel.merging.lego import Lego
-from layersel.merging.task_arithmetic import TaskArithmetic
-from layersel.merging.ties import Ties
+from layersel.merging.method import MergeMethod
+from layersel.merging.methods.adamerging import AdaMerging
+from layersel.merging.methods.average import Average
+from layersel.merging.methods.dare import Dare
+from layersel.merging.methods.hybrid import Hybrid
+from layersel.merging.methods.knots import Knots
+from layersel.merging.methods.lego import Lego
+from layersel.merging.methods.none import NoMerging
+from layersel.merging.methods.task_arithmetic import TaskArithmetic
+from layersel.merging.methods.ties import Ties
 
 FILES = sorted((CONF / "merging").glob("*.yaml"))
 TWO = {"reviews": ["ADHD", "Statins"]}
@@ -100,7 +102,7 @@ def test_reviews_and_runs_count_together() -> None:
 def test_an_unknown_option_of_none_is_named() -> None:
     """Nothing can be merged with merging=none."""
     with pytest.raises(UserError, match=r"merging\.reviews: unknown option"):
-        build_group("merging", {"_target_": "layersel.merging.none.NoMerging", "reviews": ["ADHD"]})
+        build_group("merging", {"_target_": "layersel.merging.methods.none.NoMerging", "reviews": ["ADHD"]})
 
 
 def test_own_weights_are_those_of_the_papers() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from layersel.merging import search_weights
+from layersel.merging.search import search_weights
 
 GRID = [0.1, 0.4, 0.7, 1.0]
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from models import N_LAYERS, padded, ragged, tiny
 
 from layersel.errors import UserError
-from layersel.selection import Score, choose_layers, score_named, select_layers
+from layersel.selection.score import Score, score_named
+from layersel.selection.select import choose_layers, select_layers
 
 some_scores = st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0, math.inf]), min_size=1, max_size=12)
 

@@ -10,11 +10,13 @@ from models import ARCHITECTURES, DECODERS, N_LAYERS, WIDTH, bert, padded, ragge
 from torch import Tensor
 from transformers import BertModel, PreTrainedModel
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
-from layersel.selection import Probe, Selection, select_layers
+from layersel.selection.score import Probe
 from layersel.selection.scores.cka import CKA
+from layersel.selection.select import select_layers
+from layersel.selection.selection import Selection
 
 CLS = 2
 TEXTS = ragged([7, 12, 3, 30, 12, 5, 9, 21], cls=CLS)

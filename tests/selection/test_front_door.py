@@ -18,10 +18,11 @@ from models import (
 )
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, T5EncoderModel
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection import LayerScores, Probe, Score, select_layers
+from layersel.selection.score import LayerScores, Probe, Score
 from layersel.selection.scores.cka import CKA
+from layersel.selection.select import select_layers
 
 WORDS = ["war and trauma", "the care of children", "a study", "posttraumatic stress disorder after combat", "sleep"]
 TEXTS = ragged([7, 12, 3, 30, 12, 5])

@@ -14,7 +14,9 @@ from transformers import BertModel, PreTrainedModel
 
 from layersel.errors import UserError
 from layersel.files import write_json
-from layersel.selection import Selection, score_named, select_layers
+from layersel.selection.score import score_named
+from layersel.selection.select import select_layers
+from layersel.selection.selection import Selection
 
 pytestmark = [  # PEFT's, with every model and with GPT-2
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),

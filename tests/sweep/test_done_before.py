@@ -9,7 +9,7 @@ from in_process import here
 from omegaconf import DictConfig
 from small_reviews import write_reviews
 
-from layersel.cell import Finder
+from layersel.cell.finding import Finder
 from layersel.config import CONF
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.sweep.job import done_before

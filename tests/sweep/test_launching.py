@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.layersel_launchers.local import LocalLauncher
 from layersel.errors import UserError
-from layersel.run_folder import FINISHED, INTERRUPTED
+from layersel.runs.folder import FINISHED, INTERRUPTED
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
 from layersel.sweep.local import Resources

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from layersel.errors import UserError
-from layersel.tasks import pairwise_contrastive_loss
+from layersel.tasks.screening.loss import pairwise_contrastive_loss
 
 
 def naive_loss(left: Tensor, right: Tensor, same: list[bool], temperature: float) -> float:

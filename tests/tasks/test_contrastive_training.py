@@ -10,12 +10,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from toy_training import N_TRAIN, toy_training
 
-from layersel.adapters import Lora
 from layersel.adapters.kinds.adalora import AdaLora
-from layersel.backbone import evaluating
+from layersel.adapters.kinds.lora import Lora
+from layersel.backbone.modes import evaluating
 from layersel.errors import UserError
-from layersel.selection import score_named
-from layersel.tasks import pairwise_contrastive_loss
+from layersel.selection.score import score_named
+from layersel.tasks.screening.loss import pairwise_contrastive_loss
 
 
 class Losses(Callback):

@@ -10,9 +10,10 @@ from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from layersel.data import Demo
+from layersel.data.reviews.demo import Demo
 from layersel.errors import UserError
-from layersel.tasks import LogisticHead, tfidf_scores
+from layersel.tasks.screening.baseline import tfidf_scores
+from layersel.tasks.screening.head import LogisticHead
 
 
 @pytest.fixture

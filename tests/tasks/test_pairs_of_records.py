@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_training import toy_tokens
 
-from layersel.data.datamodule import ScreeningData
-from layersel.data.pairs import AllPairs, PairBatch, Pairs, RandomPairs, pair_batches
 from layersel.seeding import stream
+from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.pairs import AllPairs, PairBatch, Pairs, RandomPairs, pair_batches
 
 BOTH = [RandomPairs(per_record=3), AllPairs()]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from layersel.adapters.kinds.lora import Lora
 from layersel.adapters.placed import ExportedLora
-from layersel.backbone import Backbone
-from layersel.selection import Selection
+from layersel.backbone.backbone import Backbone
+from layersel.selection.selection import Selection
 
 MEANS = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 """What PEFT's allocator keeps of each parameter."""

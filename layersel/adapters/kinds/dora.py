@@ -7,7 +7,7 @@ from peft import PeftModel
 
 from layersel.adapters.kinds.lora import Lora
 from layersel.adapters.placed import PeftPlaced
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 
 
 @dataclass

@@ -7,8 +7,8 @@ import torch
 
 from layersel.adapters.adapter import Adapter
 from layersel.adapters.placed import Unadapted
-from layersel.backbone import Backbone
-from layersel.selection import Selection
+from layersel.backbone.backbone import Backbone
+from layersel.selection.selection import Selection
 
 
 @dataclass

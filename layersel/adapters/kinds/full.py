@@ -13,10 +13,10 @@ from layersel.adapters.change import Change
 from layersel.adapters.originals import Originals
 from layersel.adapters.placed import Placed
 from layersel.adapters.placement import check_placement
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 from layersel.files import atomic_folder
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 LAYERS = "layers.safetensors"
 

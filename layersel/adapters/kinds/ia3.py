@@ -6,7 +6,7 @@ from typing import ClassVar
 from peft import IA3Config
 
 from layersel.adapters.peft_adapter import PeftAdapter
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 
 @dataclass

@@ -7,8 +7,8 @@ from peft import LoraConfig, PeftModel
 
 from layersel.adapters.peft_adapter import PeftAdapter, check_rank, dropout_problems, rank_problems
 from layersel.adapters.placed import LoraPlaced, PeftPlaced
-from layersel.backbone import Backbone
-from layersel.selection import Selection
+from layersel.backbone.backbone import Backbone
+from layersel.selection.selection import Selection
 
 
 @dataclass

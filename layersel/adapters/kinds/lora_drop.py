@@ -8,8 +8,8 @@ from peft import PeftModel
 from layersel.adapters.kinds.lora import Lora
 from layersel.adapters.peft_adapter import check_same_shapes
 from layersel.adapters.placed import ExportedLora, PeftPlaced
-from layersel.backbone import Backbone
-from layersel.selection import Selection
+from layersel.backbone.backbone import Backbone
+from layersel.selection.selection import Selection
 
 
 @dataclass

@@ -6,9 +6,9 @@ from typing import ClassVar
 from peft import OFTConfig
 
 from layersel.adapters.peft_adapter import PeftAdapter
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 
 @dataclass

@@ -9,8 +9,8 @@ from layersel.adapters.kinds.lora import Lora
 from layersel.adapters.originals import Originals
 from layersel.adapters.placed import MovedBaseLora
 from layersel.adapters.placement import place
-from layersel.backbone import Backbone
-from layersel.selection import Selection
+from layersel.backbone.backbone import Backbone
+from layersel.selection.selection import Selection
 
 
 @dataclass

@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 from peft import PeftModel
 
-from layersel.adapters.files import save_adapter
 from layersel.adapters.kinds.lora import Lora
 from layersel.adapters.nf4 import nf4_problem, quantise_layers
 from layersel.adapters.placed import LoraPlaced, PeftPlaced
-from layersel.backbone import Backbone
+from layersel.adapters.saving import save_adapter
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 NF4 = "nf4.json"
 

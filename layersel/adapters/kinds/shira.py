@@ -6,9 +6,9 @@ from typing import ClassVar
 from peft import ShiraConfig
 
 from layersel.adapters.peft_adapter import PeftAdapter, rank_problems
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 
 @dataclass

@@ -8,18 +8,12 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from layersel.adapters.peft_adapter import (
-    PeftAdapter,
-    check_rank,
-    check_same_shapes,
-    dropout_problems,
-    rank_problems,
-)
+from layersel.adapters.peft_adapter import PeftAdapter, check_rank, check_same_shapes, dropout_problems, rank_problems
 from layersel.adapters.placed import ExportedLora, PeftPlaced
 from layersel.adapters.placement import widths
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.errors import one_of
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 # Shapes: O outputs and I inputs of a fused matrix, R rank.
 

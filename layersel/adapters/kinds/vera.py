@@ -6,7 +6,7 @@ from typing import ClassVar
 from peft import VeraConfig
 
 from layersel.adapters.peft_adapter import PeftAdapter, dropout_problems, rank_problems
-from layersel.selection import Selection
+from layersel.selection.selection import Selection
 
 
 @dataclass

@@ -9,14 +9,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from layersel.backbone import Backbone, drop_layers, token_batches
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import token_batches
+from layersel.backbone.shorten import drop_layers
 from layersel.compression.pruning.pruned import Pruned
 from layersel.compression.pruning.pruning import Pruning, drawn
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError, one_of
-from layersel.selection import LayerScores, Probe, ProbeScore, Score, choose_layers, score_named
 from layersel.selection import scores as score_modules
-from layersel.selection.score import round_half_up
+from layersel.selection.score import LayerScores, Probe, ProbeScore, Score, round_half_up, score_named
+from layersel.selection.select import choose_layers
 
 
 @dataclass

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from layersel.compression.pruning.masks import keep_highest
-from layersel.compression.pruning.weights import WeightPruning
+from layersel.compression.pruning.weight_pruning import WeightPruning
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import IntegerLinear, linear_modules, weight_OI
 from layersel.errors import UserError
 

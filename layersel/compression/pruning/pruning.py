@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.compression.pruning.pruned import Pruned
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from layersel.compression.pruning.weights import WeightPruning
+from layersel.compression.pruning.weight_pruning import WeightPruning
 
 
 @dataclass

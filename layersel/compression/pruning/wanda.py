@@ -8,13 +8,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from layersel.backbone import Backbone, Batch, evaluating, token_batches
+from layersel.backbone.backbone import Backbone, Batch
+from layersel.backbone.encode import token_batches
 from layersel.backbone.layers import weight_OI
+from layersel.backbone.modes import evaluating
 from layersel.compression.pruning.pruning import drawn
-from layersel.compression.pruning.weights import Linears, WeightPruning
+from layersel.compression.pruning.weight_pruning import Linears, WeightPruning
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
-from layersel.progress import progress
+from layersel.terminal.progress import progress
 
 # Shapes: B texts, T tokens, D hidden size, N real tokens; O outputs, I inputs of a linear layer.
 

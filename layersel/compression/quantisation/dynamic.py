@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from layersel.backbone import Backbone, evaluating
+from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import linear_modules, weight_OI
+from layersel.backbone.modes import evaluating
 from layersel.compression.quantisation.engines import AUTO, Engine, usable_engines
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.data.tokens import TokenIds

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from layersel.backbone import Backbone, evaluating
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.modes import evaluating
 from layersel.compression.quantisation.dynamic import to_int8, watched_columns
 from layersel.compression.quantisation.quantised import Quantised
-from layersel.compression.quantisation.weights import snap_weights
+from layersel.compression.quantisation.rounding import snap_weights
 from layersel.data.tokens import TokenIds
 from layersel.errors import one_of
-from layersel.progress import progress
+from layersel.terminal.progress import progress
 
 WEIGHT_BITS = {"int8_weight": 8, "int4": 4}
 DYNAMIC = "int8"

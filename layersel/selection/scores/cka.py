@@ -6,7 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from layersel.backbone import Backbone, layer_representations
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import layer_representations
 from layersel.errors import UserError, one_of
 from layersel.selection.score import LayerScores, Probe, ProbeScore
 from layersel.selection.similarity import KERNELS, MIN_RECORDS, cka_from_grams

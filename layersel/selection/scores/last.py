@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.selection.score import LayerScores, Probe, Score
 
 

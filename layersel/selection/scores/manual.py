@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from layersel.backbone import Backbone
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores, Probe, Score
 

@@ -1,0 +1,37 @@
+"""Weights rounded to the grid of few bits in the running model, whose modules stay what they are."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.layers import linear_modules, weight_OI
+from layersel.compression.quantisation.grid import Grid, snap
+
+NARROWEST = 32
+"""Columns of the narrowest table that is rounded; narrower ones hold position biases of heads, not vectors."""
+
+
+@torch.no_grad()
+def snap_weights(backbone: Backbone, bits: int) -> dict[str, Grid]:
+    """Round the linear layers inside the blocks and the embedding tables to their grids, in place.
+
+    Each output neuron, and each token of a table, has a scale of its own. Of adapted modules the pretrained weights
+    are rounded. Weights that are zero stay zero. Tables of 4 bits rather than 8 cost MiniLM .036 of the median cosine
+    to fp32, and .013 of AWSS@95 on NSAIDS, which is within its spread; half of its weights are in tables, so that its
+    file would otherwise be half as large again.
+
+    Returns:
+        The grid of each rounded weight by its name in the base model, as it is without adapters.
+    """
+    return {f"{name}.weight": snap(weight_OI(module), bits) for name, module in _matrices(backbone)}
+
+
+def _matrices(backbone: Backbone) -> Iterator[tuple[str, nn.Module]]:
+    model = backbone.model
+    head = "" if model.base_model is model else f"{model.base_model_prefix}."
+    yield from ((name.removeprefix(head), module) for name, module in linear_modules(model).items())
+    for name, module in model.base_model.named_modules():
+        if isinstance(module, nn.Embedding) and module.embedding_dim >= NARROWEST:
+            yield name, module

@@ -1,0 +1,79 @@
+"""Records that are one publication, found only where that is safe to say.
+
+Two records are duplicates when they have the same PMID, or the same title and the same abstract, or the same
+title and the same DOI. A title alone is not enough ("Editorial"), nor is a DOI: chapters of a book share it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from layersel.data.reviews.records import Record
+
+Key = tuple[str, ...]
+
+
+def find_duplicates(records: Sequence[Record]) -> list[list[int]]:
+    """Indices of the records of each publication that stands there more than once, in order of appearance.
+
+    Example:
+        >>> a = Record("1", "Sleep in PTSD.", "We …", fields={"doi": "10.1000/A"})
+        >>> b = Record("2", "Sleep in PTSD", "", fields={"doi": "https://doi.org/10.1000/a"})
+        >>> find_duplicates([a, Record("3", "Sleep", ""), b])
+        [[0, 2]]
+    """
+    parent = list(range(len(records)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    first: dict[Key, int] = {}
+    for index, record in enumerate(records):
+        for key in _keys(record):
+            low, high = sorted((root(first.setdefault(key, index)), root(index)))
+            parent[high] = low
+    groups: dict[int, list[int]] = {}
+    for index in range(len(records)):
+        groups.setdefault(root(index), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def known_labels(records: Sequence[Record], group: Sequence[int]) -> set[int]:
+    """The different decisions on one publication; more than one is a conflict."""
+    return {label for index in group if (label := records[index].label) is not None}
+
+
+def drop_duplicates(records: Sequence[Record], groups: Sequence[Sequence[int]]) -> list[Record]:
+    """Keep the first record of each group, with the group's label where the first has none.
+
+    A group with conflicting labels stays whole: dropping would decide the conflict by the order of the file.
+    """
+    kept: dict[int, Record] = dict(enumerate(records))
+    for group in groups:
+        labels = known_labels(records, group)
+        if len(labels) > 1:
+            continue
+        first, *others = group
+        kept[first] = replace(records[first], label=next(iter(labels), None))
+        for index in others:
+            del kept[index]
+    return list(kept.values())
+
+
+def _keys(record: Record) -> list[Key]:
+    title, abstract = _words(record.title), _words(record.abstract)
+    doi = re.search(r"10\.\d{4,9}/\S+", record.fields.get("doi", "").lower())
+    pmid = re.fullmatch(r"0*(\d+)(\.0)?", record.fields.get("pmid", "").strip())
+    keys: list[Key] = [("pmid", pmid[1])] if pmid is not None else []
+    if title and abstract:
+        keys.append(("abstract", title, abstract))
+    if title and doi is not None:
+        keys.append(("doi", title, doi[0].rstrip(".")))
+    return keys
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -1,0 +1,46 @@
+"""One bibliographic record, and the review that it is screened for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from layersel.data.reviews.report import ReadReport
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Title and abstract of a publication with its screening decision.
+
+    Attributes:
+        id: Unique within its review.
+        title: Empty where missing.
+        abstract: Empty where missing.
+        label: 1 included, 0 excluded, None not labelled.
+        fields: What else the file says about it. `authors`, `year`, `doi`, `keywords`, `journal`, `pmid`,
+            `url` and `notes` go by these names, everything else by its column or tag.
+    """
+
+    id: str
+    title: str
+    abstract: str
+    label: int | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The records of one systematic review, in the order of their file.
+
+    Example:
+        >>> records = (Record("1", "A", "", label=1), Record("2", "B", ""))
+        >>> Review("two", records, ReadReport(records=2)).labels
+        [1, None]
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    report: ReadReport
+
+    @property
+    def labels(self) -> list[int | None]:
+        """The label of each record."""
+        return [record.label for record in self.records]

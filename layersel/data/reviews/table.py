@@ -1,0 +1,71 @@
+"""The user's own records: a CSV, TSV, RIS, NBIB or PubMed text file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from layersel.data.reviews.readers import RawRecords, extension_of, read_records
+from layersel.data.reviews.source import Source
+from layersel.errors import UserError
+
+
+@dataclass
+class Table(Source):
+    """Records of a file; its columns are recognised by their usual names unless they are named here."""
+
+    named_by: ClassVar[str | None] = "path"
+
+    path: str = MISSING
+    """File with the records: .csv, .csv.gz, .tsv, .tsv.gz, .ris, .nbib or .txt (PubMed, RIS or a table)."""
+
+    title_column: str | None = None
+    """Column with the titles."""
+
+    abstract_column: str | None = None
+    """Column with the abstracts."""
+
+    id_column: str | None = None
+    """Column with the identifiers; records without one are known by their row number."""
+
+    label_column: str | None = None
+    """Column with the screening decisions, whatever `label_level` says."""
+
+    @property
+    def name(self) -> str:
+        """The file's name without extension."""
+        return self._file.name[: -len(extension_of(self._file))]
+
+    def problems(self) -> list[str]:
+        """Everything wrong with the options that can be told without reading the file, one line each."""
+        return super().problems() + self._path_problems()
+
+    def read(self) -> RawRecords:
+        """The records as they are written in the file."""
+        return read_records(self._file)
+
+    def columns(self) -> Mapping[str, str | None]:
+        """Role → column as named by the options."""
+        return {
+            "title": self.title_column,
+            "abstract": self.abstract_column,
+            "id": self.id_column,
+            "label": self.label_column,
+        }
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser()
+
+    def _path_problems(self) -> list[str]:
+        if self.path == MISSING:
+            return ["data.path: expected a file with records, but got none; set data.path=FILE"]
+        try:
+            extension_of(self._file)
+        except UserError as error:
+            return [f"data.{error}"]
+        if not self._file.is_file():
+            return [f"data.path: expected a file with records, but there is none at {self.path!r}; check the path"]
+        return []

@@ -1,0 +1,1 @@
+"""What evaluate.py does: a finished run, an adapter or a base model on any data."""

@@ -1,0 +1,50 @@
+"""What makes two cells the same: the task's options, the data's content and the code's version."""
+
+import hashlib
+import json
+import re
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import layersel
+from layersel.data.reviews.records import Review
+
+
+def fingerprint(content: Any) -> str:
+    """A hash (16 hexadecimal digits) of anything that JSON can hold."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def review_fingerprint(review: Review) -> str:
+    """A hash of the records' texts and labels, wherever they were read from."""
+    return fingerprint([(record.id, record.title, record.abstract, record.label) for record in review.records])
+
+
+def text_fingerprint(text: str) -> str:
+    """A hash of a record's words, to recognise it in another file, whatever its case, spacing and punctuation."""
+    return fingerprint(re.findall(r"\w+", text.lower()))
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions that decide numbers, by package, without what marks a build (`+cpu`)."""
+    packages = ("layersel", "torch", "transformers", "tokenizers", "peft", "lightning", "scikit-learn")
+    known = {name: layersel.__version__ if name == "layersel" else version(name) for name in packages}
+    return {name: number.partition("+")[0] for name, number in known.items()}
+
+
+@cache
+def revision() -> str | None:
+    """The commit of layersel's checkout, with `-dirty` where files differ from it; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        found = subprocess.run(  # noqa: S603
+            command, cwd=Path(layersel.__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,89 @@
+"""What cells share: results kept under a hash of all that decides them, each computed by one process only."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from layersel.errors import UserError
+from layersel.files import atomic_path
+from layersel.runs.fingerprints import fingerprint, versions
+from layersel.terminal import tables
+
+Tensors = dict[str, Tensor]
+
+
+class Store:
+    """Tensors by what they were computed from, in a folder that any number of processes may use at once.
+
+    Args:
+        folder: Where they are kept; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None):
+        self.folder = folder
+
+    def tensors(self, kind: str, key: Any, compute: Callable[[], Tensors]) -> Tensors:
+        """The tensors that `compute` gives for `key`, from the file `FOLDER/KIND/HASH.safetensors` if it is there.
+
+        One process computes and the others wait for it; if it fails or is killed, the next one computes.
+
+        Args:
+            kind: What they are, such as `tokens`.
+            key: All that decides them but the versions of the libraries, which are added; anything that JSON can hold.
+            compute: Called where there is no whole file.
+
+        Raises:
+            UserError: The folder cannot be written to or has no file locks.
+        """
+        if self.folder is None:
+            return compute()
+        path = self.folder / kind / f"{fingerprint([key, versions()])}.safetensors"
+        known = _read(path)
+        if known is not None:
+            return known
+        lock = _lock(path)
+        try:
+            known = _read(path)
+            return _written(path, compute()) if known is None else known
+        finally:
+            lock.release()
+
+
+def _lock(path: Path) -> FileLock:
+    """The held lock of a file; the system frees that of a killed process."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tables.note(f"waiting for another process, which computes {path}")
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise UserError(
+            f"shared: expected a folder with file locks, but got {str(path.parent)!r} ({error}); "
+            "name another with shared=…, or give shared=null"
+        ) from error
+    return lock
+
+
+def _read(path: Path) -> Tensors | None:
+    """Copies, for a file's tensors lie at odd addresses, at which products may round in another way."""
+    try:
+        return {name: value.clone() for name, value in load_file(path).items()}
+    except FileNotFoundError:
+        return None
+    except SafetensorError as error:
+        tables.note(f"shared: {path} is damaged ({error}); computing it again")
+        return None
+
+
+def _written(path: Path, tensors: Tensors) -> Tensors:
+    with atomic_path(path) as draft:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, draft)
+    return tensors

@@ -1,0 +1,110 @@
+"""A ranking for people and for the tools they screen with."""
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from layersel.data.identifiers import unique_names
+from layersel.data.reviews.records import Record
+from layersel.errors import UserError, one_of
+from layersel.files import atomic_path
+
+_FIRST = ("authors", "year", "doi")
+_OURS = ("rank", "record_id", "title", "abstract", "score", "included")
+_RIS_TAGS = {"journal": "JO", "url": "UR", "pmid": "AN"}
+_ALWAYS_WRITTEN = ("TY", "ID", "TI", "AB", "ER")
+_STALE_NOTES = re.compile(r"(?:ASReview_(?:relevant|irrelevant|not_seen)|layersel rank \d+, score \S+)(?:; |$)")
+
+
+def write_ranking(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
+    """Write every record once, best score first; records of the same score keep their order.
+
+    `.csv` has rank, id, title, abstract, the records' other columns, score and the label as `included`, under
+    names that screening tools recognise. `.ris` has the standard tags, with rank and score in a note and the
+    label in ASReview's.
+
+    Raises:
+        UserError: Another extension, scores that do not fit the records, or a file that cannot be written.
+    """
+    writers = {".csv": _write_csv, ".ris": _write_ris}
+    writer = writers.get(path.suffix.lower())
+    if writer is None:
+        raise one_of("ranking", path.name, [f"*{extension}" for extension in writers])
+    order = rank(scores, len(records))
+    try:
+        with atomic_path(path) as draft:
+            writer(draft, [records[index] for index in order], [float(scores[index]) for index in order])
+    except OSError as error:
+        raise UserError(f"ranking: cannot write {path} ({error}); choose another folder") from error
+
+
+def rank(scores: Sequence[float], expected: int) -> list[int]:
+    """Indices of the scores, highest first; ties keep their order.
+
+    Raises:
+        UserError: There are not as many as expected, or one is NaN, which has no rank.
+
+    Example:
+        >>> rank([0.1, 0.9, 0.1], expected=3)
+        [1, 0, 2]
+    """
+    values = [float(score) for score in scores]
+    if len(values) != expected:
+        raise UserError(f"scores: expected one for each of {expected} records, but got {len(values)}")
+    unranked = [row for row, value in enumerate(values, start=1) if math.isnan(value)]
+    if unranked:
+        raise UserError(f"scores: expected numbers, but got NaN for record {unranked[0]} of {expected}; train again")
+    return sorted(range(expected), key=lambda index: -values[index])
+
+
+def _write_csv(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
+    # values that begin with = + - @ stay as they are: a guard against formulas would alter titles and ids, by
+    # which whatever imports the ranking finds its records again
+    columns = _field_columns(records)
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([*_OURS[:4], *columns.values(), *_OURS[4:]])
+        for place, (record, score) in enumerate(zip(records, scores, strict=True), start=1):
+            kept = [record.fields.get(field, "") for field in columns]
+            label = "" if record.label is None else record.label
+            table.writerow([place, record.id, record.title, record.abstract, *kept, score, label])
+
+
+def _field_columns(records: Sequence[Record]) -> dict[str, str]:
+    """Field → its column; rank and score of an earlier ranking are left out, other clashes numbered."""
+    present = dict.fromkeys(name for record in records for name in record.fields)
+    others = [name for name in present if name not in (*_FIRST, "rank", "score")]
+    fields = [*(name for name in _FIRST if name in present), *others]
+    return dict(zip(fields, unique_names([*_OURS, *fields])[len(_OURS) :], strict=True))
+
+
+def _write_ris(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for place, (record, score) in enumerate(zip(records, scores, strict=True), start=1):
+            for tag, value in _ris_lines(record, f"layersel rank {place}, score {score}"):
+                line = " ".join(value.split())
+                file.write(f"{tag}  - {line}\n" if line else "")
+            file.write("ER  - \n\n")
+
+
+def _ris_lines(record: Record, note: str) -> Iterator[tuple[str, str]]:
+    fields = record.fields
+    year = re.search(r"\d{4}", fields.get("year", ""))
+    yield "TY", fields.get("TY", "JOUR")
+    yield "ID", record.id
+    yield "TI", record.title
+    yield from (("AU", author) for author in fields.get("authors", "").split(";"))
+    yield "PY", "" if year is None else year[0]
+    yield "DO", fields.get("doi", "")
+    yield from (("KW", keyword) for keyword in fields.get("keywords", "").split(";"))
+    yield "AB", record.abstract
+    for field, value in fields.items():
+        tag = _RIS_TAGS.get(field, field)
+        if re.fullmatch(r"[A-Z][A-Z0-9]", tag) and tag not in _ALWAYS_WRITTEN:
+            yield tag, value
+    yield "N1", _STALE_NOTES.sub("", fields.get("notes", "")).rstrip("; ")
+    yield "N1", note
+    if record.label is not None:
+        yield "N1", "ASReview_relevant" if record.label == 1 else "ASReview_irrelevant"

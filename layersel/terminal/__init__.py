@@ -1,0 +1,1 @@
+"""What people see: help, errors, notes, tables, progress, figures."""

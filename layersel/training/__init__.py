@@ -1,0 +1,1 @@
+"""The training of an adapter: Lightning's trainer, and several devices."""
