@@ -1,6 +1,6 @@
 """What cells share: results kept under a hash of all that decides them, each computed by one process only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from layersel.errors import UserError
 from layersel.files import atomic_path
+from layersel.runs.code import code_of
 from layersel.runs.fingerprints import fingerprint, versions
 from layersel.terminal import tables
 
@@ -27,7 +28,7 @@ class Store:
     def __init__(self, folder: Path | None):
         self.folder = folder
 
-    def tensors(self, kind: str, key: Any, compute: Callable[[], Tensors]) -> Tensors:
+    def tensors(self, kind: str, key: Any, compute: Callable[[], Tensors], code: Sequence[Any]) -> Tensors:
         """The tensors that `compute` gives for `key`, from the file `FOLDER/KIND/HASH.safetensors` if it is there.
 
         One process computes and the others wait for it; if it fails or is killed, the next one computes.
@@ -36,13 +37,14 @@ class Store:
             kind: What they are, such as `tokens`.
             key: All that decides them but the versions of the libraries, which are added; anything that JSON can hold.
             compute: Called where there is no whole file.
+            code: The classes and functions that compute them: an edit of these, or of what they import, makes a new file.
 
         Raises:
             UserError: The folder cannot be written to or has no file locks.
         """
         if self.folder is None:
             return compute()
-        path = self.folder / kind / f"{fingerprint([key, versions()])}.safetensors"
+        path = self.folder / kind / f"{fingerprint([key, versions(), code_of(*code)])}.safetensors"
         known = _read(path)
         if known is not None:
             return known
