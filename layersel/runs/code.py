@@ -62,7 +62,7 @@ def _file(module: str) -> Path | None:
     """The module's source; None if there is none, or it is a name inside a module."""
     root, _, rest = module.partition(".")
     spec = importlib.util.find_spec(root)
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():  # built in, say
         return None
     if not rest:
         return Path(spec.origin)

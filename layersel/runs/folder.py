@@ -22,7 +22,7 @@ RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "inter
 
 
 class RunBusyError(UserError):
-    """Another process works on the folder `run`."""
+    """Raised where another process works on the folder `run`."""
 
     def __init__(self, message: str, run: "RunFolder"):
         super().__init__(message)
@@ -30,7 +30,7 @@ class RunBusyError(UserError):
 
 
 class RunFailedError(UserError):
-    """An earlier attempt failed, and another one was not asked for."""
+    """Raised where an earlier attempt failed, and another one was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,20 @@ class RunFolder:
         self.logs = path / "logs"
         self.selection = path / "selection.json"
         self.metrics = path / "metrics.json"
-        self.ranking = path / "ranking.csv"
         self.training_records = path / "training_records.json"
-        self.head = path / "head.safetensors"
         self.adapter = path / "adapter"
         self.compression = path / "compression.json"
         self.model = path / "model"
         self.merging = path / "merging.json"
-        self.rankings = path / "rankings"
-        self.heads = path / "heads"
         self.figures = path / "figures"
 
-    def review_head(self, review: str) -> Path:
-        """The head of one of the reviews of a merging run."""
-        return self.heads / f"{file_name(review)}.safetensors"
+    def of_dataset(self, name: str) -> Path:
+        """The folder of what a merging run has for one of its datasets."""
+        return self.path / "datasets" / file_name(name)
 
     @property
     def state(self) -> str | None:
-        """`running`, `finished`, `failed`, `interrupted` (the holder's death included), None where nothing ran yet."""
+        """The run's state: `running`, `finished`, `failed`, `interrupted` (also a dead holder's), None if none ran yet."""
         return self._state_of(self._read_status())
 
     def take(self, force: bool = False, retry: bool = True) -> Attempt | None:
@@ -118,7 +114,7 @@ class RunFolder:
 
     @contextmanager
     def recording(self, attempt: Attempt, identity: dict[str, Any], config: dict[str, Any]) -> Iterator[None]:
-        """The block is the attempt: what it is, its status, and the traceback if it fails.
+        """Records the block as the attempt: what it is, its status, and the traceback if it fails.
 
         Raises:
             RuntimeError: The process was thought dead, and another one has taken the folder.
@@ -190,8 +186,8 @@ class RunFolder:
         return holder if holder.is_alive(silence(self.status, self.lock)) else None
 
     def _write_status(self, state: str, attempt: Attempt, **more: Any) -> None:
-        told = {"state": state, "attempt": attempt.number, "started": attempt.started, "updated": time.time()}
-        write_json(self.status, told | more)
+        content = {"state": state, "attempt": attempt.number, "started": attempt.started, "updated": time.time()}
+        write_json(self.status, content | more)
 
     def _close(self, state: str, attempt: Attempt, **more: Any) -> None:
         with FileLock(self.lock):
@@ -201,21 +197,14 @@ class RunFolder:
             self._write_status(state, attempt, **more)
 
     def _clear(self, keep_progress: bool) -> None:
-        """Results of an earlier attempt must not stand beside those of this one."""
-        for file in (
-            self.config,
-            self.selection,
-            self.metrics,
-            self.ranking,
-            self.training_records,
-            self.head,
-            self.compression,
-            self.merging,
-        ):
-            file.unlink(missing_ok=True)
-        progress = () if keep_progress else (self.checkpoints, self.logs)
-        for folder in (self.adapter, self.model, self.rankings, self.heads, self.figures, *progress):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Removes what an earlier attempt has left, whose results must not stand beside those of this one."""
+        kept = {self.status, self.lock, self.path / "wandb"}
+        kept |= {self.checkpoints, self.logs} if keep_progress else set()
+        for entry in set(self.path.iterdir()) - kept:
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path, argument: str = "output") -> str | None:
