@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from layersel.config import CONF
 from layersel.errors import UserError
-from layersel.terminal.messages import quieten, tell
+from layersel.terminal.messages import hide_library_warnings, print_error
 
 
 def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str, about: str) -> None:
@@ -35,7 +35,7 @@ def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str,
 
         sys.stdout.write(help_text(config_name, get_class(options), about))
         return
-    quieten()
+    hide_library_warnings()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
     status = _status(config_name, task)
     if status != 0:
@@ -56,12 +56,12 @@ def _status(config_name: str, task: str | Callable[[DictConfig], Any]) -> int:
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_task)()
         for error in refused:
-            tell(error)
+            print_error(error)
         status = 2 if refused else 0
     except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         if started and isinstance(error, OSError):
             raise
-        tell(error if isinstance(error, UserError) else UserError(_line(error)))
+        print_error(error if isinstance(error, UserError) else UserError(_line(error)))
         status = 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
@@ -79,7 +79,7 @@ def _finish_grid() -> int:
     try:
         return 0 if launch.finish() else 2
     except UserError as error:
-        tell(error)
+        print_error(error)
         return 2
 
 

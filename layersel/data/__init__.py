@@ -1,1 +1,1 @@
-"""Records in, batches out: readers, the review catalogue, the few-shot split, pairs and data modules."""
+"""Sources of data, readers of files, and texts as token ids."""

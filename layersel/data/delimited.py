@@ -11,7 +11,7 @@ _DELIMITERS = (",", ";", "\t")
 
 
 def parse_delimited(text: str, source: str) -> tuple[list[str], list[dict[str, str]]]:
-    r"""The column names and one row a record, empty rows left out; `source` names the file in errors.
+    r"""Returns the column names and one row a record, empty rows left out; `source` names the file in errors.
 
     Short rows end in empty values, as spreadsheets write them.
 
@@ -37,7 +37,7 @@ def parse_delimited(text: str, source: str) -> tuple[list[str], list[dict[str, s
 
 
 def detect_delimiter(text: str) -> str:
-    r"""The delimiter that splits the header into most columns; a comma when there is one column.
+    r"""Returns the delimiter that splits the header into most columns; a comma when there is one column.
 
     Example:
         >>> detect_delimiter('"title; or name"\tabstract')

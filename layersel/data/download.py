@@ -14,7 +14,7 @@ _TIMEOUT_S = 30
 
 
 def checksum(content: bytes, kind: str) -> str:
-    """`sha256:…`, or `git-blob:…`, the name git gives a file (known where only a repository's listing is).
+    """Returns `sha256:…`, or `git-blob:…`, the name git gives a file (known where only a repository's listing is).
 
     Example:
         >>> checksum(b"", "git-blob")
@@ -27,15 +27,15 @@ def checksum(content: bytes, kind: str) -> str:
 
 
 def is_intact(path: Path, expected: str) -> bool:
-    """Whether there is a file with this checksum."""
+    """Returns whether there is a file with this checksum."""
     return path.is_file() and _checksum_like(expected, path.read_bytes()) == expected
 
 
 def verify(content: bytes, expected: str, origin: str, hint: str) -> None:
-    """Refuse content whose checksum is another.
+    """Refuses content whose checksum is another.
 
     Raises:
-        UserError: With where it came from, both checksums and `hint`, the next step.
+        UserError: The checksum is another; the message ends with `hint`, the next step.
     """
     got = _checksum_like(expected, content)
     if got != expected:
@@ -43,7 +43,7 @@ def verify(content: bytes, expected: str, origin: str, hint: str) -> None:
 
 
 def download(url: str, path: Path, expected: str, hint: str) -> None:
-    """Write what stands at `url` to `path` once its checksum is the expected one; `hint` ends every error.
+    """Writes what stands at `url` to `path` once its checksum is the expected one; `hint` ends every error.
 
     Raises:
         UserError: The network or the folder of `path` cannot be used, or the checksum is another.

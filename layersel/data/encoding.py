@@ -13,7 +13,7 @@ _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM
 
 
 def read_text(path: Path) -> tuple[str, str]:
-    """The text of a file, unpacked when its name ends in `.gz`, and the encoding it was in.
+    """Returns the text of a file, unpacked when its name ends in `.gz`, and the encoding it was in.
 
     Raises:
         UserError: The file cannot be read, is damaged or is not text.
@@ -32,9 +32,9 @@ def read_text(path: Path) -> tuple[str, str]:
 
 
 def detect_encoding(raw: bytes) -> str | None:
-    """By byte order mark, else UTF-8, else Windows-1252 where that gives words, else the likeliest.
+    """Returns the encoding by byte order mark, else UTF-8, else Windows-1252 where that fits, else the likeliest.
 
-    None for what is not text.
+    Bytes that are not text have none.
 
     Example:
         >>> detect_encoding("Müller".encode("utf-8")), detect_encoding("Müller".encode("latin-1"))

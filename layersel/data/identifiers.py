@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Each name as it is the first time, then followed by `_2`, `_3`, … (past those that are taken).
+    """Returns each name as it is the first time, then followed by `_2`, `_3`, … (past those that are taken).
 
     Example:
         >>> unique_names(["a", "b", "a", "a", "a_2"])
@@ -23,9 +23,9 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def complete_ids(given: Sequence[str]) -> list[str]:
-    """A unique id for each record: its own, or its row number, from 1, where it has none.
+    """Returns a unique id for each record: its own, or its row number, from 1, where it has none.
 
-    Of equal ones the first stays as it is, and a given id goes before a row number.
+    The first of equal ones stays as it is, and a given id goes before a row number.
 
     Example:
         >>> complete_ids(["7", "", "", "3", "7"])

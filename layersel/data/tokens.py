@@ -7,18 +7,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from layersel.data.reviews.records import Record
-
 TokenIds = list[int]
 
 
-def record_text(record: Record, separator: str) -> str:
-    """Title, separator, abstract (SPECTER's form); just the one of them that the record has."""
-    return separator.join(part for part in (record.title, record.abstract) if part)
-
-
 def separator_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What stands between title and abstract: the tokenizer's [SEP], a new line where it has none."""
+    """The tokenizer's [SEP], which stands between two parts of a text; a new line where it has none."""
     return str(tokenizer.sep_token) if tokenizer.sep_token is not None else "\n"
 
 
@@ -89,12 +82,30 @@ def batches_by_length(lengths: Sequence[int], max_tokens: int, overhead: int = 3
     return batches[::-1]
 
 
+def token_lengths(lengths: Sequence[int], limit: int) -> dict[str, float]:
+    """Returns median, 95 % quantile and maximum of text lengths in tokens, and how many exceed `limit`.
+
+    The first three are NaN when there is no text.
+
+    Example:
+        >>> token_lengths([10, 20, 600], limit=512)
+        {'median': 20.0, 'quantile_95': 542.0, 'max': 600.0, 'truncated': 1}
+    """
+    import numpy as np
+
+    if len(lengths) == 0:
+        return {"median": float("nan"), "quantile_95": float("nan"), "max": float("nan"), "truncated": 0}
+    median, quantile_95, longest = (float(value) for value in np.quantile(lengths, [0.5, 0.95, 1.0]))
+    truncated = sum(length > limit for length in lengths)
+    return {"median": median, "quantile_95": quantile_95, "max": longest, "truncated": truncated}
+
+
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """The texts of some records, and their token ids.
+    """Texts and their token ids.
 
     Attributes:
-        texts: Title and abstract.
+        texts: The texts.
         tokens: Token ids, cut to the longest length allowed.
         full_lengths: Lengths in tokens before the cut.
         max_length: That length.
@@ -106,13 +117,12 @@ class TokenizedTexts:
     max_length: int
 
     @classmethod
-    def of(cls, records: Sequence[Record], tokenizer: PreTrainedTokenizerBase, max_length: int) -> "TokenizedTexts":
-        """Tokenise once; the uncut lengths are for the report."""
-        texts = cls.strings(records, tokenizer)
+    def of(cls, texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> "TokenizedTexts":
+        """Tokenises once; the uncut lengths are for the report."""
         full = [len(ids) for ids in tokenize(texts, tokenizer)]
         return cls(texts, tokenize(texts, tokenizer, max_length), full, max_length)
 
-    @staticmethod
-    def strings(records: Sequence[Record], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-        """The records' texts as this tokenizer wants them."""
-        return [record_text(record, separator_of(tokenizer)) for record in records]
+    def lengths_line(self) -> str:
+        """The line that tells token lengths, and how many texts are cut."""
+        lengths = token_lengths(self.full_lengths, self.max_length)
+        return "token lengths: " + ", ".join(f"{name} {value:.0f}" for name, value in lengths.items())

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from layersel.errors import UserError, error_line
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunBusyError, RunFolder
 from layersel.sweep.grid import Grid, Job, Outcome
-from layersel.terminal.messages import tell
+from layersel.terminal.messages import print_error
 
 if TYPE_CHECKING:
     from layersel.cell.finding import Finder  # loads PyTorch
@@ -71,7 +71,7 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
     except KeyboardInterrupt:
         return ended(INTERRUPTED, "interrupted")
     except BaseException as error:  # a cell may even exit: the ones after it shall run
-        tell(error)
+        print_error(error)
         return ended(FAILED, error_line(error), crashed=not isinstance(error, UserError))
     finally:
         gc.collect()

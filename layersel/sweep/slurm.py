@@ -21,7 +21,7 @@ from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.sweep.job import do_job, done_before
 from layersel.sweep.launch import Sweep
-from layersel.terminal.messages import quieten
+from layersel.terminal.messages import hide_library_warnings
 
 OF_ALL = {
     "name",
@@ -64,7 +64,7 @@ class SlurmJob:
 
     def __call__(self) -> Outcome:
         """Run the cell; a preempted job leaves as submitit wants it to."""
-        quieten()
+        hide_library_warnings()
         if source_fingerprint() != self.source:
             return self.grid.lost(self.job, "layersel's code has changed since the submission; give the command again")
         self._hear_of_preemption()

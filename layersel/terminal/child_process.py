@@ -7,7 +7,7 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
-from layersel.terminal.messages import quieten
+from layersel.terminal.messages import hide_library_warnings
 
 
 def begin_child() -> None:
@@ -15,7 +15,7 @@ def begin_child() -> None:
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    quieten()
+    hide_library_warnings()
 
 
 def _end_with_parent() -> None:

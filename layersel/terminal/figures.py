@@ -1,17 +1,18 @@
-"""The figures of a run: which layers matter, and how many records must be read."""
+"""Figures of several outcomes, and figures as files."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from layersel.files import atomic_path
 from layersel.selection.selection import Selection
 
 CHOSEN, OTHER = "#1b6ca8", "#b8c4ce"
-CURVES = {"adapted": CHOSEN, "base": "#e08214", "tfidf": "#5b8c5a"}
+COLOURS = (CHOSEN, "#e08214", "#5b8c5a", "#8e6bb0")
+"""The colours of outcomes that one figure compares: the adapted model's, the pretrained one's, others'."""
 
 
 def layer_scores(selection: Selection) -> Figure:
@@ -27,53 +28,34 @@ def layer_scores(selection: Selection) -> Figure:
             axes.annotate("not\ncomparable", (layer, 0), ha="center", va="bottom", fontsize=7)
     axes.set(xlabel="layer", ylabel=f"{selection.score} score", xticks=list(layers))
     axes.set_title(f"{len(selection.layers)} of {len(selection.scores)} layers chosen (blue)", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
+    clean_axes(axes)
     return figure
 
 
-def gain_curves(rankings: dict[str, Tensor], labels: Tensor, recall: float = 0.95) -> Figure:
-    """Recall against the share of records read, one curve for each ranking (name -> scores).
-
-    Args:
-        rankings: Scores (N) of the test records by each method.
-        labels: Their labels (N), 1 = included.
-        recall: Drawn as a line: where the work saved is measured.
-    """
-    figure = Figure(figsize=(5, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for name, scores in rankings.items():
-        # Of tied records the excluded ones come first, as in the metrics.
-        order = sorted(range(len(labels)), key=lambda index, s=scores: (-float(s[index]), int(labels[index])))  # type: ignore[misc]
-        found = torch.cumsum(labels[order], dim=0) / labels.sum()
-        read = torch.arange(1, len(labels) + 1) / len(labels)
-        axes.plot([0, *read.tolist()], [0, *found.tolist()], label=name, color=CURVES.get(name), linewidth=1.8)
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":", label="random order")
-    axes.axhline(recall, color="grey", linewidth=0.8, linestyle="--")
-    axes.set(xlabel="share of records read", ylabel="share of included found", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(frameon=False, loc="lower right", fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def merging_bars(values: dict[str, dict[str, float]], metric: str) -> Figure:
-    """Bars for each review, one for each encoder (review -> encoder -> value); NaN has no bar."""
-    encoders = list(next(iter(values.values())))
+def grouped_bars(values: Mapping[str, Mapping[str, float]], title: str) -> Figure:
+    """Draws a group of bars for each dataset, one bar for each outcome (dataset → outcome → value); NaN has no bar."""
+    outcomes = list(next(iter(values.values())))
     figure = Figure(figsize=(max(5.0, 1.3 * len(values) + 1.5), 3.4), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(encoders)
-    for place, encoder in enumerate(encoders):
-        positions = [review + (place - (len(encoders) - 1) / 2) * width for review in range(len(values))]
-        heights = [measured[encoder] for measured in values.values()]
-        axes.bar(positions, heights, width, label=encoder, color=list(CURVES.values())[place])
+    width = 0.8 / len(outcomes)
+    for place, outcome in enumerate(outcomes):
+        positions = [group + (place - (len(outcomes) - 1) / 2) * width for group in range(len(values))]
+        heights = [measured[outcome] for measured in values.values()]
+        axes.bar(positions, heights, width, label=outcome, color=COLOURS[place % len(COLOURS)])
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set(ylabel=metric, xticks=range(len(values)), xticklabels=list(values))
+    axes.set(ylabel=title, xticks=range(len(values)), xticklabels=list(values))
     axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    clean_axes(axes)
     return figure
+
+
+def clean_axes(axes: Axes) -> None:
+    """Hides the frame's upper and right sides."""
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
-    """Write each figure as NAME.png; returns the files by name."""
+    """Writes each figure as NAME.png; returns the files by name."""
     files = {name: folder / f"{name}.png" for name in figures}
     for name, figure in figures.items():
         with atomic_path(files[name]) as draft:

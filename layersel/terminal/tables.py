@@ -1,51 +1,68 @@
 """What a run prints: tables and notes on the terminal, plain text elsewhere."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from layersel.data.reviews.records import Review
-from layersel.data.reviews.report import token_lengths
+from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts
 from layersel.selection.selection import Selection
-from layersel.tasks.screening.few_shot import FewShot
 
-RANKINGS = {"": "adapted", "base/": "pretrained", "tfidf/": "TF-IDF + SVM"}
+ALIGNMENT: Mapping[str, Literal["left", "center", "right"]] = {"l": "left", "c": "center", "r": "right"}
 
 
 def note(text: str | None) -> None:
-    """A line of its own, never wrapped; None prints nothing."""
+    """Prints a line that is never wrapped; None prints nothing."""
     if text is not None:
         _console().print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def show_review(review: Review, split: FewShot) -> None:
-    """What was read and how it is split."""
-    show_report(review)
-    included = int(split.labels[split.test].sum())
-    note(
-        f"{len(split.train)} labelled records to learn from; {len(split.test)} to test on, {included} of them included"
-    )
-    repeated = split.repeated(review)
-    if repeated:
-        note(
-            f"{repeated} of the test records repeat a record that is learnt from; data.duplicates=drop leaves them out"
-        )
+def show_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    alignment: str | None = None,
+    bold: Container[int] = (),
+) -> None:
+    """Prints a table.
+
+    Args:
+        title: What stands above it.
+        columns: The heading of each column.
+        rows: The cells of each row.
+        alignment: A letter for each column: l, c or r. None = the first column on the left, the others on the right.
+        bold: Indices of the rows that are shown in bold.
+    """
+    table = Table(title=title, title_justify="left")
+    for heading, letter in zip(columns, alignment or "l" + "r" * (len(columns) - 1), strict=True):
+        table.add_column(heading, justify=ALIGNMENT[letter])
+    for index, row in enumerate(rows):
+        table.add_row(*row, style="bold" if index in bold else None)
+    _console().print(table)
 
 
-def show_report(review: Review) -> None:
-    """What was read."""
-    for line in review.report.lines():
+def format_number(value: float | None) -> str:
+    """Returns the number with three decimals; a dash where there is none.
+
+    Example:
+        >>> format_number(0.25), format_number(None), format_number(float("nan"))
+        ('0.250', '-', '-')
+    """
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def show_report(dataset: Dataset) -> None:
+    """Prints what was read."""
+    for line in dataset.lines():
         note(line)
 
 
 def show_lengths(texts: TokenizedTexts) -> None:
-    """Token lengths, and how many texts are cut."""
-    lengths = token_lengths(texts.full_lengths, texts.max_length)
-    note("token lengths: " + ", ".join(f"{name} {value:.0f}" for name, value in lengths.items()))
+    """Prints token lengths, and how many texts are cut."""
+    note(texts.lengths_line())
 
 
 def show_selection(selection: Selection) -> None:
@@ -72,39 +89,6 @@ def show_selection(selection: Selection) -> None:
         )
 
 
-def show_metrics(metrics: Mapping[str, Any]) -> None:
-    """The closing table: each metric of the adapted encoder, of the pretrained one, and of TF-IDF."""
-    names = [name.removeprefix("base/") for name in metrics if name.startswith("base/")]
-    table = Table(title=f"{metrics['n_test']} test records, {metrics['n_included']} included", title_justify="left")
-    table.add_column("metric")
-    columns = {prefix: title for prefix, title in RANKINGS.items() if f"{prefix}{names[0]}" in metrics}
-    for title in columns.values():
-        table.add_column(title, justify="right")
-    for name in names:
-        table.add_row(name, *(_number(metrics[f"{prefix}{name}"]) for prefix in columns))
-    _console().print(table)
-    trainable, total = metrics["parameters/trainable"], metrics["parameters/total"]
-    note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all")
-
-
-def show_merging(metrics: Mapping[str, Any], reviews: Sequence[str], compressed: bool, metric: str = "awss@95") -> None:
-    """A row for each review: what the merged adapter, its own and the pretrained encoder are worth for it.
-
-    `compressed` says that the merged encoder is; the two others never are.
-    """
-    table = Table(title=f"{metric} of one adapter for all", title_justify="left")
-    table.add_column("review")
-    merged = "merged, compressed" if compressed else "merged"
-    for heading in (merged, "own adapter", "pretrained", "test records"):
-        table.add_column(heading, justify="right")
-    for review in reviews:
-        values = [metrics[f"{review}/{kind}{metric}"] for kind in ("", "own/", "base/")]
-        table.add_row(review, *map(_number, values), str(metrics[f"{review}/n_test"]))
-    means = [metrics[f"{kind}{metric}"] for kind in ("", "own/", "base/")]
-    table.add_row("mean", *map(_number, means), "", style="bold")
-    _console().print(table)
-
-
 def show_scores(metrics: Mapping[str, Any]) -> None:
     """The metrics of one ranking."""
     table = Table(title=f"{metrics['n_test']} test records, {metrics['n_included']} included", title_justify="left")
@@ -112,12 +96,8 @@ def show_scores(metrics: Mapping[str, Any]) -> None:
     table.add_column("value", justify="right")
     for name, value in metrics.items():
         if isinstance(value, float):
-            table.add_row(name, _number(value))
+            table.add_row(name, format_number(value))
     _console().print(table)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def _console() -> Console:

@@ -2,7 +2,7 @@
 
 import os
 import runpy
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from omegaconf import MISSING, OmegaConf
 
 from layersel.data.reviews.cohen import Cohen
 from layersel.data.reviews.demo import Demo
-from layersel.data.reviews.source import Source
+from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
 from layersel.errors import UserError
 
@@ -37,22 +37,22 @@ def test_schema_instantiates(name: str) -> None:
     schema = OmegaConf.structured(SOURCES[name])
     config = OmegaConf.load(ROOT / "conf" / "data" / f"{name}.yaml")
     target = config.pop("_target_")
-    merged = OmegaConf.merge(schema, config, MANDATORY[name], {"shots": 4})
+    merged = OmegaConf.merge(schema, config, MANDATORY[name], {"duplicates": "drop"})
     source = instantiate({"_target_": target, **OmegaConf.to_container(merged)})
-    assert source == SOURCES[name](**MANDATORY[name], shots=4)
+    assert source == SOURCES[name](**MANDATORY[name], duplicates="drop")
 
 
 @pytest.mark.parametrize("source", SOURCES.values())
-def test_all_problems_at_once(source: type[Source]) -> None:
-    """Every wrong option is told, each in one line."""
-    issues = source(shots=0, if_too_few="skip", label_level="title", duplicates="merge").problems()
+def test_all_problems_at_once(source: type[ReviewSource]) -> None:
+    """Every wrong option is named, each in one line."""
+    issues = source(label_level="title", duplicates="merge").problems()
     missing = [field.name for field in fields(source) if field.default == MISSING]
-    for option in ["shots", "if_too_few", "label_level", "duplicates", *missing]:
+    for option in ["label_level", "duplicates", *missing]:
         assert [issue.startswith(f"data.{option}: expected ") and "\n" not in issue for issue in issues].count(
             True
         ) == 1
-    with pytest.raises(UserError, match=r"data\.shots"):
-        source(shots=0).load()
+    with pytest.raises(UserError, match=r"data\.duplicates"):
+        source(duplicates="merge").load()
 
 
 @pytest.mark.parametrize(("label_level", "included"), [("full_text", 43), ("abstract", 61)])
@@ -64,6 +64,16 @@ def test_demo_review(label_level: str, included: int) -> None:
     assert report.included == included
     assert (report.duplicate_records, report.conflicting) == (1, ())
     assert review.name == "ptsd"
+
+
+def test_fingerprint_is_of_the_content() -> None:
+    """It stays what it was, whatever the review is called, and changes with a label."""
+    review = Demo().load()
+    assert review.fingerprint() == "6baaf91aca3246b3"
+    assert replace(review, name="other").fingerprint() == review.fingerprint()
+    relabelled = (replace(review.records[0], label=None), *review.records[1:])
+    assert replace(review, records=relabelled).fingerprint() != review.fingerprint()
+    assert review.lines() == review.report.lines()
 
 
 def test_demo_has_attribution() -> None:

@@ -24,10 +24,10 @@ def assemble_review(
     label_level: str = "full_text",
     duplicates: str = "keep",
 ) -> Review:
-    """The review that a file's rows hold.
+    """Returns the review that a file's rows hold.
 
     Args:
-        name: Of the review.
+        name: The name of the review.
         raw: The file as read.
         chosen: Role (title, abstract, id, label) → column; None or absent: recognised by name.
         label_level: Whose decision is the label: `full_text` or `abstract`.

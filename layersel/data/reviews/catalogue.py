@@ -20,7 +20,7 @@ class CatalogueEntry:
     """One published review.
 
     Attributes:
-        name: As the publisher spells it.
+        name: The name as the publisher spells it.
         records: All records.
         included: Records included after reading the full text.
         checksum: `sha256:…` or `git-blob:…` of the file.
@@ -63,7 +63,7 @@ _ALSO = {"opioids": "opiods"}
 
 
 def find_review(name: str) -> CatalogueEntry:
-    """The catalogue's entry for a name, in any case and spacing; `Opioids` finds the publisher's `Opiods`.
+    """Returns the catalogue's entry for a name, in any case and spacing; `Opioids` finds the publisher's `Opiods`.
 
     Raises:
         UserError: No such review; the message lists all.

@@ -11,12 +11,12 @@ from platformdirs import user_cache_path
 from layersel.data.download import download, is_intact, verify
 from layersel.data.reviews.catalogue import CatalogueEntry, find_review
 from layersel.data.reviews.readers import RawRecords, read_records
-from layersel.data.reviews.source import Source
+from layersel.data.reviews.source import ReviewSource
 from layersel.errors import UserError
 
 
 @dataclass
-class Cohen(Source):
+class Cohen(ReviewSource):
     """One of the 15 reviews; read from $LAYERSEL_DATA where it is there, else downloaded once."""
 
     named_by: ClassVar[str | None] = "review"
@@ -30,11 +30,11 @@ class Cohen(Source):
         return find_review(self.review).name
 
     def problems(self) -> list[str]:
-        """Everything wrong with the options that can be told without reading the file, one line each."""
+        """Returns everything wrong with the options that shows without reading the file, one line each."""
         return super().problems() + self._review_problems() + _folder_problems()
 
     def read(self) -> RawRecords:
-        """The records as they are written in the file, whose checksum is verified."""
+        """Returns the records as they are written in the file, whose checksum is verified."""
         return read_records(locate(find_review(self.review)))
 
     def _review_problems(self) -> list[str]:
@@ -46,7 +46,7 @@ class Cohen(Source):
 
 
 def locate(entry: CatalogueEntry) -> Path:
-    """The review's verified file: in $LAYERSEL_DATA, else in the user's cache, else downloaded to there.
+    """Returns the review's verified file: in $LAYERSEL_DATA, else in the user's cache, else downloaded to there.
 
     Raises:
         UserError: It has another checksum, or cannot be downloaded.

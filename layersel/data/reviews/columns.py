@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from layersel.data.identifiers import unique_names
 from layersel.errors import UserError, one_of
 
-# squashed names, the most telling first
+# squashed names, the most specific first
 _ROLES = {
     "title": ["title", "primarytitle", "articletitle", "documenttitle", "ti", "t1"],
     "abstract": ["abstract", "abstractnote", "notesabstract", "ab", "n2"],
@@ -59,7 +59,7 @@ _FIELDS = {
 
 
 def squash(name: str) -> str:
-    """Letters and digits only, in lower case: how names are compared.
+    """Returns letters and digits only, in lower case: how names are compared.
 
     Example:
         >>> squash("Primary_Title"), squash("pubmedID")
@@ -71,7 +71,7 @@ def squash(name: str) -> str:
 def recognise_columns(
     columns: Sequence[str], chosen: Mapping[str, str | None], label_level: str = "full_text"
 ) -> dict[str, str]:
-    """The column of each role (title, abstract, id, label) that the file has.
+    """Returns the column of each role (title, abstract, id, label) that the file has.
 
     Args:
         columns: All column names.
@@ -101,7 +101,7 @@ def recognise_columns(
 
 
 def field_names(columns: Sequence[str]) -> dict[str, str]:
-    """Column → name under which its values are kept: the usual name of a field, or the column's own.
+    """Returns column → name under which its values are kept: the usual name of a field, or the column's own.
 
     Example:
         >>> field_names(["Author Names", "PubMed ID", "Country"])

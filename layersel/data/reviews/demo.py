@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 
 from layersel.data.reviews.readers import RawRecords, read_records
-from layersel.data.reviews.source import Source
+from layersel.data.reviews.source import ReviewSource
 
 
 @dataclass
-class Demo(Source):
+class Demo(ReviewSource):
     """Part of van de Schoot et al. 2017 (CC BY 4.0, doi 10.17605/OSF.IO/VK4BE).
 
     Example:
@@ -18,10 +18,10 @@ class Demo(Source):
 
     @property
     def name(self) -> str:
-        """What reports call the review."""
+        """The name that reports use for the review."""
         return "ptsd"
 
     def read(self) -> RawRecords:
-        """The records as they are written in the file."""
+        """Returns the records as they are written in the file."""
         with as_file(files("layersel.data.reviews.demo_review") / "ptsd.csv") as path:
             return read_records(path)

@@ -14,7 +14,7 @@ Key = tuple[str, ...]
 
 
 def find_duplicates(records: Sequence[Record]) -> list[list[int]]:
-    """Indices of the records of each publication that stands there more than once, in order of appearance.
+    """Returns the indices of the records of each publication that stands there more than once, in order of appearance.
 
     Example:
         >>> a = Record("1", "Sleep in PTSD.", "We …", fields={"doi": "10.1000/A"})
@@ -42,12 +42,12 @@ def find_duplicates(records: Sequence[Record]) -> list[list[int]]:
 
 
 def known_labels(records: Sequence[Record], group: Sequence[int]) -> set[int]:
-    """The different decisions on one publication; more than one is a conflict."""
+    """Returns the different decisions on one publication; more than one is a conflict."""
     return {label for index in group if (label := records[index].label) is not None}
 
 
 def drop_duplicates(records: Sequence[Record], groups: Sequence[Sequence[int]]) -> list[Record]:
-    """Keep the first record of each group, with the group's label where the first has none.
+    """Keeps the first record of each group, with the group's label where the first has none.
 
     A group with conflicting labels stays whole: dropping would decide the conflict by the order of the file.
     """

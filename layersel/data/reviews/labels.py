@@ -10,7 +10,7 @@ _MEANING: dict[str, int | None] = {
 
 
 def parse_label(value: str, where: str) -> int | None:
-    """1 included, 0 excluded, None not labelled; `where` names the cell in the error.
+    """Returns 1 for included, 0 for excluded, None for not labelled; `where` names the cell in the error.
 
     Raises:
         UserError: The value is none of those known.

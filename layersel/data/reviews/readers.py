@@ -17,7 +17,7 @@ class RawRecords:
 
     Attributes:
         format: `csv` (any delimiter), `ris` or `medline`.
-        encoding: Of the file.
+        encoding: The file's encoding.
         columns: Names of all columns, in order.
         rows: Column → value of each record, in order; a tagged record lacks the columns it has no tag for.
     """
@@ -29,7 +29,7 @@ class RawRecords:
 
 
 def read_records(path: Path) -> RawRecords:
-    """Read a CSV, TSV, RIS, NBIB or PubMed text file, told by its extension and what stands in it.
+    """Reads a CSV, TSV, RIS, NBIB or PubMed text file, recognised by its extension and its content.
 
     Raises:
         UserError: The file cannot be read, is damaged or has no records.
@@ -54,7 +54,7 @@ def read_records(path: Path) -> RawRecords:
 
 
 def extension_of(path: Path) -> str:
-    """The extension in lower case, with `.gz` where it follows.
+    """Returns the extension in lower case, with `.gz` where it follows.
 
     Raises:
         UserError: It is none that can be read.

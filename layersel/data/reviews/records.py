@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from layersel.data.reviews.report import ReadReport
+from layersel.data.source import Dataset
+from layersel.runs.fingerprints import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,7 @@ class Record:
         title: Empty where missing.
         abstract: Empty where missing.
         label: 1 included, 0 excluded, None not labelled.
-        fields: What else the file says about it. `authors`, `year`, `doi`, `keywords`, `journal`, `pmid`,
+        fields: The other values that the file has for it. `authors`, `year`, `doi`, `keywords`, `journal`, `pmid`,
             `url` and `notes` go by these names, everything else by its column or tag.
     """
 
@@ -27,7 +29,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class Review(Dataset):
     """The records of one systematic review, in the order of their file.
 
     Example:
@@ -44,3 +46,11 @@ class Review:
     def labels(self) -> list[int | None]:
         """The label of each record."""
         return [record.label for record in self.records]
+
+    def fingerprint(self) -> str:
+        """Returns a hash of the records' texts and labels, wherever they were read from."""
+        return fingerprint([(record.id, record.title, record.abstract, record.label) for record in self.records])
+
+    def lines(self) -> list[str]:
+        """Returns what was read, in lines for the terminal."""
+        return self.report.lines()

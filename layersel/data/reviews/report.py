@@ -1,10 +1,8 @@
-"""What was read, said plainly: nothing that is missing, doubled or cut is hidden."""
+"""The report on what was read: nothing that is missing, doubled or dropped is hidden."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +11,7 @@ class ReadReport:
 
     Attributes:
         format: `csv` (any delimiter), `ris` or `medline`.
-        encoding: Of the file.
+        encoding: The file's encoding.
         columns: The column that each of title, abstract, id and label was read from.
         records: Records of the review; `included`, `excluded` and `unlabelled` add up to it.
         missing_titles: Records without a title.
@@ -43,11 +41,11 @@ class ReadReport:
     dropped: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The counts, for JSON."""
+        """Returns the counts, for JSON."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        r"""The counts, for people.
+        r"""Returns the counts in lines, for people.
 
         Example:
             >>> report = ReadReport("csv", "utf-8", {"title": "TI"}, records=3, included=1, unlabelled=2)
@@ -77,19 +75,3 @@ class ReadReport:
         if self.conflicting:
             found.append("labelled both ways: " + "; ".join(" = ".join(ids) for ids in self.conflicting))
         return found
-
-
-def token_lengths(lengths: Sequence[int], limit: int) -> dict[str, float]:
-    """Median, 95 % quantile and maximum of text lengths in tokens, and how many exceed `limit`.
-
-    The first three are NaN when there is no text.
-
-    Example:
-        >>> token_lengths([10, 20, 600], limit=512)
-        {'median': 20.0, 'quantile_95': 542.0, 'max': 600.0, 'truncated': 1}
-    """
-    if len(lengths) == 0:
-        return {"median": float("nan"), "quantile_95": float("nan"), "max": float("nan"), "truncated": 0}
-    median, quantile_95, longest = (float(value) for value in np.quantile(lengths, [0.5, 0.95, 1.0]))
-    truncated = sum(length > limit for length in lengths)
-    return {"median": median, "quantile_95": quantile_95, "max": longest, "truncated": truncated}

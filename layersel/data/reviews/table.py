@@ -8,12 +8,12 @@ from typing import ClassVar
 from omegaconf import MISSING
 
 from layersel.data.reviews.readers import RawRecords, extension_of, read_records
-from layersel.data.reviews.source import Source
+from layersel.data.reviews.source import ReviewSource
 from layersel.errors import UserError
 
 
 @dataclass
-class Table(Source):
+class Table(ReviewSource):
     """Records of a file; its columns are recognised by their usual names unless they are named here."""
 
     named_by: ClassVar[str | None] = "path"
@@ -39,15 +39,15 @@ class Table(Source):
         return self._file.name[: -len(extension_of(self._file))]
 
     def problems(self) -> list[str]:
-        """Everything wrong with the options that can be told without reading the file, one line each."""
+        """Returns everything wrong with the options that shows without reading the file, one line each."""
         return super().problems() + self._path_problems()
 
     def read(self) -> RawRecords:
-        """The records as they are written in the file."""
+        """Returns the records as they are written in the file."""
         return read_records(self._file)
 
     def columns(self) -> Mapping[str, str | None]:
-        """Role → column as named by the options."""
+        """Returns role → column as named by the options."""
         return {
             "title": self.title_column,
             "abstract": self.abstract_column,

@@ -12,7 +12,7 @@ class Dialect:
     """One of the two tagged formats.
 
     Attributes:
-        name: As reports call it.
+        name: The name that reports use.
         line: Matches a tagged line; groups `tag` and `value` (None where empty).
         first: The tag that begins a record.
         last: The tag that ends one; empty where the format has none.
@@ -73,7 +73,7 @@ _SEPARATOR = {"title": " ", "abstract": " "}
 
 
 def dialect_of(text: str) -> Dialect | None:
-    r"""The tagged format that a text is in, told by the tag that begins a record; None for any other text.
+    r"""Returns the tagged format that a text is in, by the tag that begins a record; None for any other text.
 
     Example:
         >>> dialect_of("TY  - JOUR\nTI  - A title").name, dialect_of("title,abstract")
@@ -88,7 +88,7 @@ def dialect_of(text: str) -> Dialect | None:
 
 
 def parse_tagged(text: str, dialect: Dialect) -> list[dict[str, str]]:
-    r"""One row a record, under the columns' names; tags that fill no column keep their own.
+    r"""Returns one row a record, under the columns' names; tags that fill no column keep their own.
 
     A record lasts from its first tag to its last or to the next record; lines outside of records (counters,
     links and search strategies of Embase, Ovid and Cochrane exports) are left out. Values of a repeated tag
@@ -115,7 +115,7 @@ def _entries(lines: Iterable[str], dialect: Dialect) -> Iterator[Entry]:
 
 
 def _tags(lines: Iterable[str], dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """Each tag with its value, to which the untagged lines after it belong."""
+    """Yields each tag with its value, to which the untagged lines after it belong."""
     tag, parts = "", [""]
     for line in lines:
         found = dialect.line.match(line)

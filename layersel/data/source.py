@@ -1,0 +1,50 @@
+"""What all sources of data share, whatever the task."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class Dataset(ABC):
+    """What a source has read: the texts of one task.
+
+    Attributes:
+        name: What reports call it.
+    """
+
+    __slots__ = ()
+
+    name: str
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Returns a hash of what decides results, wherever it was read from."""
+
+    @abstractmethod
+    def lines(self) -> list[str]:
+        """Returns what was read, in lines for the terminal."""
+
+
+@dataclass
+class Source(ABC):
+    """A place to read a dataset from. Its fields are the options of the config group `data`."""
+
+    named_by: ClassVar[str | None] = None
+    """The option that names one of several datasets."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name that reports use for the dataset."""
+
+    @abstractmethod
+    def problems(self) -> list[str]:
+        """Returns everything wrong with the options that shows without reading the data, one line each."""
+
+    @abstractmethod
+    def load(self) -> Dataset:
+        """Reads the dataset.
+
+        Raises:
+            UserError: An option is wrong, or the data are missing or damaged.
+        """
