@@ -63,21 +63,21 @@ def few_shot_split(
 
 def _possible_shots(counts: dict[int, int], shots: int, if_too_few: str, spare: int) -> int:
     if if_too_few not in IF_TOO_FEW:
-        raise one_of("data.if_too_few", if_too_few, IF_TOO_FEW)
+        raise one_of("task.if_too_few", if_too_few, IF_TOO_FEW)
     if shots < 1:
-        raise UserError(f"data.shots: expected 1 or more, but got {shots}")
+        raise UserError(f"task.shots: expected 1 or more, but got {shots}")
     most = min(counts.values()) - spare
     if shots <= most:
         return shots
     found = f"{counts[1]} included and {counts[0]} excluded records"
     if most < 1:
         raise UserError(
-            f"data.shots: expected {1 + spare} or more labelled records of each class, but got {found}; label more"
+            f"task.shots: expected {1 + spare} or more labelled records of each class, but got {found}; label more"
         )
     if if_too_few == "error":
         raise UserError(
-            f"data.shots: {shots} to learn from and {spare} to test on need {shots + spare} of each class, "
-            f"but got {found}; set data.shots={most} or data.if_too_few=reduce"
+            f"task.shots: {shots} to learn from and {spare} to test on need {shots + spare} of each class, "
+            f"but got {found}; set task.shots={most} or task.if_too_few=reduce"
         )
-    _log.warning("data.shots: reduced from %d to %d, because there are %s", shots, most, found)
+    _log.warning("task.shots: reduced from %d to %d, because there are %s", shots, most, found)
     return most

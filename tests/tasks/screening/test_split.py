@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from layersel.data.reviews.records import Record, Review
 from layersel.data.reviews.report import ReadReport
-from layersel.data.reviews.table import Table
 from layersel.errors import UserError
-from layersel.tasks.screening.few_shot import FewShot
+from layersel.tasks.screening.options import Screening
+from layersel.tasks.screening.problem import ScreeningProblem
 from layersel.tasks.screening.split import few_shot_split
 
 LABELS = st.lists(st.sampled_from([0, 1, None]), max_size=40)
@@ -80,7 +80,7 @@ def test_one_more_than_shots_is_enough(included: int) -> None:
 def test_too_few_is_an_error_unless_reduced(included: int, caplog: pytest.LogCaptureFixture) -> None:
     """K included leave nothing to find: refused with the counts, or K is lowered for both classes."""
     labels = [1] * included + [0] * 50
-    message = f"{included} included and 50 excluded records; set data.shots={included - 1} or data.if_too_few="
+    message = f"{included} included and 50 excluded records; set task.shots={included - 1} or task.if_too_few="
     with pytest.raises(UserError, match=message):
         few_shot_split(labels, 8, generator())
     with caplog.at_level(logging.WARNING):
@@ -108,7 +108,7 @@ def test_a_class_without_two_records_is_refused(labels: list[int | None], if_too
 
 @pytest.mark.parametrize(
     ("shots", "if_too_few", "message"),
-    [(0, "error", "data.shots: expected 1 or more, but got 0"), (1, "skip", "expected one of error, reduce")],
+    [(0, "error", "task.shots: expected 1 or more, but got 0"), (1, "skip", "expected one of error, reduce")],
 )
 def test_wrong_options(shots: int, if_too_few: str, message: str) -> None:
     """Options outside their values are refused."""
@@ -116,22 +116,25 @@ def test_wrong_options(shots: int, if_too_few: str, message: str) -> None:
         few_shot_split([0, 0, 1, 1], shots, generator(), if_too_few)
 
 
-def test_copies_of_learnt_records_are_counted() -> None:
-    """A duplicate of a training record in the test set is found, one of another test record is not."""
-    titles = ["a b", "c d", "a b", "e f", "e f", "g h"]
-    labels = [1, 0, 1, 1, 1, 0]
+def review_of(titles: list[str], labels: list[int | None]) -> Review:
+    """A review of records with these titles and one abstract."""
     records = [
         Record(str(place), title, "the same words", label)
         for place, (title, label) in enumerate(zip(titles, labels, strict=True))
     ]
-    split = FewShot([0, 1], [2, 3, 4, 5], [2, 3, 4, 5], torch.tensor(labels))
-    assert split.repeated(Review("r", tuple(records), ReadReport())) == 1
+    return Review("r", tuple(records), ReadReport())
+
+
+def test_copies_of_learnt_records_are_counted() -> None:
+    """A duplicate of a training record in the test set is found, one of another test record is not."""
+    review = review_of(["a b", "c d", "a b", "e f", "e f", "g h"], [1, 0, 1, 1, 1, 0])
+    problem = ScreeningProblem(Screening(), review, [0, 1], [2, 3, 4, 5])
+    assert problem.lines()[-1].startswith("1 of the test records repeat a record that is learnt from")
 
 
 def test_labelled_records_may_be_all_learnt_from_where_others_wait() -> None:
     """A screener's file of 2 + 2 decisions and a library to rank: no test set, everything else is ranked."""
-    labels = [1, 1, 0, 0, None, None, None]
-    review = Review("r", tuple(Record(str(i), f"t{i}", "", label) for i, label in enumerate(labels)), ReadReport())
-    split = FewShot.draw(review, Table(path="r.csv", shots=2), generator())
-    assert (split.train, split.test, split.rest) == ([0, 1, 2, 3], [], [4, 5, 6])
-    assert split.labels.tolist() == [1, 1, 0, 0, -1, -1, -1]
+    review = review_of([f"t{place}" for place in range(7)], [1, 1, 0, 0, None, None, None])
+    problem = ScreeningProblem.draw(Screening(shots=2), review, 0)
+    assert (problem.train, problem.test, problem.unlabelled) == ([0, 1, 2, 3], [], [4, 5, 6])
+    assert problem.labels.tolist() == [1, 1, 0, 0, -1, -1, -1]

@@ -13,7 +13,7 @@ from layersel.data.reviews.demo import Demo
 from layersel.data.reviews.records import Record
 from layersel.data.reviews.table import Table
 from layersel.errors import UserError
-from layersel.tasks.screening.export import rank, write_ranking
+from layersel.tasks.screening.ranking import rank, write_ranking
 
 RECORDS = (
     Record(
