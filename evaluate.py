@@ -18,11 +18,11 @@ from layersel import cli
 def evaluate(config: DictConfig) -> dict[str, Any]:
     """Compose, check, evaluate."""
     from layersel.config import build
-    from layersel.evaluation.evaluate import Evaluation
+    from layersel.evaluation.options import Evaluation
     from layersel.evaluation.evaluate import evaluate as run
 
     return run(build(config, Evaluation))
 
 
 if __name__ == "__main__":
-    cli.run("evaluate", evaluate, options="layersel.evaluation.evaluate.Evaluation", about=str(__doc__))
+    cli.run("evaluate", evaluate, options="layersel.evaluation.options.Evaluation", about=str(__doc__))

@@ -1,37 +1,111 @@
-"""Finds the folders of cells from their options, without running anything."""
+"""Finds the folders of cells from their options, without running anything or loading a model."""
+
+import copy
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from layersel.cell.identity import training_identity
+from layersel.cell.identity import Identity, merging_identity, training_identity
+from layersel.cell.members import Member, check_datasets, name_a_dataset, named_runs, training_configs
 from layersel.cell.options import Cell
 from layersel.config import build
-from layersel.data.reviews.records import Review
-from layersel.runs.folder import RunFolder
+from layersel.data.source import Dataset
+from layersel.merging.method import MergeMethod
+from layersel.runs.code import differing
+from layersel.runs.folder import FINISHED, RunFolder
+
+
+@dataclass(frozen=True)
+class CellMatch:
+    """Where a cell lies.
+
+    Attributes:
+        folder: Its folder, which may not exist yet.
+        identity: What it is.
+        other_code: A finished run of the same cell that other code computed, if the folder has not finished.
+        differing: The modules in which that code differs.
+    """
+
+    folder: RunFolder
+    identity: Identity
+    other_code: RunFolder | None = None
+    differing: list[str] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the cell has finished, computed by this code."""
+        return self.folder.state == FINISHED
 
 
 class Finder:
-    """Tells where cells lie; a review that several of them have is read once."""
+    """Tells where cells lie; a dataset that several of them have is read once."""
 
     def __init__(self) -> None:
-        self._reviews: dict[str, Review] = {}
+        self._datasets: dict[str, Dataset] = {}
 
-    def folder(self, config: DictConfig) -> RunFolder | None:
-        """The folder of a training cell, whatever it would run on.
+    def find(self, config: DictConfig) -> CellMatch | None:
+        """Where a cell lies, whatever it would run on.
 
         Args:
             config: As Hydra composes it.
 
         Returns:
-            None for a merging cell: what it is shows when its members have been trained.
+            None for a merging cell some of whose members have not been trained: what it is shows then.
 
         Raises:
-            UserError: Options that cannot be used, or a review or a model that is not there.
+            UserError: Options that cannot be used, or a dataset or a model that is not there.
         """
-        anywhere = OmegaConf.merge(config, {"trainer": {"accelerator": "auto", "devices": 1}})
-        cell = build(anywhere, Cell)  # type: ignore[arg-type]
-        if cell.merging.merges:
-            return None
+        config = name_a_dataset(config)
+        cell = build(config, Cell)
+        identity = self._identity(cell, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        return None if identity is None else match(identity, cell)
+
+    def dataset(self, cell: Cell) -> Dataset:
+        """The dataset of a cell."""
         source = repr(cell.data)
-        if source not in self._reviews:
-            self._reviews[source] = cell.data.load()
-        return training_identity(cell, self._reviews[source]).folder(cell.output)
+        if source not in self._datasets:
+            self._datasets[source] = cell.data.load()
+        return self._datasets[source]
+
+    def _identity(self, cell: Cell, config: dict[str, Any]) -> Identity | None:
+        if not isinstance(cell.merging, MergeMethod):
+            return training_identity(cell, self.dataset(cell))
+        folders = []
+        for own in training_configs(cell, cell.merging, config):
+            found = self.find(OmegaConf.create(copy.deepcopy(own)))
+            if found is None or chosen_folder(found, cell) is None:
+                return None
+            folders.append(chosen_folder(found, cell))
+        members = [Member.of(folder, cell) for folder in [*folders, *named_runs(cell.merging)] if folder is not None]
+        check_datasets([member.name for member in members])
+        return merging_identity(cell, cell.merging, members)
+
+
+def match(identity: Identity, cell: Cell) -> CellMatch:
+    """Where the cell of this identity lies below its output folder, and whether other code has computed it."""
+    folder = identity.folder(cell.output)
+    if folder.state == FINISHED:
+        return CellMatch(folder, identity)
+    for other in _of_other_code(identity, Path(cell.output)):
+        return CellMatch(folder, identity, other, differing(dict(identity.code), other.read_identity()["code"]))
+    return CellMatch(folder, identity)
+
+
+def chosen_folder(found: CellMatch, cell: Cell) -> RunFolder | None:
+    """The finished folder of a cell, that of other code if it is accepted; None if the cell must run."""
+    if found.finished:
+        return found.folder
+    return found.other_code if cell.other_code == "accept" else None
+
+
+def _of_other_code(identity: Identity, output: Path) -> Iterator[RunFolder]:
+    """The finished runs that differ from the cell in nothing but the code that computed them, the latest first."""
+    folders = [RunFolder(path) for path in output.glob(f"{glob.escape(identity.stem)}*") if path.is_dir()]
+    folders = [folder for folder in folders if folder.identity.is_file() and folder.state == FINISHED]
+    for folder in sorted(folders, key=lambda own: own.status.stat().st_mtime, reverse=True):
+        if folder.read_identity().get("but_for_code") == identity.but_for_code:
+            yield folder

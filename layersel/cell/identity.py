@@ -1,6 +1,6 @@
-"""What a cell is: the options that decide its numbers, and what it is called by people and dashboards."""
+"""What a cell is: all that decides its numbers, and what it is called by people and dashboards."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,17 @@ from layersel.cell.members import Member
 from layersel.cell.options import Cell
 from layersel.cell.steps import PRUNE, QUANTISE
 from layersel.compression.precision import Precision
-from layersel.data.reviews.records import Review
+from layersel.data.source import Dataset
 from layersel.files import file_name
 from layersel.merging.method import MergeMethod
-from layersel.runs.fingerprints import fingerprint, review_fingerprint, revision, versions
+from layersel.runs.code import class_path, code_of
+from layersel.runs.fingerprints import fingerprint, flat_options, revision, versions
 from layersel.runs.folder import RunFolder
 from layersel.runs.tracking import RunDescription
+from layersel.tasks.task import Metric
 
-UNDECIDING = {"task.prefix_cache_mb", "merging.reviews", "merging.runs"}
-"""Options that change no number, or are told by what they name."""
+NAMED_ELSEWHERE = {"merging.datasets", "merging.runs"}
+"""Options that count by what they name."""
 Options = dict[str, Any]
 
 
@@ -27,90 +29,151 @@ class Identity:
 
     Attributes:
         title: What a person recognises, the beginning of the folder's name.
-        labels: The axes of a grid: review, model, selection, n, adapter, rank, precision, pruning, merging, seed.
+        labels: The axes of a grid: dataset, model, selection, n, adapter, rank, precision, pruning, merging, seed.
         options: The options that decide the numbers, by dotted name.
+        classes: The full import paths of the classes that the options name, by group.
         model: Hash of the pretrained model.
-        data: Hash of what is learnt from and tested on; for a merging cell, of its members.
+        data: Hash of what is learnt from and judged on; for a merging cell, of its members.
         lineage: As `data`, by what made the members instead of by what came out; empty for a training cell.
+        code: The hash of each module that computes the cell, by name.
+        metric: What the cell is compared by.
     """
 
     title: str
     labels: Options
     options: Options
+    classes: Mapping[str, str]
     model: str
     data: str
     lineage: Mapping[str, str]
+    code: Mapping[str, str]
+    metric: Metric
 
     @property
     def hash(self) -> str:
-        """Of all that decides the numbers: the same for the same cell."""
-        return fingerprint([self.options, self.model, self.data, self.labels["seed"], versions()])
+        """The hash of all that decides the numbers, the code included: the same for the same cell."""
+        return fingerprint([self.but_for_code, self.code])
+
+    @property
+    def but_for_code(self) -> str:
+        """The same for cells that differ in nothing but the code that computed them."""
+        return fingerprint([self.options, self.classes, self.model, self.data, self.labels["seed"], versions()])
 
     @property
     def variant(self) -> str:
         """The same for the cells that differ in their seed alone."""
-        return fingerprint([self.options, self.model, self.lineage.get("variant", self.data)])
+        return fingerprint([self.options, self.classes, self.model, self.lineage.get("variant", self.data)])
 
     @property
     def configuration(self) -> str:
-        """The same for the cells that differ in their seed and their review alone."""
-        return fingerprint([self.options, self.model, self.lineage.get("configuration")])
+        """The same for the cells that differ in their seed and their dataset alone."""
+        return fingerprint([self.options, self.classes, self.model, self.lineage.get("configuration")])
+
+    @property
+    def stem(self) -> str:
+        """What the names of this cell's folders begin with, whatever code computed it."""
+        return f"{file_name(self.title)}-seed{self.labels['seed']}-"
 
     @property
     def name(self) -> str:
         """The folder's name."""
-        return f"{file_name(self.title)}-seed{self.labels['seed']}-{self.hash[:8]}"
+        return f"{self.stem}{self.hash[:8]}"
 
     def folder(self, output: str) -> RunFolder:
-        """The cell's, below an output folder."""
+        """The cell's folder below an output folder."""
         return RunFolder(Path(output) / self.name)
 
     def described(self, grid: str | None, job_type: str) -> RunDescription:
-        """For a dashboard."""
+        """The description for a dashboard."""
         return RunDescription(self.name, self.hash, grid, job_type, self.labels, self.variant, self.configuration)
 
     def to_dict(self) -> dict[str, Any]:
-        """For `identity.json`."""
-        hashes = {"identity": self.hash, "variant": self.variant, "configuration": self.configuration}
-        options = {name: _scalar(value) for name, value in self.options.items()}
-        about = {"labels": self.labels, "options": options, "versions": versions(), "revision": revision()}
-        return hashes | about
+        """The content of `identity.json`."""
+        return {
+            "identity": self.hash,
+            "but_for_code": self.but_for_code,
+            "variant": self.variant,
+            "configuration": self.configuration,
+            "labels": self.labels,
+            "options": {name: _scalar(value) for name, value in self.options.items()},
+            "metric": asdict(self.metric),
+            "classes": dict(self.classes),
+            "code": dict(self.code),
+            "versions": versions(),
+            "revision": revision(),
+        }
 
 
-def _scalar(value: Any) -> Any:
-    """For the cell of a table: a list as its items."""
-    return ",".join(map(str, value)) if isinstance(value, list) else value
-
-
-def training_identity(cell: Cell, review: Review) -> Identity:
-    """Of a training cell."""
-    options = _flat(cell, ("task", "pairs", "selection", "adapter", "pruning")) | _compression(cell)
-    options |= {"data.shots": cell.data.shots, "data.if_too_few": cell.data.if_too_few}
-    labels = _labels(cell, review.name)
+def training_identity(cell: Cell, dataset: Dataset) -> Identity:
+    """The identity of a training cell."""
+    groups = ("task", "selection", "adapter", "pruning")
     budget = "" if cell.selection.n is None else f"{cell.selection.n:g}"
-    title = f"{review.name}-{cell.selection.name}{budget}"
-    return Identity(title, labels, options, cell.model.fingerprint(), review_fingerprint(review), {})
-
-
-def merging_identity(cell: Cell, method: MergeMethod, members: list[Member]) -> Identity:
-    """Of a merging cell: its members' options count by what the members are."""
-    options = _flat(cell, ("merging", "pruning")) | _compression(cell)
-    options |= {"task.head_c": cell.task.head_c, "task.normalize": cell.task.normalize}
-    known = [member.folder.read_identity() for member in members]
-    lineage = {
-        "variant": fingerprint([own["variant"] for own in known]),
-        "configuration": fingerprint(sorted({own["configuration"] for own in known})),
-    }
-    reviews = "+".join(member.name for member in members)
-    data = fingerprint([member.fingerprint() for member in members])
     return Identity(
-        f"{reviews}-{method.name}", _labels(cell, reviews), options, cell.model.fingerprint(), data, lineage
+        title=f"{dataset.name}-{cell.selection.name}{budget}",
+        labels=_labels(cell, dataset.name),
+        options=_flat(cell, groups) | _compression(cell),
+        classes=_classes(cell, groups),
+        model=cell.model.fingerprint(),
+        data=dataset.fingerprint(),
+        lineage={},
+        code=_code(cell, groups, "layersel.cell.training_cell"),
+        metric=cell.task.metric,
     )
 
 
-def _labels(cell: Cell, review: str) -> Options:
+def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member]) -> Identity:
+    """The identity of a merging cell: its members' options count by what the members are."""
+    groups = ("merging", "pruning")
+    known = [member.folder.read_identity() for member in members]
+    names = "+".join(member.name for member in members)
+    judging = {f"task.{name}": getattr(cell.task, name) for name in cell.task.judging}
+    return Identity(
+        title=f"{names}-{method.name}",
+        labels=_labels(cell, names),
+        options=_flat(cell, groups) | _compression(cell) | judging,
+        classes=_classes(cell, (*groups, "task")),
+        model=cell.model.fingerprint(),
+        data=fingerprint([member.fingerprint() for member in members]),
+        lineage={
+            "variant": fingerprint([own["variant"] for own in known]),
+            "configuration": fingerprint(sorted({own["configuration"] for own in known})),
+        },
+        code=_code(cell, (*groups, "task"), "layersel.cell.merging_cell"),
+        metric=cell.task.metric,
+    )
+
+
+def _flat(cell: Cell, groups: tuple[str, ...]) -> Options:
+    """The deciding options of these groups, and the name of each group's choice."""
+    undeciding = NAMED_ELSEWHERE | {f"task.{name}" for name in cell.task.undeciding}
+    options: Options = {}
+    for group in groups:
+        chosen = getattr(cell, group)
+        options |= {group: chosen.name} | flat_options(group, chosen)
+    return {name: value for name, value in options.items() if name not in undeciding}
+
+
+def _compression(cell: Cell) -> Options:
+    """The steps, and of the precision what the steps use."""
+    precision = asdict(cell.precision)
+    used = precision if cell.precision.quantises else {name: precision[name] for name in ("train", "infer", "matmul")}
+    kept = cell.keep_model and bool({PRUNE, QUANTISE} & set(cell.steps))
+    return {f"precision.{name}": value for name, value in used.items()} | {"order": cell.steps, "keep_model": kept}
+
+
+def _classes(cell: Cell, groups: tuple[str, ...]) -> dict[str, str]:
+    return {group: class_path(getattr(cell, group)) for group in (*groups, "model", "precision")}
+
+
+def _code(cell: Cell, groups: tuple[str, ...], run: str) -> dict[str, str]:
+    """The code of the classes that the options name, and of the module that runs the cell, with what these import."""
+    parts = [getattr(cell, group) for group in (*groups, "model", "precision", "trainer")]
+    return code_of(*parts, modules=[run])
+
+
+def _labels(cell: Cell, dataset: str) -> Options:
     return {
-        "review": review,
+        "dataset": dataset,
         "model": cell.model.path.rpartition("/")[2].removeprefix("package:"),
         "selection": cell.selection.name,
         "n": cell.selection.n,
@@ -129,19 +192,6 @@ def _precision(precision: Precision) -> str:
     return precision.infer if plain else f"{precision.train}, then {precision.infer}"
 
 
-def _flat(cell: Cell, groups: tuple[str, ...]) -> Options:
-    """The options of these groups, and the name of each group's choice."""
-    options: Options = {}
-    for group in groups:
-        chosen = getattr(cell, group)
-        options[group] = getattr(chosen, "name", type(chosen).__name__)
-        options |= {f"{group}.{name}": value for name, value in asdict(chosen).items()}
-    return {name: value for name, value in options.items() if name not in UNDECIDING}
-
-
-def _compression(cell: Cell) -> Options:
-    """The steps, and of the precision what the steps use."""
-    precision = asdict(cell.precision)
-    used = precision if cell.precision.quantises else {name: precision[name] for name in ("train", "infer", "matmul")}
-    kept = cell.keep_model and bool({PRUNE, QUANTISE} & set(cell.steps))
-    return {f"precision.{name}": value for name, value in used.items()} | {"order": cell.steps, "keep_model": kept}
+def _scalar(value: Any) -> Any:
+    """The value as the cell of a table: a list as its items."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value

@@ -2,9 +2,11 @@
 
 import copy
 import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
@@ -13,13 +15,16 @@ from layersel.backbone.pretrained import Pretrained
 from layersel.cell.options import Cell
 from layersel.cell.steps import TRAIN
 from layersel.config import TARGET, build_group, choice
-from layersel.data.reviews.source import Source
-from layersel.data.tokens import TokenizedTexts
+from layersel.data.source import Dataset, Source
 from layersel.errors import UserError
-from layersel.runs.fingerprints import review_fingerprint
+from layersel.merging.method import MergeMethod
 from layersel.runs.folder import RunFolder
 from layersel.runs.tracking import under_sweep_agent
-from layersel.tasks.screening.problem import Screened
+from layersel.tasks.task import Task
+
+if TYPE_CHECKING:
+    from layersel.data.tokens import TokenizedTexts
+    from layersel.tasks.problem import Problem
 
 UNCOMPRESSED = "fp32"
 """The inference precision of training cells where that of the merging cell is in integers."""
@@ -30,15 +35,17 @@ class Member:
     """A finished training run whose adapter is merged with others.
 
     Attributes:
-        name: Of its review.
         folder: The run.
-        screened: Its review, split as in the run.
-        own: The run's metrics.
+        task: Its task, with its options.
+        dataset: What it has learnt from.
+        seed: Of its split.
+        own: Its metrics.
     """
 
-    name: str
     folder: RunFolder
-    screened: Screened
+    task: Task
+    dataset: Dataset
+    seed: int
     own: dict[str, Any]
 
     @classmethod
@@ -46,49 +53,82 @@ class Member:
         """The run in `folder`, checked against the merging cell.
 
         Raises:
-            UserError: No finished run is there with an adapter of that pretrained model, measured as this cell does.
+            UserError: No finished run is there with an adapter of that pretrained model, judged as this cell does.
         """
         config = folder.read_config()
         _check_adapter(folder, config)
         _check_model(folder, build_group("model", config["model"]), cell.model)
-        _check_measured_alike(folder, config, cell)
+        task: Task = build_group("task", config["task"])
+        _check_judged_alike(folder, config, task, cell)
         source: Source = build_group("data", config["data"])
-        screened = Screened.load(source, config["seed"])
-        return cls(screened.review.name, folder, screened, folder.read_metrics())
+        return cls(folder, task, source.load(), config["seed"], folder.read_metrics())
+
+    @property
+    def name(self) -> str:
+        """The name of its dataset."""
+        return self.dataset.name
+
+    @cached_property
+    def problem(self) -> "Problem":
+        """The dataset, split as in the run."""
+        return self.task.problem(self.dataset, self.seed)
 
     def fingerprint(self) -> str:
-        """A hash of what the merge takes from the run: adapter, head, metrics, and the review."""
-        digest = hashlib.sha256(review_fingerprint(self.screened.review).encode())
-        for file in [*sorted(self.folder.adapter.iterdir()), self.folder.head, self.folder.metrics]:
+        """The hash of what the merge takes from the run: adapter, head, metrics, and the dataset."""
+        digest = hashlib.sha256(self.dataset.fingerprint().encode())
+        heads = [self.folder.path / name for name in self.task.head_files]
+        for file in [*sorted(self.folder.adapter.iterdir()), *heads, self.folder.metrics]:
             digest.update(file.read_bytes())
         return digest.hexdigest()
 
-    def check_unchanged(self, texts: TokenizedTexts) -> None:
-        """The review must still give the records that the adapter learnt from, or some of them would be tested on."""
-        learnt = json.loads(self.folder.training_records.read_text(encoding="utf-8"))
-        if learnt != self.screened.learnt_records(texts):
-            raise UserError(f"merging: the file of review {self.name} has changed since {str(self.folder.path)!r} ran")
+    def check_unchanged(self, texts: "TokenizedTexts") -> None:
+        """Checks that the dataset still gives what the adapter learnt from, some of which would be judged on otherwise.
+
+        Raises:
+            UserError: It does not.
+        """
+        if self.folder.read_training_records() != self.problem.learnt(texts):
+            raise UserError(f"merging: the file of {self.name} has changed since {str(self.folder.path)!r} ran")
 
 
-def training_config(cell: Cell, config: dict[str, Any], review: str) -> dict[str, Any]:
-    """The config of the training cell of one of the reviews: no merging, nothing compressed."""
-    own = copy.deepcopy(config)
-    own["data"][cell.data.named_by] = review
-    own |= {"merging": choice("merging", "none"), "pruning": choice("pruning", "none"), "force": False}
-    if cell.precision.quantises:
-        own["precision"]["infer"] = UNCOMPRESSED
-    if under_sweep_agent():
-        own["logger"]["mode"] = "disabled"  # the agent's one run is the merging cell's
-    return own
+def check_datasets(names: Sequence[str]) -> None:
+    """Checks that each dataset has one adapter only.
+
+    Raises:
+        UserError: Several adapters are of the same dataset.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"merging: expected each dataset once, but got several adapters of {', '.join(twice)}")
 
 
-def name_a_review(config: DictConfig) -> DictConfig:
-    """The config, with the first of `merging.reviews` as its review where it has none: each has its turn anyway."""
-    reviews = OmegaConf.select(config, "merging.reviews")
+def training_configs(cell: Cell, method: MergeMethod, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The configs of the training cells of the named datasets: no merging, nothing compressed."""
+    found = []
+    for name in method.datasets:
+        own = copy.deepcopy(config)
+        own["data"][cell.data.named_by] = name
+        own |= {"merging": choice("merging", "none"), "pruning": choice("pruning", "none"), "force": False}
+        if cell.precision.quantises:
+            own["precision"]["infer"] = UNCOMPRESSED
+        if under_sweep_agent():
+            own["logger"]["mode"] = "disabled"  # the agent's one run is the merging cell's
+        found.append(own)
+    return found
+
+
+def named_runs(method: MergeMethod) -> list[RunFolder]:
+    """The folders of the runs that are named."""
+    return [RunFolder(Path(run).expanduser()) for run in method.runs]
+
+
+def name_a_dataset(config: DictConfig) -> DictConfig:
+    """The config, with the first of `merging.datasets` as its dataset if it has none: each has its turn anyway."""
+    datasets = OmegaConf.select(config, "merging.datasets")
     option = get_class(config.data[TARGET]).named_by  # type: ignore[attr-defined]
-    if reviews and option is not None and OmegaConf.is_missing(config.data, option):
+    if datasets and option is not None and OmegaConf.is_missing(config.data, option):
         config = copy.deepcopy(config)
-        config.data[option] = reviews[0]
+        config.data[option] = datasets[0]
     return config
 
 
@@ -113,7 +153,7 @@ def _check_adapter(folder: RunFolder, config: dict[str, Any]) -> None:
 
 
 def _check_model(folder: RunFolder, base: Pretrained, model: Pretrained) -> None:
-    """What decides the vectors must agree; the same files may lie elsewhere."""
+    """Checks that what decides the vectors agrees; the same files may lie elsewhere."""
     differing = [name for name in ("pooling", "max_length") if getattr(base, name) != getattr(model, name)]
     if (base.path, base.revision) != (model.path, model.revision):
         alike = [replace(own, attention_dropout=0.0, pooling="cls", max_length=1) for own in (base, model)]
@@ -126,19 +166,16 @@ def _check_model(folder: RunFolder, base: Pretrained, model: Pretrained) -> None
         )
 
 
-def _check_measured_alike(folder: RunFolder, config: dict[str, Any], cell: Cell) -> None:
-    """The run's own numbers stand beside those of the merged adapter."""
+def _check_judged_alike(folder: RunFolder, config: dict[str, Any], task: Task, cell: Cell) -> None:
+    """Checks what the run was judged by: its own numbers stand beside those of the merged adapter."""
+    precision = build_group("precision", config["precision"])
     infer = UNCOMPRESSED if cell.precision.quantises else cell.precision.infer
-    here = {
-        "task.head_c": cell.task.head_c,
-        "task.normalize": cell.task.normalize,
-        "precision.infer": infer,
-        "precision.matmul": cell.precision.matmul,
-    }
-    for option, value in here.items():
-        group, _, name = option.partition(".")
-        own = getattr(build_group(group, config[group]), name)
-        if own != value:
+    compared = {"task": (task.name, cell.task.name), "precision.infer": (precision.infer, infer)}
+    compared |= {"precision.matmul": (precision.matmul, cell.precision.matmul)}
+    if task.name == cell.task.name:
+        compared |= {f"task.{name}": (getattr(task, name), getattr(cell.task, name)) for name in task.judging}
+    for option, (own, here) in compared.items():
+        if own != here:
             raise UserError(
-                f"{option}: expected {own} as in {str(folder.path)!r}, whose numbers are compared with, but got {value}"
+                f"{option}: expected {own} as in {str(folder.path)!r}, whose numbers are compared with, but got {here}"
             )

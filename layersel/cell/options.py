@@ -8,18 +8,20 @@ from omegaconf import MISSING
 from layersel.adapters.adapter import Adapter
 from layersel.adapters.kinds.lora import Lora
 from layersel.backbone.pretrained import Pretrained
-from layersel.cell.rules import validate
+from layersel.cell.rules import validate, validate_machine
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS
 from layersel.compression.precision import Precision
 from layersel.compression.pruning.pruning import Pruning
-from layersel.data.reviews.source import Source
+from layersel.data.source import Source
+from layersel.errors import one_of
 from layersel.merging.method import Merging
 from layersel.runs.folder import check_writable
 from layersel.runs.tracking import WandbOptions
 from layersel.selection.score import Score
-from layersel.tasks.screening.module import Screening
-from layersel.tasks.screening.pairs import Pairs
-from layersel.training.trainer import TrainerOptions
+from layersel.tasks.task import Task
+from layersel.training.options import TrainerOptions
+
+OTHER_CODE = ("rerun", "accept")
 
 
 @dataclass
@@ -27,13 +29,11 @@ class Cell:
     """One cell of a grid: everything that its run depends on."""
 
     data: Source = MISSING
-    """The review."""
+    """What is learnt from and judged on."""
     model: Pretrained = MISSING
-    """The pretrained encoder."""
-    task: Screening = MISSING
-    """The training and its head."""
-    pairs: Pairs = MISSING
-    """Which pairs of labelled records are contrasted."""
+    """The pretrained model."""
+    task: Task = MISSING
+    """What is learnt, how it is trained, and how a model is judged."""
     selection: Score = MISSING
     """The score that chooses the layers, and its budget."""
     adapter: Adapter = MISSING
@@ -43,21 +43,21 @@ class Cell:
     pruning: Pruning = MISSING
     """Which weights or layers are left out."""
     merging: Merging = MISSING
-    """One adapter out of those of several reviews."""
+    """One adapter out of those of several datasets."""
     trainer: TrainerOptions = MISSING
     """The device."""
     logger: WandbOptions = MISSING
     """Weights & Biases."""
     order: list[str] = field(default_factory=lambda: list(STEPS))
-    """In which order the adapter is trained (and adapters of several reviews are merged into one), merged into the
+    """In which order the adapter is trained (and adapters of several datasets are merged into one), merged into the
     weights, and the weights are pruned and quantised. A step with nothing to do is skipped; leave merge out to keep
     the adapter beside compressed weights."""
     seed: int = 0
-    """Seed of every random draw: split, probe, pairs, initial values, dropout, pruning."""
+    """Seed of every random draw: split, probe, batches, initial values, dropout, pruning."""
     output: str = "runs"
     """Folder in which the run makes a folder of its own."""
     shared: str | None = None
-    """Folder of what cells share (token ids, base vectors, layer scores, TF-IDF), safe for several processes; null
+    """Folder of what cells share (token ids, base vectors, layer scores, references), safe for several processes; null
     shares nothing, within a process either."""
     keep_model: bool = True
     """Write a pruned or quantised model to the run's folder, which evaluate.py needs."""
@@ -65,6 +65,8 @@ class Cell:
     """Run a cell again that has already finished."""
     retry: bool = False
     """In a grid: run cells again that failed in an earlier call. Interrupted ones always go on."""
+    other_code: str = "rerun"
+    """What to do with a finished cell that other code computed: `rerun` it, or `accept` it as it is."""
     grid: str | None = None
     """Name of a grid (-m): its folder below output/grids and its group in W&B; null = made of its axes."""
 
@@ -86,9 +88,17 @@ class Cell:
         return [step for step in self.order if step not in idle]
 
     def problems(self) -> list[str]:
-        """What does not fit together between groups, and what no group has."""
+        """Returns a line for each thing that does not fit together between groups, or that no group has."""
         found = list(validate(self).values())
+        if self.other_code not in OTHER_CODE:
+            found.append(str(one_of("other_code", self.other_code, OTHER_CODE)))
         if not 0 <= self.seed < 2**32:
             found.append(f"seed: expected 0 to {2**32 - 1}, but got {self.seed}")
         unwritable = check_writable(Path(self.output))
         return found if unwritable is None else [*found, unwritable]
+
+    def machine_problems(self) -> list[str]:
+        """Returns a line for each thing that this machine lacks; asked when work is about to begin."""
+        groups = (self.model, self.adapter, self.precision, self.pruning, self.trainer)
+        found = [line for group in groups for line in getattr(group, "machine_problems", list)()]
+        return found or list(validate_machine(self).values())

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS, TRAIN
-from layersel.merging.method import MergeMethod
 
 if TYPE_CHECKING:
     from layersel.cell.options import Cell
 
 Rule = Callable[["Cell"], str | None]
 RULES: dict[str, Rule] = {}
+"""The rules that options alone decide."""
+MACHINE_RULES: dict[str, Rule] = {}
+"""The rules that depend on the machine too."""
 
 
 def validate(cell: "Cell") -> dict[str, str]:
@@ -19,18 +21,29 @@ def validate(cell: "Cell") -> dict[str, str]:
     Options that are wrong by themselves are their own group's matter (`problems`); whether the data and the model are
     there, and have enough records and layers, shows when they are read.
     """
-    if ORDER in (broken := _broken(cell, [ORDER])):
-        return broken  # the others look at the order
-    return _broken(cell, [name for name in RULES if name != ORDER])
+    order = order_is_one(cell)
+    if order is not None:
+        return {order_is_one.__name__: order}  # the others look at the order
+    return _broken(cell, RULES)
 
 
-def _broken(cell: "Cell", names: list[str]) -> dict[str, str]:
-    messages = {name: RULES[name](cell) for name in names}
+def validate_machine(cell: "Cell") -> dict[str, str]:
+    """What keeps a cell from running on this machine, as `validate`."""
+    return _broken(cell, MACHINE_RULES)
+
+
+def _broken(cell: "Cell", rules: dict[str, Rule]) -> dict[str, str]:
+    messages = {name: rule(cell) for name, rule in rules.items()}
     return {name: message for name, message in messages.items() if message is not None}
 
 
 def _rule(function: Rule) -> Rule:
     RULES[function.__name__] = function
+    return function
+
+
+def _machine_rule(function: Rule) -> Rule:
+    MACHINE_RULES[function.__name__] = function
     return function
 
 
@@ -46,15 +59,7 @@ def _beside_weights(cell: "Cell") -> bool:
 
 
 def _trains_modules(cell: "Cell") -> bool:
-    return cell.adapter.trains and cell.adapter.name != "full" and not _chooses_nothing(cell)
-
-
-def _named_reviews(cell: "Cell") -> list[str]:
-    return cell.merging.reviews if isinstance(cell.merging, MergeMethod) else []
-
-
-def _chooses_nothing(cell: "Cell") -> bool:
-    return cell.selection.name == "none" or cell.selection.n == 0
+    return cell.adapter.keeps_modules and not cell.selection.chooses_none
 
 
 @_rule
@@ -64,9 +69,6 @@ def order_is_one(cell: "Cell") -> str | None:
     if TRAIN in order and set(order) <= set(STEPS) and len(set(order)) == len(order):
         return None
     return f"order: expected each of {', '.join(STEPS)} at most once, with train, but got {', '.join(order) or 'none'}"
-
-
-ORDER = "order_is_one"
 
 
 @_rule
@@ -118,7 +120,7 @@ def integer_kernels_need_merged_weights(cell: "Cell") -> str | None:
     return "order: precision.infer=int8 needs the adapter merged; let merge stand between train and quantise"
 
 
-@_rule
+@_machine_rule
 def integer_kernels_need_cpu(cell: "Cell") -> str | None:
     """They are PyTorch's for the CPU."""
     if cell.precision.infer != "int8" or cell.trainer.on_cpu:
@@ -162,13 +164,16 @@ def dropped_layers_carry_no_adapter(cell: "Cell") -> str | None:
 
 
 @_rule
-def wanda_sees_inputs(cell: "Cell") -> str | None:
-    """SHiRA adds its change to the weights in a pass of its own, so nothing enters the modules that Wanda watches."""
-    if (cell.standing.name, cell.pruning.name) != ("shira", "wanda") or _chooses_nothing(cell):
+def pruning_sees_inputs(cell: "Cell") -> str | None:
+    """Pruning by inputs sees none below an adapter that adds its change to the weights in a pass of its own."""
+    if not (cell.standing.bypasses_modules and cell.pruning.watches_inputs) or cell.selection.chooses_none:
         return None
     if not _first(cell, TRAIN, PRUNE) or _first(cell, MERGE, PRUNE):
         return None
-    return "order: pruning=wanda cannot calibrate below adapter=shira; let merge stand before prune"
+    return (
+        f"order: pruning={cell.pruning.name} cannot calibrate below adapter={cell.standing.name}; let merge stand "
+        "before prune"
+    )
 
 
 @_rule
@@ -185,14 +190,15 @@ def nf4_base_is_compressed(cell: "Cell") -> str | None:
 @_rule
 def merging_needs_weight_changes(cell: "Cell") -> str | None:
     """Merging is over dense changes of weight matrices of one pretrained model."""
-    if not _named_reviews(cell):
+    if not cell.merging.named_datasets:
         return None
     if cell.adapter.quantised_base:
         return f"merging: adapter={cell.adapter.name} is trained on an nf4 base of its own; use adapter=lora"
     if cell.adapter.moves_biases:
         return f"merging: adapter={cell.adapter.name} changes biases too, which cannot be merged; use adapter=lora"
     if not _trains_modules(cell):
-        reason = f"adapter={cell.adapter.name}" if not _chooses_nothing(cell) else f"selection={cell.selection.name}"
+        empty = cell.selection.chooses_none
+        reason = f"selection={cell.selection.name}" if empty else f"adapter={cell.adapter.name}"
         return f"merging: {reason} leaves no adapter to merge; use adapter=lora and at least one layer"
     return None
 
@@ -206,14 +212,22 @@ def merging_needs_one_base(cell: "Cell") -> str | None:
 
 
 @_rule
-def merging_needs_named_reviews(cell: "Cell") -> str | None:
-    """A source with only one review has no others to train adapters on."""
-    if not _named_reviews(cell) or cell.data.named_by is not None:
+def merging_needs_named_datasets(cell: "Cell") -> str | None:
+    """A source with only one dataset has no others to train adapters on."""
+    if not cell.merging.named_datasets or cell.data.named_by is not None:
         return None
-    return "merging.reviews: data=demo is one review only; use data=cohen or data=table, or give merging.runs"
+    return f"merging.datasets: {cell.data.name} is the only dataset of its source; use another, or give merging.runs"
 
 
 @_rule
+def task_takes_data(cell: "Cell") -> str | None:
+    """A task learns from the datasets of its own class of sources."""
+    if isinstance(cell.data, cell.task.takes):
+        return None
+    return f"data: expected a source that task={cell.task.name} takes ({cell.task.takes.__name__}), but got another"
+
+
+@_machine_rule
 def half_precision_training_needs_gpu(cell: "Cell") -> str | None:
     """Lightning would train in bf16 with no more than a warning."""
     if cell.precision.train != "fp16" or not cell.trainer.on_cpu:

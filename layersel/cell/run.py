@@ -1,148 +1,197 @@
 """Runs a cell, unless the same cell has finished before."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from layersel.callbacks import logged_before
+from layersel.cell.finding import chosen_folder, match
 from layersel.cell.identity import Identity, merging_identity, training_identity
-from layersel.cell.isolation import isolated
-from layersel.cell.members import Member, name_a_review, training_config
-from layersel.cell.merging import MergingRun
+from layersel.cell.members import Member, check_datasets, name_a_dataset, named_runs, training_configs
 from layersel.cell.options import Cell
+from layersel.cell.printing import show_merging, show_metrics
 from layersel.cell.steps import TRAIN
-from layersel.cell.training import TrainingRun
 from layersel.config import build
 from layersel.errors import UserError
 from layersel.merging.method import MergeMethod
-from layersel.runs.folder import FINISHED, Attempt, RunFolder
+from layersel.runs.folder import FAILED, Attempt, RunFolder
 from layersel.runs.stopwatch import Stopwatch
-from layersel.runs.tracking import Tracker, report_finished, sync_hint, tracked
-from layersel.tasks.screening.problem import Screened
-from layersel.terminal import tables
+from layersel.runs.tracking import report_finished, sync_hint
+from layersel.terminal.tables import note
 
-Naming = Callable[[RunFolder], None]
+if TYPE_CHECKING:
+    from layersel.cell.attempt import CellAttempt
+
+OnFolder = Callable[[RunFolder], None]
 
 
-def train(config: DictConfig, named: Naming | None = None) -> RunFolder:
-    """What `train.py` does: compose, check, run, report.
+@dataclass(frozen=True)
+class Call:
+    """A cell, as it was called.
+
+    Attributes:
+        cell: The checked options.
+        config: The same as plain values, for `config.yaml` and the loggers.
+        on_folder: Is given the cell's folder as soon as it is known, before anything happens in it.
+    """
+
+    cell: Cell
+    config: dict[str, Any]
+    on_folder: OnFolder | None = None
+
+
+def train(config: DictConfig, on_folder: OnFolder | None = None) -> RunFolder:
+    """Does what `train.py` does: checks the options, and runs the cell or finds its results.
 
     Args:
         config: As Hydra composes it.
-        named: Is told the cell's folder as soon as it is known, before anything happens in it.
+        on_folder: As in `Call`.
+
+    Returns:
+        The finished run's folder.
 
     Raises:
         UserError: Options that cannot be used, a cell that another process runs or, in a grid, one that has failed
             before, unless `retry` asks for it.
     """
-    config = name_a_review(config)
+    config = name_a_dataset(config)
     cell = build(config, Cell)
     cell.retry = cell.retry or HydraConfig.get().mode is not RunMode.MULTIRUN
-    return run_cell(cell, OmegaConf.to_container(config, resolve=True), named)  # type: ignore[arg-type]
+    call = Call(cell, OmegaConf.to_container(config, resolve=True), on_folder)  # type: ignore[arg-type]
+    if isinstance(cell.merging, MergeMethod):
+        return run_merging(call, cell.merging)
+    return run_training(call)
 
 
-def run_cell(cell: Cell, config: dict[str, Any], named: Naming | None = None) -> RunFolder:
-    """Run a cell, or find the results of the same cell if it has finished before.
-
-    Args:
-        cell: The checked options.
-        config: The same as plain values, for `config.yaml` and the loggers.
-        named: As in `train`.
-
-    Returns:
-        The finished run's folder.
-    """
-    with isolated():
-        if isinstance(cell.merging, MergeMethod):
-            return _run_merging(cell, cell.merging, config, named)
-        return _run_training(cell, config, named)
-
-
-def _run_training(cell: Cell, config: dict[str, Any], named: Naming | None = None) -> RunFolder:
-    clock = Stopwatch()
+def run_training(call: Call) -> RunFolder:
+    """Reads the dataset and trains, unless the same cell has finished before."""
+    cell, clock = call.cell, Stopwatch()
     with clock("read"):
-        screened = Screened.load(cell.data, cell.seed)
-
-    def attempt(folder: RunFolder, taken: Attempt, tracker: Tracker) -> None:
-        tables.show_review(screened.review, screened.split)
-        TrainingRun(cell, screened, folder, tracker, clock, resumes=taken.resumes).run()
-
-    identity = training_identity(cell, screened.review)
-    if cell.force or identity.folder(cell.output).state != FINISHED:
+        dataset = cell.data.load()
+    identity = training_identity(cell, dataset)
+    folder = finished_before(call, identity)
+    if folder is None:
+        check_machine(cell)
         cell.model.check(cell.selection.budget)
-    folder, told = _recorded(cell, config, identity, attempt, named)
-    if told:
-        tables.show_metrics(folder.read_metrics())
-        tables.note(f"Everything is in {folder.path}")
+        problem = cell.task.problem(dataset, cell.seed)
+        folder = identity.folder(cell.output)
+        taken = folder.take(cell.force, cell.retry)
+        if taken is not None:  # else another process has finished it meanwhile
+            from layersel.cell.training_cell import TrainingCell
+
+            with attempted(call, identity, taken, clock) as attempt:
+                for line in problem.lines():
+                    note(line)
+                TrainingCell(cell, problem, attempt).run()
+    elif cell.grid is not None:
+        return folder
+    show_metrics(folder.read_metrics(), cell.task)
+    note(f"Everything is in {folder.path}")
     return folder
 
 
-def _run_merging(cell: Cell, method: MergeMethod, config: dict[str, Any], named: Naming | None) -> RunFolder:
-    """First the training cells that are missing, then the merging of all."""
-    clock = Stopwatch()
+def run_merging(call: Call, method: MergeMethod) -> RunFolder:
+    """Runs the training cells that are missing, then merges all, unless the same cell has finished before."""
+    cell, clock = call.cell, Stopwatch()
     with clock("members"):
-        members = _members(cell, method, config)
+        members = trained_members(call, method)
+    identity = merging_identity(cell, method, members)
+    folder = finished_before(call, identity)
+    if folder is None:
+        check_machine(cell)
+        folder = identity.folder(cell.output)
+        taken = folder.take(cell.force, cell.retry)
+        if taken is not None:
+            from layersel.cell.merging_cell import MergingCell
 
-    def attempt(folder: RunFolder, taken: Attempt, tracker: Tracker) -> None:
-        MergingRun(cell, method, members, folder, tracker, clock).run()
-
-    folder, told = _recorded(cell, config, merging_identity(cell, method, members), attempt, named)
-    if told:
-        names = [member.name for member in members]
-        tables.show_merging(folder.read_metrics(), names, compressed=cell.steps != [TRAIN])
-        tables.note(f"Everything is in {folder.path}")
+            with attempted(call, identity, taken, clock) as attempt:
+                MergingCell(cell, method, members, attempt).run()
+    elif cell.grid is not None:
+        return folder
+    names = [member.name for member in members]
+    show_merging(folder.read_metrics(), names, cell.task, compressed=cell.steps != [TRAIN])
+    note(f"Everything is in {folder.path}")
     return folder
 
 
-def _members(cell: Cell, method: MergeMethod, config: dict[str, Any]) -> list[Member]:
-    """The runs that are named, checked before any training, and those of the reviews."""
-    found = [Member.of(RunFolder(Path(run).expanduser()), cell) for run in method.runs]
-    trainings = [training_config(cell, config, review) for review in method.reviews]
-    cells = [replace(build(OmegaConf.create(own), Cell), retry=cell.retry) for own in trainings]
-    _check_once([member.name for member in found] + [own.data.name for own in cells])
-    made = [Member.of(_run_training(*pair), cell) for pair in zip(cells, trainings, strict=True)]
-    return [*made, *found]
+def trained_members(call: Call, method: MergeMethod) -> list[Member]:
+    """The runs that are named, checked before any training, and those of the datasets, which are trained if missing."""
+    cell = call.cell
+    found = [Member.of(folder, cell) for folder in named_runs(method)]
+    calls = [
+        Call(replace(build(OmegaConf.create(config), Cell), retry=cell.retry), config)
+        for config in training_configs(cell, method, call.config)
+    ]
+    check_datasets([member.name for member in found] + [own.cell.data.name for own in calls])
+    return [*(Member.of(run_training(own), cell) for own in calls), *found]
 
 
-def _check_once(reviews: list[str]) -> None:
-    twice = sorted({name for name in reviews if reviews.count(name) > 1})
-    if twice:
-        raise UserError(f"merging: expected each review once, but got several adapters of {', '.join(twice)}")
-
-
-def _recorded(
-    cell: Cell,
-    config: dict[str, Any],
-    identity: Identity,
-    attempt: Callable[[RunFolder, Attempt, Tracker], None],
-    named: Naming | None,
-) -> tuple[RunFolder, bool]:
-    """The cell's folder, in which it has finished, now or before, and whether a person is told its results.
+def finished_before(call: Call, identity: Identity) -> RunFolder | None:
+    """The folder in which the cell has finished, which is reported; None if it must run.
 
     Of a grid's cells that had finished before the grid itself tells, in one line each.
+
+    Raises:
+        RunFailedError: An earlier attempt failed, and another one was not asked for.
     """
-    folder = identity.folder(cell.output)
-    if named is not None:
-        named(folder)
-    described = identity.described(cell.grid, "merge" if cell.merging.merges else "train")
-    taken = folder.take(cell.force, cell.retry)
-    if taken is None:
-        report_finished(cell.logger, folder.path, described, config, folder.read_metrics())
-        told = cell.grid is None
-        if told:
-            tables.note(f"This cell has finished before (force=true runs it again): {folder.path}")
-        return folder, told
-    about = identity.to_dict() | {"data": config["data"], "model": config["model"]}
-    with folder.recording(taken, about, config):
+    cell = call.cell
+    found = match(identity, cell)
+    folder = None if cell.force else chosen_folder(found, cell)
+    if call.on_folder is not None:
+        call.on_folder(found.folder if folder is None else folder)
+    if folder is None:
+        if found.other_code is not None and not cell.force:
+            modules = ", ".join(found.differing)
+            note(f"other code computed {found.other_code.path} ({modules} differ); other_code=accept takes it as it is")
+        if found.folder.state == FAILED and not (cell.retry or cell.force):
+            raise found.folder.failure()
+        return None
+    described = identity.described(cell.grid, job_type(cell))
+    report_finished(cell.logger, folder.path, described, call.config, folder.read_metrics())
+    if cell.grid is None:
+        note(f"This cell has finished before (force=true runs it again): {folder.path}")
+    return folder
+
+
+def check_machine(cell: Cell) -> None:
+    """Checks what this machine lacks for the cell.
+
+    Raises:
+        UserError: Something, a line each.
+    """
+    lacking = cell.machine_problems()
+    if lacking:
+        raise UserError("\n".join(lacking))
+
+
+def job_type(cell: Cell) -> str:
+    """What a dashboard calls the cell's work."""
+    return "merge" if cell.merging.merges else "train"
+
+
+@contextmanager
+def attempted(call: Call, identity: Identity, taken: Attempt, clock: Stopwatch) -> "Iterator[CellAttempt]":
+    """Records and logs the block as the attempt that was taken, after which the process is as it was."""
+    from lightning import seed_everything
+
+    from layersel.callbacks.logged_rows import logged_before
+    from layersel.cell.attempt import CellAttempt
+    from layersel.cell.isolation import isolated
+    from layersel.runs.tracking import tracked
+
+    cell, folder = call.cell, identity.folder(call.cell.output)
+    described = identity.described(cell.grid, job_type(cell))
+    about = identity.to_dict() | {"data": call.config["data"], "model": call.config["model"]}
+    with isolated(), folder.recording(taken, about, call.config):
         if taken.resumes:
-            tables.note(f"This cell was interrupted and goes on: {folder.path}")
+            note(f"This cell was interrupted and goes on: {folder.path}")
             described = replace(described, resumed=logged_before(folder.checkpoint))
-        with tracked(cell.logger, folder.path, described, config) as tracker, cell.precision.matmuls():
-            attempt(folder, taken, tracker)
-    tables.note(sync_hint(cell.logger, folder.path))
-    return folder, True
+        with tracked(cell.logger, folder.path, described, call.config) as tracker, cell.precision.matmuls():
+            cell.trainer.apply_threads()
+            seed_everything(cell.seed, verbose=False)  # dropout has no generator of its own
+            yield CellAttempt(folder, tracker, clock, taken.resumes)
+    note(sync_hint(cell.logger, folder.path))

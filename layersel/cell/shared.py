@@ -1,11 +1,11 @@
-"""What the cells of a grid compute once for all of them: tokens, TF-IDF, base vectors, layer scores, prefix states.
+"""What the cells of a grid compute once for all of them: tokens, references, base vectors, layer scores, prefix states.
 
 Whatever comes from another cell is, to the last bit, what this one would have computed.
 """
 
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
 from layersel.backbone.prefix import PrefixCache, PrefixMemory
 from layersel.cell.options import Cell
 from layersel.cell.steps import TRAIN
-from layersel.data.reviews.records import Record
-from layersel.data.tokens import TokenIds, TokenizedTexts, record_text
-from layersel.runs.fingerprints import fingerprint
+from layersel.data.tokens import TokenizedTexts
+from layersel.runs.code import class_path
+from layersel.runs.fingerprints import fingerprint, flat_options
 from layersel.runs.store import Store, Tensors
-from layersel.selection.score import LayerScores, Probe, ProbeScore, Score
-from layersel.tasks.screening.problem import Screened
+from layersel.selection.score import LABELS, STATES, LayerScores, Probe
+from layersel.tasks.problem import Problem
 
 PREFIXES = PrefixMemory()
 """States that the cells of this process leave to each other."""
@@ -39,46 +40,48 @@ class Shared:
         self.cell = cell
         self.store = Store(None if cell.shared is None else Path(cell.shared))
 
-    def texts(self, records: Sequence[Record], backbone: Backbone) -> TokenizedTexts:
-        """The texts of a review and their token ids."""
-        max_length, texts = backbone.max_length, TokenizedTexts.strings(records, backbone.tokenizer)
+    def texts(self, problem: Problem, backbone: Backbone) -> TokenizedTexts:
+        """The texts of a problem and their token ids."""
+        tokenizer, max_length = backbone.tokenizer, backbone.max_length
+        if tokenizer is None:
+            raise RuntimeError("a pretrained model is loaded with its tokenizer")
+        texts = problem.texts(tokenizer)
         found = self.store.tensors(
             "tokens",
             [self._model(backbone), max_length, texts],
-            lambda: _tokens_packed(TokenizedTexts.of(records, backbone.tokenizer, max_length)),
+            lambda: _packed_tokens(TokenizedTexts.of(texts, tokenizer, max_length)),
+            code=[TokenizedTexts],
         )
-        return _tokens_unpacked(texts, found, max_length)
+        return _unpacked_tokens(texts, found, max_length)
 
-    def tfidf_scores(self, screened: Screened) -> Tensor:
-        """Scores (N) of the baseline without an encoder."""
-        train = screened.split.train
-        words = [record_text(record, " ") for record in screened.review.records]
-        key = [words, train, screened.labels(train).tolist()]
-        return self.store.tensors("tfidf", key, lambda: {"scores": screened.tfidf_scores()})["scores"]
+    def base_vectors(self, texts: TokenizedTexts, backbone: Backbone, compute: Callable[[], Tensor]) -> Tensor:
+        """Vectors (N×D) of these texts from the pretrained model, which `compute` computes."""
+        key = [self._encoding(backbone), texts.tokens]
+        return self.store.tensors("vectors", key, lambda: {"vectors": compute()}, [encode, self.cell.model])["vectors"]
 
-    def base_vectors(self, tokens: Sequence[TokenIds], backbone: Backbone, encode: Callable[[], Tensor]) -> Tensor:
-        """Vectors (N×D) of these texts from the pretrained model, which `encode` computes."""
-        key = [self._encoding(backbone), tokens]
-        return self.store.tensors("vectors", key, lambda: {"vectors": encode()})["vectors"]
-
-    def layer_scores(self, score: Score, backbone: Backbone, probe: Probe) -> LayerScores:
-        """The layers' scores, whatever the budget; what needs no probe, or is of a compressed model, is computed."""
-        if not isinstance(score, ProbeScore) or self.cell.steps[0] != TRAIN:
+    def layer_scores(self, backbone: Backbone, probe: Probe, problem: Problem) -> LayerScores:
+        """The layers' scores, whatever the budget; what looks at nothing, or at a compressed model, is computed."""
+        score, task = self.cell.selection, self.cell.task
+        if not score.needs or self.cell.steps[0] != TRAIN:
             return score.scores(backbone, probe)
-        options = {name: value for name, value in asdict(score).items() if name != "n"}
-        texts = [[batch[name].tolist() for name in ("input_ids", "attention_mask")] for batch in probe.batches]
-        model = [self._model(backbone), _hardware(backbone.device)]
-        key = [model, score.name, options, probe.generator.initial_seed(), texts]
-        found = self.store.tensors("scores", key, lambda: _scores_packed(score.scores(backbone, probe)))
-        return _scores_unpacked(found)
+        key: list[Any] = [[self._model(backbone), _hardware(backbone.device)], class_path(score)]
+        key += [{name: value for name, value in asdict(score).items() if name != "n"}, probe.generator.initial_seed()]
+        code = [score, self.cell.model]
+        if STATES in score.needs:
+            key += [[[batch[name].tolist() for name in ("input_ids", "attention_mask")] for batch in probe.batches]]
+        if LABELS in score.needs:  # then the task's own loss is asked
+            key += [problem.dataset.fingerprint(), class_path(task), flat_options("task", task), self.cell.seed]
+            code += [task]
+        found = self.store.tensors("scores", key, lambda: _packed_scores(score.scores(backbone, probe)), code)
+        return _unpacked_scores(found)
 
-    def prefixes(self, tokens: Sequence[TokenIds], backbone: Backbone, start: int) -> PrefixCache:
+    def prefixes(self, texts: TokenizedTexts, backbone: Backbone, start: int) -> PrefixCache:
         """A cache of what enters layer `start` of the pretrained layers, in a grid with what other cells have left."""
         max_bytes = self.cell.task.prefix_cache_mb * 2**20
         if self.cell.shared is None or self.cell.grid is None:
-            return PrefixCache(backbone, tokens, start, max_bytes)
-        content = fingerprint([self._encoding(backbone), tokens])
-        return PrefixCache(backbone, tokens, start, max_bytes, PREFIXES, content)
+            return PrefixCache(backbone, texts.tokens, start, max_bytes)
+        content = fingerprint([self._encoding(backbone), texts.tokens])
+        return PrefixCache(backbone, texts.tokens, start, max_bytes, PREFIXES, content)
 
     def _model(self, backbone: Backbone) -> list[str | None]:
         """The pretrained model, and which commit of it if it is from the hub."""
@@ -97,7 +100,7 @@ def _hardware(device: torch.device) -> list[Any]:
     return [platform.machine(), processor, torch.get_num_threads(), torch.get_float32_matmul_precision()]
 
 
-def _tokens_packed(texts: TokenizedTexts) -> Tensors:
+def _packed_tokens(texts: TokenizedTexts) -> Tensors:
     return {
         "ids": torch.tensor([token for ids in texts.tokens for token in ids], dtype=torch.long),
         "lengths": torch.tensor([len(ids) for ids in texts.tokens]),
@@ -105,18 +108,18 @@ def _tokens_packed(texts: TokenizedTexts) -> Tensors:
     }
 
 
-def _tokens_unpacked(texts: list[str], packed: Tensors, max_length: int) -> TokenizedTexts:
+def _unpacked_tokens(texts: list[str], packed: Tensors, max_length: int) -> TokenizedTexts:
     tokens = [ids.tolist() for ids in torch.split(packed["ids"], packed["lengths"].tolist())]
     return TokenizedTexts(texts, tokens, packed["full_lengths"].tolist(), max_length)
 
 
-def _scores_packed(scores: LayerScores) -> Tensors:
+def _packed_scores(scores: LayerScores) -> Tensors:
     excluded = torch.tensor(list(json.dumps(scores.excluded).encode()), dtype=torch.uint8)
     packed = {"values": scores.values_L, "excluded": excluded}
     return packed if scores.resampled_SL is None else packed | {"resampled": scores.resampled_SL}
 
 
-def _scores_unpacked(packed: Tensors) -> LayerScores:
+def _unpacked_scores(packed: Tensors) -> LayerScores:
     excluded = json.loads(bytes(packed["excluded"].tolist()))
     reasons = {int(layer): reason for layer, reason in excluded.items()}
     return LayerScores(packed["values"], reasons, packed.get("resampled"))

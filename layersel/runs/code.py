@@ -6,16 +6,16 @@ A module counts by its syntax tree, so that comments, docstrings and layout do n
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-PRINTING = "layersel.terminal"
-"""The room whose modules compute no number: what is printed does not make another cell."""
+COMPUTES_NOTHING = ("layersel.terminal", "layersel.runs", "layersel.cell.options", "layersel.errors", "layersel.files")
+"""Modules and rooms that compute no number: what is printed, recorded or only describes a cell makes no other one."""
 
 
-def code_of(*parts: Any) -> dict[str, str]:
+def code_of(*parts: Any, modules: Iterable[str] = ()) -> dict[str, str]:
     """The hash of each module that computes some parts, by the module's name, sorted.
 
     These are the modules that define the parts and those that they import from their own top-level packages,
@@ -24,15 +24,16 @@ def code_of(*parts: Any) -> dict[str, str]:
     Args:
         parts: Classes, functions, or objects, which stand for their classes, and for what their method `components`
             names beside.
+        modules: Further modules, by name.
     """
-    modules = {_module_of(part) for part in parts}
+    modules = {*modules, *(_module_of(part) for part in parts)}
     modules |= {_module_of(own) for part in parts for own in getattr(part, "components", list)()}
     roots = {module.partition(".")[0] for module in modules} | {"layersel"}
     found: dict[str, str] = {}
     waiting = sorted(modules)
     while waiting:
         module = waiting.pop()
-        if module in found or module == PRINTING or module.startswith(f"{PRINTING}."):
+        if module in found or f"{module}.".startswith(tuple(f"{room}." for room in COMPUTES_NOTHING)):
             continue
         file = _file(module)
         if file is None:
@@ -40,11 +41,6 @@ def code_of(*parts: Any) -> dict[str, str]:
         found[module], imported = _read(file, module, file.stat().st_mtime_ns)
         waiting += [name for name in imported if name.partition(".")[0] in roots]
     return dict(sorted(found.items()))
-
-
-def code_fingerprint(*parts: Any) -> str:
-    """One hash (16 hexadecimal digits) of `code_of` these parts."""
-    return hashlib.sha256(repr(code_of(*parts)).encode()).hexdigest()[:16]
 
 
 def class_path(part: Any) -> str:
@@ -106,4 +102,3 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
 def differing(code: dict[str, str], other: dict[str, str]) -> list[str]:
     """The names of the modules in which two results of `code_of` differ, sorted."""
     return sorted(name for name in code.keys() | other.keys() if code.get(name) != other.get(name))
-

@@ -4,13 +4,13 @@ import hashlib
 import json
 import re
 import subprocess
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import layersel
-from layersel.data.reviews.records import Review
 
 
 def fingerprint(content: Any) -> str:
@@ -19,14 +19,25 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def review_fingerprint(review: Review) -> str:
-    """A hash of the records' texts and labels, wherever they were read from."""
-    return fingerprint([(record.id, record.title, record.abstract, record.label) for record in review.records])
-
-
 def text_fingerprint(text: str) -> str:
     """A hash of a record's words, to recognise it in another file, whatever its case, spacing and punctuation."""
     return fingerprint(re.findall(r"\w+", text.lower()))
+
+
+def flat_options(prefix: str, chosen: Any) -> dict[str, Any]:
+    """The options of a dataclass by dotted names, those of options within it included.
+
+    An option within has a name too: its own, or that of its class.
+    """
+    options: dict[str, Any] = {}
+    for field in fields(chosen):
+        value, name = getattr(chosen, field.name), f"{prefix}.{field.name}"
+        if is_dataclass(value):
+            options[name] = getattr(value, "name", type(value).__name__)
+            options |= flat_options(name, value)
+        else:
+            options[name] = value
+    return options
 
 
 @cache

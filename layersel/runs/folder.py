@@ -152,11 +152,21 @@ class RunFolder:
         """The metrics of a finished run."""
         return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
 
-    def read_learnt(self) -> set[str]:
-        """Fingerprints of the texts that the run has learnt from; none if no run is there."""
+    def read_training_records(self) -> list[dict[str, Any]]:
+        """What the run has learnt from; nothing if no run is there."""
         if not self.training_records.is_file():
-            return set()
-        return {record["text"] for record in json.loads(self.training_records.read_text(encoding="utf-8"))}
+            return []
+        return list(json.loads(self.training_records.read_text(encoding="utf-8")))
+
+    def read_learnt(self) -> frozenset[str]:
+        """The fingerprints of the texts that the run has learnt from."""
+        return frozenset(record["text"] for record in self.read_training_records())
+
+    def read_merged(self) -> list[str]:
+        """The names of the datasets whose adapters the run has merged; none if it is no merging run."""
+        if not self.merging.is_file():
+            return []
+        return list(json.loads(self.merging.read_text(encoding="utf-8"))["adapters"])
 
     def read_steps(self) -> list[str]:
         """The steps that a finished run took.

@@ -1,78 +1,65 @@
-"""The few-shot task as a LightningDataModule: pairs of the labelled records, token ids of all of them."""
+"""The labelled records of a review as a datamodule: each epoch is a new set of pairs."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from layersel.data.tokens import TokenIds
-from layersel.seeding import stream
-from layersel.tasks.screening.pairs import PairBatch, Pairs, pair_batches
+from layersel.tasks.screening.options import Screening
+from layersel.training.datamodule import TrainingData
+
+# Shapes: P pairs; indices are those of the labelled records.
 
 
-class ScreeningData(LightningDataModule):
-    """Pair batches of the labelled records, and the probe texts that layer scores look at.
+class ScreeningData(TrainingData):
+    """Batches of pairs of the labelled records.
 
     Args:
         tokens: Token ids of all records of the review, made once.
         train: Indices of the labelled records.
         labels: Their labels, in the same order.
-        pairs: How they are paired.
-        batch_size: Pairs a batch.
+        options: How they are paired, and how many pairs a batch has.
         seed: Of the pairs and the probe.
     """
 
-    def __init__(
-        self,
-        tokens: Sequence[TokenIds],
-        train: Sequence[int],
-        labels: Tensor,
-        pairs: Pairs,
-        batch_size: int,
-        seed: int,
-    ):
-        super().__init__()
-        self.tokens = tokens
-        self.train = train
+    draws: ClassVar[str] = "pairs"
+
+    def __init__(self, tokens: Sequence[TokenIds], train: Sequence[int], labels: Tensor, options: Screening, seed: int):
+        super().__init__(tokens, train, seed)
         self.labels = labels
-        self.pairs = pairs
-        self.batch_size = batch_size
-        self.seed = seed
-        self._resumed = (0, 0)
+        self.options = options
 
-    @property
-    def train_tokens(self) -> list[TokenIds]:
-        """Token ids of the labelled records; pair batches index into this list."""
-        return [self.tokens[record] for record in self.train]
+    def epoch_batches(self, generator: torch.Generator) -> list["PairBatch"]:
+        """The batches of one epoch of pairs."""
+        indices_P2 = self.options.pairs.indices(len(self.train), generator)
+        return list(pair_batches(indices_P2, self.labels, self.options.batch_size))
 
-    def probe_tokens(self, size: int) -> list[TokenIds]:
-        """Token ids of a probe: `size` records (or all), drawn without replacement and without their labels."""
-        order = torch.randperm(len(self.tokens), generator=stream(self.seed, "probe"))
-        return [self.tokens[record] for record in order[:size]]
 
-    def train_dataloader(self) -> "DataLoader[PairBatch]":
-        """This epoch's pair batches; its draws depend on the seed and the epoch's number only.
+class PairBatch(NamedTuple):
+    """Some pairs and the distinct texts in them.
 
-        In an epoch that is resumed the batches that it has seen come last: Lightning counts them and stops before.
-        """
-        epoch = 0 if self.trainer is None else self.trainer.current_epoch
-        indices_P2 = self.pairs.indices(len(self.train), stream(self.seed, f"pairs of epoch {epoch}"))
-        batches = list(pair_batches(indices_P2, self.labels, self.batch_size))
-        resumed_epoch, seen = self._resumed
-        if epoch == resumed_epoch:
-            batches = batches[seen:] + batches[:seen]
-        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+    Attributes:
+        texts: Indices of the distinct records, sorted; each is encoded once.
+        pairs_P2: Positions in `texts` of the two records of each pair.
+        same_P: Whether both are of one class.
+    """
 
-    def state_dict(self) -> dict[str, Any]:
-        """How far the epoch is, for checkpoints."""
-        if self.trainer is None:
-            raise RuntimeError("state_dict without a trainer")
-        seen = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
-        return {"epoch": self.trainer.current_epoch, "seen": seen}
+    texts: list[int]
+    pairs_P2: Tensor
+    same_P: Tensor
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on there."""
-        self._resumed = state_dict["epoch"], state_dict["seen"]
+
+def pair_batches(indices_P2: Tensor, labels_N: Tensor, batch_size: int) -> Iterator[PairBatch]:
+    """Cut an epoch of pairs into batches of `batch_size` pairs.
+
+    Example:
+        >>> batch = next(pair_batches(torch.tensor([[3, 0], [3, 5]]), torch.tensor([1, 0, 0, 1, 0, 0]), 2))
+        >>> batch.texts, batch.pairs_P2.tolist(), batch.same_P.tolist()
+        ([0, 3, 5], [[1, 0], [1, 2]], [True, False])
+    """
+    for chunk_P2 in torch.split(indices_P2, batch_size):
+        texts, positions_P2 = torch.unique(chunk_P2, return_inverse=True)
+        same_P = labels_N[chunk_P2[:, 0]] == labels_N[chunk_P2[:, 1]]
+        yield PairBatch(texts.tolist(), positions_P2, same_P)

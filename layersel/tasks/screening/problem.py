@@ -1,71 +1,197 @@
-"""One review under screening: its few-shot task, its texts, and what a set of vectors is worth for it."""
+"""One review under screening: which records are learnt from, and what a set of vectors is worth for the others."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from layersel.data.reviews.records import Review
-from layersel.data.reviews.source import Source
-from layersel.data.tokens import TokenizedTexts, record_text
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.prefix import PrefixCache
+from layersel.data.reviews.duplicates import find_duplicates
+from layersel.data.reviews.records import Record, Review
+from layersel.data.source import Dataset
+from layersel.data.tokens import TokenizedTexts, separator_of
+from layersel.errors import UserError
 from layersel.metrics import screening_metrics
 from layersel.runs.fingerprints import text_fingerprint
+from layersel.runs.store import Store
 from layersel.seeding import stream
+from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.tasks.screening.baseline import tfidf_scores
-from layersel.tasks.screening.export import write_ranking
-from layersel.tasks.screening.few_shot import FewShot
+from layersel.tasks.screening.datamodule import ScreeningData
 from layersel.tasks.screening.head import LogisticHead
-from layersel.tasks.screening.module import Screening
+from layersel.tasks.screening.module import ContrastiveScreening
+from layersel.tasks.screening.options import HEAD, Screening
+from layersel.tasks.screening.ranking import write_ranking
+from layersel.tasks.screening.split import few_shot_split
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
-class Screened:
-    """A review and the split of its records under one seed."""
+class ScreeningOutcome(Outcome):
+    """What a ranking of the records is worth.
 
-    review: Review
-    split: FewShot
+    Attributes:
+        scores: A score (N, float64) for every record, higher = likelier included.
+    """
+
+    scores: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+class ScreeningProblem(Problem):
+    """A review and the split of its records under one seed.
+
+    Args:
+        task: The options.
+        dataset: The review.
+        train: Indices of the labelled records that are learnt from.
+        test: Indices of all other labelled records; metrics are of these.
+
+    Attributes:
+        unlabelled: Indices of all records but the training ones; these are ranked.
+        labels: The label of every record, −1 where unknown.
+    """
+
+    def __init__(self, task: Screening, dataset: Review, train: Sequence[int], test: Sequence[int]):
+        self.task: Screening = task
+        self.dataset: Review = dataset
+        self.train, self.test = list(train), list(test)
+        learnt = set(train)
+        self.unlabelled = [index for index in range(len(dataset.records)) if index not in learnt]
+        self.labels = torch.tensor([-1 if label is None else label for label in dataset.labels])
 
     @classmethod
-    def load(cls, source: Source, seed: int) -> "Screened":
-        """Read the review and draw the records to learn from."""
-        review = source.load()
-        return cls(review, FewShot.draw(review, source, stream(seed, "split")))
+    def draw(cls, task: Screening, dataset: Dataset, seed: int | None) -> "ScreeningProblem":
+        """Draws the training records of each class; where unlabelled records wait, none need be left to test on.
 
-    def labels(self, indices: list[int]) -> Tensor:
-        """Labels of the records with these indices."""
-        return self.split.labels[indices]
+        Without a seed nothing is learnt from, and all labelled records are tested on.
+        """
+        if not isinstance(dataset, Review):
+            raise UserError(f"data: expected a review for task={task.name}, but got {dataset.name}; give data=table")
+        if seed is None:
+            return cls(task, dataset, [], [index for index, label in enumerate(dataset.labels) if label is not None])
+        spare = 0 if None in dataset.labels else 1
+        split = few_shot_split(dataset.labels, task.shots, stream(seed, "split"), task.if_too_few, spare)
+        return cls(task, dataset, split.train, split.test)
 
-    def head(self, vectors_ND: Tensor, task: Screening) -> LogisticHead:
-        """The head that the labelled records' vectors give."""
-        train = self.split.train
-        return LogisticHead.fit(vectors_ND[train], self.labels(train), task.head_c, task.normalize)
+    def lines(self) -> list[str]:
+        """What was read, how it is split, and how many test records every method ranks for free."""
+        included = int(self.labels[self.test].sum())
+        lines = self.dataset.lines()
+        tested = f"{len(self.test)} to test on, {included} of them included"
+        lines.append(f"{len(self.train)} labelled records to learn from; {tested}")
+        repeated = self._n_repeated()
+        if repeated:
+            lines.append(
+                f"{repeated} of the test records repeat a record that is learnt from; data.duplicates=drop leaves "
+                "them out"
+            )
+        return lines
 
-    def tfidf_scores(self) -> Tensor:
-        """Scores (N) of all records by the baseline without an encoder."""
-        words = [record_text(record, " ") for record in self.review.records]
-        return tfidf_scores(words, self.split.train, self.labels(self.split.train))
+    def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """Title and abstract of each record, with the tokenizer's separator between them."""
+        return self._texts(separator_of(tokenizer))
 
-    def metrics(self, scores_N: Tensor, prefix: str = "") -> dict[str, Any]:
-        """The metrics of a score for each record, over the test records."""
-        test = self.split.test
-        return {
-            f"{prefix}{name}": value for name, value in screening_metrics(scores_N[test], self.labels(test)).items()
+    def data(self, texts: TokenizedTexts, seed: int) -> ScreeningData:
+        """Pairs of the labelled records."""
+        return ScreeningData(texts.tokens, self.train, self.labels[self.train], self.task, seed)
+
+    def module(self, backbone: Backbone) -> ContrastiveScreening:
+        """The contrastive training."""
+        return ContrastiveScreening(backbone, self.task)
+
+    def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> ScreeningOutcome:
+        """Ranks the records by a logistic head on their vectors, fitted on the training records if none is given."""
+        vectors_ND = subject.vectors()
+        if head is None:
+            head = LogisticHead.fit(
+                vectors_ND[self.train], self.labels[self.train], self.task.head_c, self.task.normalize
+            )
+        test = self.test
+        if exclude:
+            test = [index for index in test if text_fingerprint(subject.texts.texts[index]) not in exclude]
+        return self._outcome(head.scores(vectors_ND), test, head)
+
+    def references(self, store: Store) -> dict[str, Outcome]:
+        """The ranking by TF-IDF and a support vector machine, which needs no encoder."""
+        texts, labels = self._texts(" "), self.labels[self.train]
+        scores = store.tensors(
+            "tfidf",
+            [texts, self.train, labels.tolist()],
+            lambda: {"scores": tfidf_scores(texts, self.train, labels)},
+            code=[tfidf_scores],
+        )["scores"]
+        return {"tfidf": self._outcome(scores, self.test, None)}
+
+    def write(self, outcome: Outcome, folder: Path) -> None:
+        """Writes the ranking of all records that were not learnt from, the likeliest first, and the head."""
+        if not isinstance(outcome, ScreeningOutcome) or not isinstance(outcome.head, LogisticHead):
+            raise TypeError("expected the outcome of a model")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write_ranking(folder / "ranking.csv", outcome.scores)
+        outcome.head.save(folder / HEAD)
+
+    def predict(self, subject: Subject, head: LogisticHead, path: Path) -> int:
+        """Writes the ranking of all records that are not learnt from."""
+        self._write_ranking(path, head.scores(subject.vectors()))
+        return len(self.unlabelled)
+
+    def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
+        """Recall against the share of records read, where the test set has included records."""
+        from layersel.tasks.screening.figures import gain_curves
+
+        labels = self.labels[self.test]
+        if not bool(labels.any()):
+            return {}
+        rankings = {
+            name: outcome.scores[self.test]
+            for name, outcome in outcomes.items()
+            if isinstance(outcome, ScreeningOutcome)
         }
+        return {"gain": gain_curves(rankings, labels)}
 
-    def counts(self) -> dict[str, int]:
-        """How many records the metrics are of."""
-        return {"n_test": len(self.split.test), "n_included": int(self.labels(self.split.test).sum())}
-
-    def write_ranking(self, path: Path, scores_N: Tensor) -> None:
-        """All records that were not learnt from, the likeliest first."""
-        rest = self.split.rest
-        write_ranking(path, [self.review.records[index] for index in rest], scores_N[rest].tolist())
-
-    def learnt_records(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
-        """What was learnt from: identifier, label and a hash of the words."""
-        records = self.review.records
+    def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
+        """The identifier, the label and the fingerprint of the text of each training record."""
+        records = self.dataset.records
         return [
             {"id": records[index].id, "label": records[index].label, "text": text_fingerprint(texts.texts[index])}
-            for index in self.split.train
+            for index in self.train
         ]
+
+    def held_out_loss(self, texts: PrefixCache) -> float:
+        """The mean log loss of each training record under the head that the others give (leave-one-out)."""
+        vectors_ND = texts.vectors(range(len(self.train))).float().cpu()
+        return LogisticHead.held_out_loss(vectors_ND, self.labels[self.train], self.task.head_c, self.task.normalize)
+
+    def logits(self, head: LogisticHead, texts: PrefixCache, batch: Sequence[int]) -> Tensor:
+        """The log-odds (N, float64) that these records are included."""
+        return head.scores(texts.vectors(batch).cpu())
+
+    def _outcome(self, scores_N: Tensor, test: list[int], head: LogisticHead | None) -> ScreeningOutcome:
+        labels = self.labels[test]
+        counts = {"n_test": len(test), "n_included": int(labels.sum())}
+        return ScreeningOutcome(screening_metrics(scores_N[test], labels), counts, head, scores_N)
+
+    def _write_ranking(self, path: Path, scores_N: Tensor) -> None:
+        ranked = self.unlabelled
+        write_ranking(path, [self.dataset.records[index] for index in ranked], scores_N[ranked].tolist())
+
+    def _texts(self, separator: str) -> list[str]:
+        return [record_text(record, separator) for record in self.dataset.records]
+
+    def _n_repeated(self) -> int:
+        """Counts the test records that are another copy of one that is learnt from."""
+        train, test = set(self.train), set(self.test)
+        groups = [set(group) for group in find_duplicates(self.dataset.records)]
+        return sum(len(group & test) for group in groups if group & train)
+
+
+def record_text(record: Record, separator: str) -> str:
+    """Title, separator, abstract (SPECTER's form); just the one of them that the record has."""
+    return separator.join(part for part in (record.title, record.abstract) if part)

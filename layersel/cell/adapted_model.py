@@ -1,0 +1,96 @@
+"""The model on its way through the steps of a cell: adapted, merged, pruned, quantised."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from layersel.adapters.placed import Placed, Unadapted
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
+from layersel.backbone.prefix import PrefixCache
+from layersel.cell.options import Cell
+from layersel.cell.steps import MERGE, PRUNE
+from layersel.compression.model_files import save_model
+from layersel.compression.pruning.pruned import Pruned
+from layersel.compression.quantisation.quantised import Quantised
+from layersel.data.tokens import TokenIds
+from layersel.files import write_json
+from layersel.runs.folder import RunFolder
+from layersel.seeding import stream
+from layersel.terminal.tables import note
+
+
+class AdaptedModel:
+    """The backbone, the adapter in it, and what has been done to its weights.
+
+    Args:
+        cell: Says which steps there are.
+        backbone: The pretrained model; every step changes it in place.
+        tokens: Token ids of unlabelled texts, to calibrate on.
+
+    Attributes:
+        placed: The adapter beside the weights, from its placement until it is merged into them.
+        report: What was done, for `compression.json`.
+    """
+
+    def __init__(self, cell: Cell, backbone: Backbone, tokens: Sequence[TokenIds]):
+        self.cell = cell
+        self.backbone = backbone
+        self.tokens = tokens
+        self.placed: Placed = Unadapted(backbone)
+        self.report: dict[str, Any] = {"steps": cell.steps, "infer precision": cell.precision.infer}
+        self._pruned: Pruned | None = None
+        self._quantised: Quantised | None = None
+        self._sparsity: dict[str, float] = {}
+
+    def compress(self, step: str) -> None:
+        """Does a step that needs no training: merges the adapter into the weights, prunes, or quantises them."""
+        if step == MERGE:
+            self.placed.merge()
+            self.placed = Unadapted(self.backbone)
+        elif step == PRUNE:
+            self._pruned = self.cell.pruning.prune(self.backbone, self.tokens, stream(self.cell.seed, "pruning"))
+            self.report |= self._pruned.report()
+            note(f"pruning: {self._pruned.note}")
+        else:
+            generator = stream(self.cell.seed, "quantisation")
+            self._quantised = self.cell.precision.quantise(self.backbone, self.tokens, generator)
+            self.report |= self._quantised.report()
+            note(f"precision: {self._quantised.effective}")
+
+    def end(self, step: str) -> None:
+        """Zeroes again what pruning had zeroed and the step may have filled, and counts the zeros.
+
+        Raises:
+            RuntimeError: Some of the pruned weights are not zero.
+        """
+        if self._pruned is None:
+            return
+        self._pruned.reapply(self.backbone)
+        self._sparsity[step] = self._pruned.sparsity(self.backbone)
+        if not self._pruned.holds(self.backbone):
+            raise RuntimeError(f"after step {step} some of the pruned weights are not zero")
+
+    def cache(self, tokens: Sequence[TokenIds], start: int) -> PrefixCache:
+        """A cache of what enters layer `start`, as large as the cell allows."""
+        return PrefixCache(self.backbone, tokens, start, self.cell.task.prefix_cache_mb * 2**20)
+
+    def encode(self, texts: PrefixCache, what: str) -> Tensor:
+        """The vectors (N×D) of texts in the cell's inference precision; `what` names the progress bar."""
+        with self.cell.precision.inference(self.backbone.device):
+            return encode(texts, what)
+
+    def metrics(self) -> dict[str, float]:
+        """The share of zero weights after each step from pruning on."""
+        return {f"sparsity/after_{step}": share for step, share in self._sparsity.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """The report under names for a dashboard."""
+        return {f"compression/{name}": value for name, value in self.report.items()}
+
+    def save(self, folder: RunFolder) -> None:
+        """Writes what was done, and the model if it is compressed and wanted."""
+        write_json(folder.compression, self.report)
+        if self.cell.keep_model and (self._pruned is not None or self._quantised is not None):
+            save_model(self.backbone, folder.model, self._quantised)

@@ -1,0 +1,39 @@
+"""What a cell prints of its results."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from layersel.tasks.task import Task
+from layersel.terminal.tables import format_number, note, show_table
+
+OUTCOMES = {"": "adapted", "base/": "pretrained"}
+
+
+def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
+    """Prints the closing table: each metric of the adapted model, of the pretrained one, and of the references."""
+    titles = OUTCOMES | {f"{name}/": title for name, title in task.references.items()}
+    names = [name.removeprefix("base/") for name in metrics if name.startswith("base/")]
+    columns = {prefix: title for prefix, title in titles.items() if f"{prefix}{names[0]}" in metrics}
+    rows = [[name, *(format_number(metrics[f"{prefix}{name}"]) for prefix in columns)] for name in names]
+    show_table(task.heading(metrics), ["metric", *columns.values()], rows)
+    trainable, total = metrics["parameters/trainable"], metrics["parameters/total"]
+    note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all")
+
+
+def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task, compressed: bool) -> None:
+    """Prints a row for each dataset: what the merged adapter, its own and the pretrained model are worth for it.
+
+    `compressed` says that the merged model is; the two others never are.
+    """
+    metric, kinds = task.metric.name, ("", "own/", "base/")
+    rows = [
+        [
+            name,
+            *(format_number(metrics[f"{name}/{kind}{metric}"]) for kind in kinds),
+            str(metrics.get(f"{name}/n_test", "")),
+        ]
+        for name in datasets
+    ]
+    rows.append(["mean", *(format_number(metrics[f"{kind}{metric}"]) for kind in kinds), ""])
+    merged = "merged, compressed" if compressed else "merged"
+    show_table(f"{metric} of one adapter for all", ["dataset", merged, "own adapter", "pretrained", "tested on"], rows)

@@ -1,0 +1,177 @@
+"""What a training cell does, from a dataset to results: its stages, in the order in which `run` calls them."""
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from layersel.adapters.placement import count_parameters
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import token_batches
+from layersel.backbone.prefix import PrefixCache
+from layersel.callbacks.layer_selection import LayerSelection
+from layersel.cell.adapted_model import AdaptedModel
+from layersel.cell.adapter_training import AdapterTraining
+from layersel.cell.attempt import CellAttempt
+from layersel.cell.options import Cell
+from layersel.cell.shared import Shared
+from layersel.cell.steps import TRAIN
+from layersel.data.tokens import TokenizedTexts
+from layersel.files import write_json
+from layersel.seeding import stream
+from layersel.selection.figure import layer_scores
+from layersel.selection.score import GRADIENTS, LABELS, STATES, Probe
+from layersel.selection.select import make_selection
+from layersel.selection.selection import Selection
+from layersel.selection.table import show_selection
+from layersel.tasks.problem import Outcome, Problem, Subject
+from layersel.terminal.figures import write_figures
+from layersel.terminal.tables import note
+from layersel.training.datamodule import TrainingData
+
+ADAPTED, BASE = "adapted", "base"
+
+
+class TrainingCell:
+    """One attempt at a training cell.
+
+    Args:
+        cell: The options.
+        problem: The dataset, read and split.
+        attempt: The folder, the loggers and the clock of the attempt.
+    """
+
+    def __init__(self, cell: Cell, problem: Problem, attempt: CellAttempt):
+        self.cell, self.problem, self.attempt = cell, problem, attempt
+        self.folder, self.clock = attempt.folder, attempt.clock
+        self.shared = Shared(cell)
+        self.parameters = (0, 0)
+
+    def run(self) -> None:
+        """Does everything; the results are in the folder."""
+        backbone, texts, data = self.load()
+        model = AdaptedModel(self.cell, backbone, texts.tokens)
+        base = None if self.adapter_is_all else self.judge_base(model, texts, model.cache(texts.tokens, start=0))
+        for step in self.cell.steps:
+            if step == TRAIN:
+                selection = self.select(backbone, data)
+                with self.clock(TRAIN):
+                    self.train(model, data, selection)
+            else:
+                with self.clock(step):
+                    model.compress(step)
+            model.end(step)
+        outcomes = self.judge(model, texts, base) | self.judge_references()
+        metrics = self.write(model, texts, outcomes)
+        self.report(model, selection, outcomes, metrics)
+
+    @property
+    def adapter_is_all(self) -> bool:
+        """Whether the adapter is all that tells the final model from the pretrained one, so that it can be switched."""
+        return self.cell.steps == [TRAIN] and not self.cell.adapter.quantised_base
+
+    def load(self) -> tuple[Backbone, TokenizedTexts, TrainingData]:
+        """Loads the model and tokenises all texts, once."""
+        with self.clock("load"):
+            backbone = self.cell.model.load(self.cell.task.auto_class).to(self.cell.trainer.device)
+            texts = self.shared.texts(self.problem, backbone)
+        note(texts.lengths_line())
+        return backbone, texts, self.problem.data(texts, self.cell.seed)
+
+    def select(self, backbone: Backbone, data: TrainingData) -> Selection:
+        """Scores the layers and chooses those to adapt; an attempt that resumes takes what its checkpoint says."""
+        cell = self.cell
+        with self.clock("select"):
+            backbone.requires_grad_(False)
+            if self.attempt.resumes:
+                chooser = LayerSelection(cell.selection, cell.adapter, cell.seed)
+                selection = chooser.saved_selection(self.folder.checkpoint)
+            else:
+                probe = self.probe(backbone, data)
+                scores = self.shared.layer_scores(backbone, probe, self.problem)
+                selection = make_selection(backbone, cell.selection, probe, scores)
+        show_selection(selection)
+        write_json(self.folder.selection, selection.to_dict())
+        return selection
+
+    def probe(self, backbone: Backbone, data: TrainingData) -> Probe:
+        """What the score needs to look at, and no more."""
+        score = self.cell.selection
+        generator = stream(self.cell.seed, "selection")
+        batches = token_batches(backbone, data.probe_tokens(score.probe_size)) if STATES in score.needs else []
+        if not {LABELS, GRADIENTS} & score.needs:
+            return Probe(batches, generator)
+        module = self.problem.module(backbone)
+        module.prepare(data.train_tokens, start=0)
+        return Probe(batches, generator, data.labelled_batches(score.batches), module.loss)
+
+    def train(self, model: AdaptedModel, data: TrainingData, selection: Selection) -> None:
+        """Places and trains the adapter, and writes it at once, as later steps may merge it away."""
+        training = AdapterTraining(
+            self.cell, self.problem, model.backbone, data, selection, self.folder, self.attempt.resumes
+        )
+        model.placed, model.report["train precision"] = training.run(self.attempt.tracker.loggers)
+        self.parameters = count_parameters(model.backbone.model)
+        model.placed.save(self.folder.adapter)
+
+    def judge(self, model: AdaptedModel, texts: TokenizedTexts, base: Outcome | None) -> dict[str, Outcome]:
+        """Judges the final model, and the pretrained one if that was not done before its weights were changed."""
+        if base is not None:
+            cache = model.cache(texts.tokens, start=0)
+        else:
+            cache = self.shared.prefixes(texts, model.backbone, start=min(model.placed.layers, default=0))
+            with model.placed.disabled():
+                base = self.judge_base(model, texts, cache)
+            if not model.placed.layers:
+                return {ADAPTED: base, BASE: base}
+        with self.clock("judge_adapted"):
+            return {ADAPTED: self.problem.judge(self.subject(model, texts, cache, "encoding, adapted")), BASE: base}
+
+    def judge_base(self, model: AdaptedModel, texts: TokenizedTexts, cache: PrefixCache) -> Outcome:
+        """Judges the pretrained model, whose vectors another cell may have computed."""
+        subject = self.subject(model, texts, cache, "encoding, pretrained")
+
+        def vectors() -> Tensor:
+            return self.shared.base_vectors(texts, model.backbone, subject.vectors)
+
+        with self.clock("judge_base"):
+            return self.problem.judge(replace(subject, vectors=vectors))
+
+    def judge_references(self) -> dict[str, Outcome]:
+        """Judges what needs no model."""
+        with self.clock("references"):
+            return self.problem.references(self.shared.store)
+
+    def subject(self, model: AdaptedModel, texts: TokenizedTexts, cache: PrefixCache, what: str) -> Subject:
+        """The model as it stands, with the texts that it is judged on."""
+        device = model.backbone.device
+        return Subject(
+            model.backbone, texts, lambda: model.encode(cache, what), lambda: self.cell.precision.inference(device)
+        )
+
+    def write(self, model: AdaptedModel, texts: TokenizedTexts, outcomes: dict[str, Outcome]) -> dict[str, Any]:
+        """Writes the task's files, what was learnt from, the compressed model and, last, the metrics."""
+        self.problem.write(outcomes[ADAPTED], self.folder.path)
+        write_json(self.folder.training_records, self.problem.learnt(texts))
+        model.save(self.folder)
+        trainable, total = self.parameters
+        metrics: dict[str, Any] = {}
+        for name, outcome in outcomes.items():
+            prefix = "" if name == ADAPTED else f"{name}/"
+            metrics |= {f"{prefix}{metric}": value for metric, value in outcome.metrics.items()}
+        metrics |= {"parameters/trainable": trainable, "parameters/total": total}
+        metrics |= outcomes[ADAPTED].counts | model.metrics() | self.clock.metrics()
+        write_json(self.folder.metrics, metrics)
+        return metrics
+
+    def report(
+        self, model: AdaptedModel, selection: Selection, outcomes: dict[str, Outcome], metrics: dict[str, Any]
+    ) -> None:
+        """Draws the figures and logs what was measured once."""
+        tracker = self.attempt.tracker
+        figures = {"layers": layer_scores(selection)} | self.problem.figures(outcomes)
+        tracker.table("selection", *selection.table())
+        about = {"base_model": self.cell.model.path, "layers": selection.layers}
+        tracker.artifact(self.folder.path.name, self.folder.adapter, about)
+        tracker.images(write_figures(figures, self.folder.figures))
+        tracker.summary(metrics | model.summary())

@@ -1,0 +1,151 @@
+"""The model under evaluation: that of a run, or a pretrained one with an adapter beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layersel.adapters.loading import load_adapter
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
+from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.pretrained import Pretrained
+from layersel.cell.steps import MERGE, PRUNE, QUANTISE
+from layersel.compression.model_files import load_model
+from layersel.compression.precision import Precision
+from layersel.config import build_group
+from layersel.data.source import Dataset, Source
+from layersel.data.tokens import TokenizedTexts
+from layersel.errors import UserError
+from layersel.evaluation.options import Evaluation
+from layersel.runs.folder import RunFolder
+from layersel.seeding import stream
+from layersel.tasks.problem import Problem, Subject
+from layersel.tasks.task import Task
+from layersel.terminal.tables import note
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model with its task, and what it has learnt from.
+
+    Attributes:
+        backbone: With the adapter in place.
+        task: The task that it is judged by.
+        precision: In which texts are encoded.
+        head: The run's head, None where a new one is to be fitted.
+        learnt: Fingerprints of the texts that the adapter has learnt from.
+        dataset: The labelled data; None where they are not needed, to predict with a saved head.
+        own_data: Whether it is the dataset that the run was trained on.
+        seed: Of the split of that dataset.
+    """
+
+    backbone: Backbone
+    task: Task
+    precision: Precision
+    head: Any
+    learnt: frozenset[str]
+    dataset: Dataset | None
+    own_data: bool
+    seed: int
+
+    def subject(self, problem: Problem) -> Subject:
+        """The model on the texts of a problem; with one pass there is no prefix worth keeping."""
+        backbone = self.backbone
+        if backbone.tokenizer is None:
+            raise RuntimeError("a pretrained model is loaded with its tokenizer")
+        texts = TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, backbone.max_length)
+        note(texts.lengths_line())
+        cache = PrefixCache(backbone, texts.tokens, start=0, max_bytes=0)
+
+        def vectors() -> Any:
+            with self.precision.matmuls(), self.precision.inference(backbone.device):
+                return encode(cache, "encoding")
+
+        return Subject(backbone, texts, vectors, lambda: self.precision.inference(backbone.device))
+
+
+def pretrained_model(options: Evaluation) -> EvaluatedModel:
+    """The pretrained model that is named, with the adapter in `adapter_folder` if there is one."""
+    model, source = options.model, options.data
+    if model is None or source is None or options.trainer is None or options.task is None or options.precision is None:
+        raise UserError("model, data: expected a model and its data, but got none; give model=NAME data=NAME")
+    dataset = source.load()
+    backbone = model.load(options.task.auto_class)
+    if options.adapter_folder is not None:
+        placed = load_adapter(backbone, Path(options.adapter_folder).expanduser())
+        if options.precision.quantises:
+            placed.merge()
+    backbone.to(options.trainer.device).eval()
+    if options.precision.quantises:
+        tokens = _tokens(options.task.problem(dataset, options.seed), backbone)
+        quantised = options.precision.quantise(backbone, tokens, stream(options.seed, "quantisation"))
+        note(quantised.effective)
+    return EvaluatedModel(
+        backbone=backbone,
+        task=options.task,
+        precision=options.precision,
+        head=None,
+        learnt=RunFolder(Path(options.adapter_folder or "").expanduser().parent).read_learnt(),
+        dataset=dataset,
+        own_data=False,
+        seed=options.seed,
+    )
+
+
+def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
+    """The final model of a finished run."""
+    config = folder.read_config()
+    task: Task = build_group("task", config["task"])
+    precision: Precision = build_group("precision", config["precision"])
+    if precision.infer == "int8" and options.trainer is not None and not options.trainer.on_cpu:
+        raise UserError("run: its precision.infer=int8 runs on the CPU only; give trainer=cpu")
+    if folder.read_merged() and options.data is None:
+        raise UserError("run: it merged the adapters of several datasets; name one with data=…")
+    source: Source = options.data if options.data is not None else build_group("data", config["data"])
+    if not isinstance(source, task.takes):
+        raise UserError(f"data: expected a source that task={task.name} takes ({task.takes.__name__}), but got another")
+    head = _saved_head(folder, task, source) if options.effective_head == "saved" else None
+    dataset = source.load() if options.records is None or options.effective_head == "fit" else None
+    backbone = _backbone_of_run(folder, task, build_group("model", config["model"]))
+    device = options.trainer.device if options.trainer is not None else backbone.device
+    return EvaluatedModel(
+        backbone=backbone.to(device).eval(),
+        task=task,
+        precision=precision,
+        head=head,
+        learnt=folder.read_learnt(),
+        dataset=dataset,
+        own_data=options.data is None,
+        seed=config["seed"],
+    )
+
+
+def _saved_head(folder: RunFolder, task: Task, source: Source) -> Any:
+    """The head of a run; of a merging run the one of that dataset."""
+    merged = folder.read_merged()
+    if not merged:
+        return task.load_head(folder.path)
+    if source.name not in merged:
+        raise UserError(
+            f"head: expected a dataset that the run has merged ({', '.join(merged)}), but got {source.name}; "
+            "give head=fit for another"
+        )
+    return task.load_head(folder.of_dataset(source.name))
+
+
+def _backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbone:
+    """The run's final model: the compressed one that it kept, or the pretrained one, with what stands beside it."""
+    steps = folder.read_steps()
+    if {PRUNE, QUANTISE} & set(steps) and not folder.model.is_dir():
+        raise UserError("run: it kept no compressed model; train with keep_model=true")
+    backbone = load_model(folder.model, model) if folder.model.is_dir() else model.load(task.auto_class)
+    if folder.adapter.is_dir() and MERGE not in steps:
+        load_adapter(backbone, folder.adapter)
+    return backbone
+
+
+def _tokens(problem: Problem, backbone: Backbone) -> Sequence[list[int]]:
+    if backbone.tokenizer is None:
+        raise RuntimeError("a pretrained model is loaded with its tokenizer")
+    return TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, backbone.max_length).tokens

@@ -1,0 +1,139 @@
+"""A dataset under a seed: what is learnt from it, how a model is judged on it, and what comes of that."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.prefix import PrefixCache
+from layersel.data.source import Dataset
+from layersel.data.tokens import TokenizedTexts
+from layersel.errors import UserError
+from layersel.runs.fingerprints import text_fingerprint
+from layersel.runs.store import Store
+from layersel.tasks.task import Task
+from layersel.training.adapter_module import AdapterModule
+from layersel.training.datamodule import TrainingData
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a model, or a reference without one, is worth for a problem. A task may add what its files and figures need.
+
+    Attributes:
+        metrics: Numbers by name, NaN where undefined.
+        counts: How much they are of, by names that begin with `n_`.
+        head: What was fitted on top of the model; None without one.
+    """
+
+    metrics: dict[str, float]
+    counts: dict[str, int] = field(default_factory=dict)
+    head: Any = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with the texts of a problem, as it is judged.
+
+    Attributes:
+        backbone: The model as it stands, adapted or not.
+        texts: All texts of the problem.
+        vectors: Computes the vectors (N×D) of all texts in the cell's inference precision.
+        inference: The context in which the model runs in that precision.
+    """
+
+    backbone: Backbone
+    texts: TokenizedTexts
+    vectors: Callable[[], Tensor]
+    inference: Callable[[], AbstractContextManager[object]]
+
+
+class Problem(ABC):
+    """What a task makes of one dataset under one seed.
+
+    Attributes:
+        task: The options.
+        dataset: What was read.
+        train: Indices of the texts that are learnt from.
+        test: Indices of the texts that models are judged on.
+        unlabelled: Indices of all texts but those of `train`; they may be looked at without their labels.
+    """
+
+    task: Task
+    dataset: Dataset
+    train: Sequence[int]
+    test: Sequence[int]
+    unlabelled: Sequence[int]
+
+    def lines(self) -> list[str]:
+        """What was read and how it is split, for the terminal."""
+        return self.dataset.lines()
+
+    @abstractmethod
+    def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """All texts, as this tokenizer wants them."""
+
+    @abstractmethod
+    def data(self, texts: TokenizedTexts, seed: int) -> TrainingData:
+        """The datamodule of the training."""
+
+    @abstractmethod
+    def module(self, backbone: Backbone) -> AdapterModule:
+        """The LightningModule that trains an adapter in the backbone."""
+
+    @abstractmethod
+    def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> Outcome:
+        """What a model is worth.
+
+        Args:
+            subject: The model.
+            head: What was fitted on top of it in a run; None fits it anew on what is learnt from.
+            exclude: Fingerprints of texts that must not be judged on, since the adapter has learnt from them.
+        """
+
+    def references(self, store: Store) -> dict[str, Outcome]:
+        """Outcomes that need no model, by the names of `Task.references`; `store` keeps what other cells need too."""
+        return {}
+
+    @abstractmethod
+    def write(self, outcome: Outcome, folder: Path) -> None:
+        """Writes the task's own files about the outcome of a model, its head among them, into a folder."""
+
+    def predict(self, subject: Subject, head: Any, path: Path) -> int:
+        """Writes predictions for all texts that are not learnt from; returns for how many."""
+        raise NotImplementedError
+
+    def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
+        """Figures of the outcomes (`adapted`, `base`, references) by name."""
+        return {}
+
+    def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
+        """What is learnt from: for each text at least its fingerprint, as `text`."""
+        return [{"text": text_fingerprint(texts.texts[index])} for index in self.train]
+
+    def held_out_loss(self, texts: PrefixCache) -> float:
+        """The loss on what is learnt from, each part under a head that has not seen it; `texts` are those of `train`.
+
+        Raises:
+            UserError: The task has no such loss.
+        """
+        raise UserError(f"merging.search: task={self.task.name} has no held-out loss; give merging.weights")
+
+    def logits(self, head: Any, texts: PrefixCache, batch: Sequence[int]) -> Tensor:
+        """The log-odds (N) that a run's head gives the texts with these indices, differentiable in the model.
+
+        Raises:
+            UserError: The task has none.
+        """
+        raise UserError(
+            f"merging=adamerging: task={self.task.name} has no log-odds to make certain; use another method"
+        )

@@ -1,0 +1,80 @@
+"""What a task is: options that turn a dataset into a problem to learn from and to judge models on."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from layersel.data.source import Dataset, Source
+from layersel.training.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from layersel.tasks.problem import Problem
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The number that cells are compared by.
+
+    Attributes:
+        name: Its key in `metrics.json`.
+        title: How people write it.
+        higher_is_better: Its direction.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool = True
+
+
+@dataclass
+class Task(Hyperparameters, ABC):
+    """A kind of task: its options, and what everything outside of its package knows of it."""
+
+    name: ClassVar[str]
+    """The task's name, that of its file in conf/task/."""
+    metric: ClassVar[Metric]
+    """The number that its cells are compared by."""
+    takes: ClassVar[type[Source]] = Source
+    """The class of sources whose datasets it can learn from."""
+    auto_class: ClassVar[str] = "AutoModel"
+    """The class of transformers that loads the model it needs."""
+    undeciding: ClassVar[frozenset[str]] = frozenset({"prefix_cache_mb"})
+    """Options that change no number."""
+    judging: ClassVar[tuple[str, ...]] = ()
+    """Options that decide how a trained model is judged: those of adapters that are merged must agree."""
+    references: ClassVar[Mapping[str, str]] = {}
+    """The titles of the outcomes without a model that `Problem.references` gives, by name."""
+    head_files: ClassVar[tuple[str, ...]] = ()
+    """Names of the files in a run's folder that `load_head` reads; none if the task fits nothing on top of a model."""
+    prediction_files: ClassVar[tuple[str, ...]] = ()
+    """Extensions of the files that predictions can be written to; none if the task predicts nothing."""
+
+    @abstractmethod
+    def problem(self, dataset: Dataset, seed: int | None) -> "Problem":
+        """The problem that a dataset poses.
+
+        Args:
+            dataset: What a source of the class `takes` has read.
+            seed: Of the split; None sets nothing aside to learn from, so that all is judged on.
+
+        Raises:
+            UserError: The dataset has too little to learn from.
+        """
+
+    def load_head(self, folder: Path) -> Any:
+        """What `Problem.write` wrote of an outcome's head into `folder`; None if the task has none.
+
+        Raises:
+            UserError: The files are missing or damaged.
+        """
+        return None
+
+    def unlabelled(self, path: str) -> Source:
+        """The source that reads a file of data without labels, to be predicted."""
+        raise NotImplementedError
+
+    def heading(self, metrics: Mapping[str, Any]) -> str:
+        """A line that says what the metrics are of."""
+        return f"{self.metric.title} and the other metrics"

@@ -1,0 +1,73 @@
+"""What a training goes through, epoch by epoch, so that it can be resumed in the midst of one."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from layersel.data.tokens import TokenIds
+from layersel.seeding import stream
+
+
+class TrainingData(LightningDataModule):
+    """Batches of what is learnt from, and the probe texts that layer scores look at.
+
+    Args:
+        tokens: Token ids of all texts of the problem, made once.
+        train: Indices of the texts that are learnt from.
+        seed: Of the batches and the probe.
+    """
+
+    draws: ClassVar[str] = "batches"
+    """What an epoch draws: the name of its random stream."""
+
+    def __init__(self, tokens: Sequence[TokenIds], train: Sequence[int], seed: int):
+        super().__init__()
+        self.tokens = tokens
+        self.train = train
+        self.seed = seed
+        self._resumed = (0, 0)
+
+    @abstractmethod
+    def epoch_batches(self, generator: torch.Generator) -> Sequence[Any]:
+        """The batches of one epoch, which index into `train_tokens`; `generator` is that of the epoch's draws."""
+
+    @property
+    def train_tokens(self) -> list[TokenIds]:
+        """Token ids of the texts that are learnt from."""
+        return [self.tokens[text] for text in self.train]
+
+    def probe_tokens(self, size: int) -> list[TokenIds]:
+        """Token ids of a probe: `size` texts (or all), drawn without replacement and without their labels."""
+        order = torch.randperm(len(self.tokens), generator=stream(self.seed, "probe"))
+        return [self.tokens[text] for text in order[:size]]
+
+    def labelled_batches(self, count: int) -> list[Any]:
+        """The first `count` batches of an epoch of their own, for scores that need labels."""
+        return list(self.epoch_batches(stream(self.seed, "labelled probe")))[:count]
+
+    def train_dataloader(self) -> "DataLoader[Any]":
+        """This epoch's batches; their draws depend on the seed and the epoch's number only.
+
+        In an epoch that is resumed the batches that it has seen come last: Lightning counts them and stops before.
+        """
+        epoch = 0 if self.trainer is None else self.trainer.current_epoch
+        batches = list(self.epoch_batches(stream(self.seed, f"{self.draws} of epoch {epoch}")))
+        resumed_epoch, seen = self._resumed
+        if epoch == resumed_epoch:
+            batches = batches[seen:] + batches[:seen]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the epoch is, for checkpoints."""
+        if self.trainer is None:
+            raise RuntimeError("state_dict without a trainer")
+        seen = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        return {"epoch": self.trainer.current_epoch, "seen": seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the epoch that `state_dict` described."""
+        self._resumed = state_dict["epoch"], state_dict["seen"]

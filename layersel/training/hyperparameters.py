@@ -1,0 +1,43 @@
+"""The options that every training of an adapter has."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Hyperparameters:
+    """How long and how fast an adapter is trained; a task adds its own options."""
+
+    epochs: int = 1
+    """Passes over what is learnt from."""
+    max_steps: int | None = None
+    """Most training steps; null = all of the epochs."""
+    batch_size: int = 16
+    """Examples in a training step."""
+    learning_rate: float = 5e-4
+    """Of AdamW, at its highest."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    warmup: float = 0.1
+    """Share of the steps in which the learning rate rises from 0; it falls linearly afterwards."""
+    dropout: bool = False
+    """Use the pretrained model's hidden dropout in the trained layers."""
+    prefix_cache_mb: int = 1024
+    """Memory for the frozen layers' output, which later passes reuse, in MB."""
+
+    def problems(self) -> list[str]:
+        """One line for each option that is out of range."""
+        bounds = {"epochs": 0, "batch_size": 1, "prefix_cache_mb": 0}
+        found = [
+            f"task.{name}: expected at least {least}, but got {getattr(self, name)}"
+            for name, least in bounds.items()
+            if getattr(self, name) < least
+        ]
+        if not self.learning_rate > 0:
+            found.append(f"task.learning_rate: expected a number above 0, but got {self.learning_rate}")
+        if self.max_steps is not None and self.max_steps < 1:
+            found.append(f"task.max_steps: expected at least 1 or null, but got {self.max_steps}; see selection=none")
+        if self.weight_decay < 0:
+            found.append(f"task.weight_decay: expected 0 or more, but got {self.weight_decay}")
+        if not 0 <= self.warmup <= 1:
+            found.append(f"task.warmup: expected a share from 0 to 1, but got {self.warmup}")
+        return found
