@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from layersel.data.source import Dataset
-from layersel.data.tokens import TokenizedTexts
 from layersel.selection.selection import Selection
 
 ALIGNMENT: Mapping[str, Literal["left", "center", "right"]] = {"l": "left", "c": "center", "r": "right"}
@@ -54,17 +52,6 @@ def format_number(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def show_report(dataset: Dataset) -> None:
-    """Prints what was read."""
-    for line in dataset.lines():
-        note(line)
-
-
-def show_lengths(texts: TokenizedTexts) -> None:
-    """Prints token lengths, and how many texts are cut."""
-    note(texts.lengths_line())
-
-
 def show_selection(selection: Selection) -> None:
     """Layers, scores, chosen or not, and why."""
     table = Table(title=f"Layers by {selection.score}", title_justify="left")
@@ -87,17 +74,6 @@ def show_selection(selection: Selection) -> None:
             f"stability: rank correlation {stability.rank_correlation:.2f} over {stability.samples} bootstrap samples "
             "of the probe"
         )
-
-
-def show_scores(metrics: Mapping[str, Any]) -> None:
-    """The metrics of one ranking."""
-    table = Table(title=f"{metrics['n_test']} test records, {metrics['n_included']} included", title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name, value in metrics.items():
-        if isinstance(value, float):
-            table.add_row(name, format_number(value))
-    _console().print(table)
 
 
 def _console() -> Console:
