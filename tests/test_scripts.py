@@ -21,7 +21,7 @@ from layersel.data.reviews.table import Table
 
 ROOT = Path(__file__).parents[1]
 METRICS = ["awss@95", "wss@95", "tnr@95", "average_precision", "auroc", "recall@10%", "recall@20%", "recall@50%"]
-SMALL = ["model=minilm", "model.max_length=32", "pairs.per_record=4", "selection.bootstrap=5", "logger=csv"]
+SMALL = ["model=minilm", "model.max_length=32", "task.pairs.per_record=4", "selection.bootstrap=5", "logger=csv"]
 SMALL += ["trainer=cpu", "trainer.threads=1"]
 
 
@@ -271,7 +271,7 @@ def test_a_failed_cell_does_not_stop_the_grid(tiny_model_folder: Path, tmp_path:
         f"output={tmp_path / 'runs'}",
         "data=table",
         f"data.path={records}",
-        "data.if_too_few=reduce",
+        "task.if_too_few=reduce",
         "logger=wandb",
         "logger.mode=offline",
         "task.warmup=0",
@@ -282,7 +282,7 @@ def test_a_failed_cell_does_not_stop_the_grid(tiny_model_folder: Path, tmp_path:
     lines = errors.splitlines()
     assert [line for line in lines if line.startswith("error: ")] == lines[1:2], errors
     assert re.match(r"error: training: the loss is nan at step 1; lower task\.learning_rate", lines[1])
-    shots = "data.shots: reduced from 8 to 5, because there are 6 included and 6 excluded records"
+    shots = "task.shots: reduced from 8 to 5, because there are 6 included and 6 excluded records"
     assert [lines[0], *lines[2:]] == [shots, shots], "the warning that matters is shown for each cell"
     assert "wandb sync " in output
     exit_codes = {}

@@ -18,7 +18,8 @@ from layersel.callbacks import LayerSelection
 from layersel.data.tokens import TokenIds
 from layersel.selection.score import Score, score_named
 from layersel.tasks.screening.datamodule import ScreeningData
-from layersel.tasks.screening.module import ContrastiveScreening, Screening
+from layersel.tasks.screening.module import ContrastiveScreening
+from layersel.tasks.screening.options import Screening
 from layersel.tasks.screening.pairs import Pairs, RandomPairs
 
 N_TRAIN, N_LAYERS = 12, 3
@@ -76,8 +77,9 @@ def toy_training(
     torch.manual_seed(seed)
     model = seeded(lambda: hf.BertModel(bert(num_hidden_layers=N_LAYERS)))
     labels = torch.arange(N_TRAIN) % 2
-    data = ScreeningData(toy_tokens(), range(N_TRAIN), labels, pairs or RandomPairs(per_record=4), batch_size, seed)
-    task = Screening(**{"epochs": 2, "learning_rate": 1e-2, "dropout": False} | options)
+    own = {"pairs": pairs or RandomPairs(per_record=4), "batch_size": batch_size}
+    task = Screening(**{"epochs": 2, "learning_rate": 1e-2, "dropout": False} | own | options)
+    data = ScreeningData(toy_tokens(), range(N_TRAIN), labels, task, seed)
     selector = LayerSelection(score or score_named("last", n=2), adapter or Lora(rank=4), seed, folder)
     trainer = Trainer(
         accelerator="cpu",

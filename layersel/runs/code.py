@@ -53,7 +53,6 @@ def _module_of(part: Any) -> str:
     return str(part.__module__ if isinstance(part, type) or callable(part) else type(part).__module__)
 
 
-@cache
 def _file(module: str) -> Path | None:
     """The module's source; None if there is none, or it is a name inside a module."""
     root, _, rest = module.partition(".")

@@ -34,8 +34,8 @@ class AdapterModule(LightningModule):
 
     strict_loading = False  # a checkpoint holds the trained parameters only; `load_state_dict` checks their names
 
-    no_loss: ClassVar[str] = "nothing that the loss is defined for; use larger batches"
-    """What the batches lacked in a training whose every step was skipped, and what to do."""
+    no_loss: ClassVar[str] = "examples had no defined loss; use larger batches"
+    """What was wrong with the batches of a training whose every step was skipped, and what to do."""
     if_not_finite: ClassVar[str] = "lower task.learning_rate"
     """What to do about a loss that is not finite."""
 
@@ -122,7 +122,7 @@ class AdapterModule(LightningModule):
         """
         if self.skipped_batches and self.skipped_batches == self.global_step:
             batches = f"{self.skipped_batches} batches of {self.options.batch_size}"
-            raise UserError(f"task.batch_size: all {batches} lacked {self.no_loss}")
+            raise UserError(f"task.batch_size: all {batches} {self.no_loss}")
 
     def configure_optimizers(self) -> Any:
         """Returns AdamW on the adapter, with warm-up and linear decay; None if nothing is trained."""

@@ -45,12 +45,12 @@ OPTIONS = {
     "pruning=wanda": ["pruning.calibration=8"],
     "pruning=layers": ["pruning.probe_size=8", "pruning.n=1"],
     "merging=adamerging": ["merging.steps=2"],
-    "pairs=random": ["pairs.per_record=4"],
+    "pairs=random": ["task.pairs.per_record=4"],
     "logger=wandb": ["logger.mode=offline"],
 }
-EVERY = ["model.path={model}", "model.max_length=32", "task.max_steps=3", "data.shots=4", "trainer.threads=1"]
+EVERY = ["model.path={model}", "model.max_length=32", "task.max_steps=3", "task.shots=4", "trainer.threads=1"]
 TOLERANCE = 0.03  # of metrics: batches and, with bf16, roundings differ, and near ties change places
-REVIEWS = {"table": "merging.reviews=[{table},{other}]", "cohen": "merging.reviews=[Antihistamines,Estrogens]"}
+REVIEWS = {"table": "merging.datasets=[{table},{other}]", "cohen": "merging.datasets=[Antihistamines,Estrogens]"}
 
 
 def options_of(group: str, name: str) -> Any:

@@ -51,7 +51,7 @@ def command(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
         "trainer=cpu",
         "trainer.threads=1",
     ]
-    data = ["data=table", f"data.path={review}", "data.shots=4"]
+    data = ["data=table", f"data.path={review}", "task.shots=4"]
     return [*model, *data, "task.max_steps=3", "task.learning_rate=0.01", "selection=last", "logger=csv"]
 
 

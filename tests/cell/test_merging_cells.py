@@ -41,7 +41,7 @@ def command(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     return [
         *model,
         "data=table",
-        "data.shots=4",
+        "task.shots=4",
         "task.max_steps=3",
         "selection=last",
         "logger=csv",
@@ -59,7 +59,7 @@ def merge(command: list[str], method: str, reviews: list[str], *more: str) -> Ru
     """The finished run of a merging cell."""
     output = Path(command[-1].removeprefix("output="))
     before = set(merging_runs(output))
-    listed = f"merging.reviews=[{','.join(reviews)}]"
+    listed = f"merging.datasets=[{','.join(reviews)}]"
     assert here("train.py", *command, f"merging={method}", listed, *more) == 0
     (new,) = set(merging_runs(output)) - before
     return RunFolder(new)
@@ -179,7 +179,7 @@ def test_weights_are_learnt(command: list[str], reviews: list[str]) -> None:
             "train.py",
             *command,
             "merging=adamerging",
-            f"merging.reviews=[{','.join(reviews[:2])}]",
+            f"merging.datasets=[{','.join(reviews[:2])}]",
             *more,
             "force=true",
         )
@@ -193,7 +193,7 @@ def test_weights_are_learnt(command: list[str], reviews: list[str]) -> None:
 
 def evaluated(run: RunFolder, out: Path, *options: str) -> dict[str, Any]:
     """What `evaluate.py` finds."""
-    assert here("evaluate.py", f"run={run.path}", "data=table", "data.shots=4", f"out={out}", *options) == 0
+    assert here("evaluate.py", f"run={run.path}", "data=table", "task.shots=4", f"out={out}", *options) == 0
     return content(out)
 
 
@@ -330,7 +330,7 @@ def test_a_rank_above_the_width_is_refused(
     command: list[str], merged: RunFolder, reviews: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Before λ is looked for."""
-    listed = f"merging.reviews=[{','.join(reviews[:2])}]"
+    listed = f"merging.datasets=[{','.join(reviews[:2])}]"
     line = refused(capfd, *command, "merging=adamerging", "merging.steps=9999", listed, "merging.rank=99")
     assert "merging.rank: expected at most 32" in line
 
@@ -340,7 +340,7 @@ def test_two_adapters_of_one_review_are_refused(
 ) -> None:
     """The table has one row for each review."""
     run = members(merged)["review0"].path
-    line = refused(capfd, *command, "merging=ties", f"merging.runs=[{run}]", f"merging.reviews=[{reviews[0]}]")
+    line = refused(capfd, *command, "merging=ties", f"merging.runs=[{run}]", f"merging.datasets=[{reviews[0]}]")
     assert "expected each review once, but got several adapters of review0" in line
 
 
@@ -361,6 +361,6 @@ def test_a_review_that_has_changed_is_refused(
         f"output={output}",
         "merging=ties",
         f"merging.runs=[{run}]",
-        f"merging.reviews=[{reviews[1]}]",
+        f"merging.datasets=[{reviews[1]}]",
     )
     assert "the file of review own has changed" in line

@@ -16,7 +16,7 @@ class ContrastiveScreening(AdapterModule):
 
     options: Screening
 
-    no_loss: ClassVar[str] = "same-class or different-class pairs; use larger batches"
+    no_loss: ClassVar[str] = "pairs lacked same-class or different-class pairs; use larger batches"
     if_not_finite: ClassVar[str] = "lower task.learning_rate or raise task.temperature"
 
     def __init__(self, backbone: Backbone, options: Screening):

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from toy_training import toy_tokens
 
 from layersel.seeding import stream
-from layersel.tasks.screening.datamodule import ScreeningData
-from layersel.tasks.screening.pairs import AllPairs, PairBatch, Pairs, RandomPairs, pair_batches
+from layersel.tasks.screening.datamodule import PairBatch, ScreeningData, pair_batches
+from layersel.tasks.screening.options import Screening
+from layersel.tasks.screening.pairs import AllPairs, Pairs, RandomPairs
 
 BOTH = [RandomPairs(per_record=3), AllPairs()]
+OPTIONS = Screening(pairs=RandomPairs(4), batch_size=8)
 
 
 def test_the_thesis_has_640_pairs() -> None:
@@ -81,8 +83,8 @@ class _Epoch:
         self.current_epoch = epoch
 
 
-def _pairs_of_epoch(epoch: int, seed: int = 0) -> list[PairBatch]:
-    data = ScreeningData(toy_tokens(), range(10, 22), torch.arange(12) % 2, RandomPairs(4), 8, seed)
+def _pairs_of_epoch(epoch: int, seed: int = 0) -> list[tuple[list[int], list[list[int]]]]:
+    data = ScreeningData(toy_tokens(), range(10, 22), torch.arange(12) % 2, OPTIONS, seed)
     data.trainer = _Epoch(epoch)  # type: ignore[assignment]
     return [(batch.texts, batch.pairs_P2.tolist()) for batch in data.train_dataloader()]
 
@@ -96,7 +98,7 @@ def test_epochs_draw_their_own_pairs() -> None:
 
 def test_loader_keeps_batches_whole() -> None:
     """12 records × 4 partners are 6 batches of 8 pairs, indices into the labelled records."""
-    data = ScreeningData(toy_tokens(), range(10, 22), torch.arange(12) % 2, RandomPairs(4), 8, seed=0)
+    data = ScreeningData(toy_tokens(), range(10, 22), torch.arange(12) % 2, OPTIONS, seed=0)
     batches = list(data.train_dataloader())
     assert len(data.train_dataloader()) == len(batches) == 6
     assert all(isinstance(batch, PairBatch) and max(batch.texts) < 12 for batch in batches)
@@ -105,9 +107,9 @@ def test_loader_keeps_batches_whole() -> None:
 
 def test_probe_is_drawn_from_all_records_without_repeats() -> None:
     """A smaller probe is the beginning of a larger one; the pairs' size does not move it."""
-    data = ScreeningData(toy_tokens(), range(4), torch.arange(4) % 2, RandomPairs(4), 8, seed=0)
+    data = ScreeningData(toy_tokens(), range(4), torch.arange(4) % 2, OPTIONS, seed=0)
     probe = data.probe_tokens(99)
     assert sorted(probe) == sorted(toy_tokens())
     assert data.probe_tokens(5) == probe[:5]
-    other = ScreeningData(toy_tokens(), range(4), torch.arange(4) % 2, RandomPairs(4), 8, seed=1)
+    other = ScreeningData(toy_tokens(), range(4), torch.arange(4) % 2, OPTIONS, seed=1)
     assert other.probe_tokens(5) != probe[:5]
