@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -12,13 +13,13 @@ from hydra.utils import get_class, get_method
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from layersel.config import CONF
+from layersel.config import CONF, TARGET, new_spelling, unknown_option
 from layersel.errors import UserError
 from layersel.terminal.messages import hide_library_warnings, print_error
 
 
 def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str, about: str) -> None:
-    """Run `task` on the config `conf/{config_name}.yaml` composed with the command line's overrides.
+    """Runs `task` on the config `conf/{config_name}.yaml` composed with the command line's overrides.
 
     Args:
         config_name: Name of the script and of its config.
@@ -26,24 +27,25 @@ def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str,
         options: Import path of the dataclass of its options, for --help.
         about: What --help begins with.
 
-    A `UserError`, or an option that Hydra refuses, is told in one line on standard error and ends the process with
-    status 2; a grid ends with its table, and with status 2 unless all of its cells have finished. Ctrl-C ends the
-    process with status 130, SIGTERM with 143.
+    A `UserError`, or an option that Hydra refuses, is one line on standard error and ends the process with status 2; a
+    grid ends with its table, and with status 2 unless all of its cells have finished. Ctrl-C ends the process with
+    status 130, SIGTERM with 143.
     """
+    sys.path.append(str(Path.cwd()))  # where `_target_` finds classes of the user's own
     if {"-h", "--help"} & set(sys.argv[1:]):
         from layersel.terminal.help import help_text
 
         sys.stdout.write(help_text(config_name, get_class(options), about))
         return
     hide_library_warnings()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is told here
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that the error is printed here
     status = _status(config_name, task)
     if status != 0:
         sys.exit(status)
 
 
 def _status(config_name: str, task: str | Callable[[DictConfig], Any]) -> int:
-    """Run it; the exit status."""
+    """Runs it; returns the exit status."""
     started, refused = [], []
 
     def run_task(config: DictConfig) -> None:
@@ -54,6 +56,7 @@ def _status(config_name: str, task: str | Callable[[DictConfig], Any]) -> int:
             refused.append(error)
 
     try:
+        _refuse_former_names(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_task)()
         for error in refused:
             print_error(error)
@@ -72,8 +75,15 @@ def _status(config_name: str, task: str | Callable[[DictConfig], Any]) -> int:
     return status or afterwards
 
 
+def _refuse_former_names(arguments: list[str]) -> None:
+    names = [re.split("[=@]", argument.lstrip("+~"))[0] for argument in arguments]
+    lines = [line for name in names if (line := new_spelling(name)) is not None]
+    if lines:
+        raise UserError("\n".join(lines))
+
+
 def _finish_grid() -> int:
-    """The table and the report of a grid, however it ended; the exit status."""
+    """Prints the table and writes the report of a grid, however it ended; returns the exit status."""
     from layersel.sweep import launch
 
     try:
@@ -84,7 +94,7 @@ def _finish_grid() -> int:
 
 
 def _line(error: Exception) -> str:
-    """What Hydra says in several lines, or without the next step."""
+    """Returns in one line, with the next step, what Hydra says in several or without it."""
     if isinstance(error, OverrideParseException):
         hint = "close brackets, and quote a value with special characters: 'data.path=\"records (1).csv\"'"
         return f"{error.override}: expected NAME=VALUE, but it cannot be read; {hint}"
@@ -102,8 +112,8 @@ def _line(error: Exception) -> str:
 
 
 def _refused_override(error: ConfigCompositionException, cause: OmegaConfBaseException) -> str:
-    """Hydra's message names the key; the node that refused it knows what it has."""
+    """Returns the line for a key that Hydra names, with the options of the node that refused it."""
     name = cause.full_key or str(error).split("'")[1]
     parent = cause.parent_node
-    known = sorted(str(key) for key in parent if key != "_target_") if isinstance(parent, DictConfig) else []
-    return f"{name}: unknown option" + (f"; expected one of {', '.join(known)}" if known else "")
+    known = sorted(str(key) for key in parent if key != TARGET) if isinstance(parent, DictConfig) else []
+    return unknown_option(name, known)

@@ -4,6 +4,7 @@ Each option of a config group names its dataclass by `_target_`; that dataclass 
 object that does the work. Everything wrong is found here, before anything slow starts, and reported together.
 """
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,61 +21,84 @@ T = TypeVar("T")
 
 
 def build(config: DictConfig, kind: type[T]) -> T:
-    """An instance of the dataclass `kind` from a composed config; its groups become objects by their `_target_`.
+    """Makes an instance of the dataclass `kind` from a composed config; its groups become objects by their `_target_`.
+
+    Groups may stand within groups.
 
     Raises:
         UserError: Unknown, missing, ill-typed or out-of-range options: one line each, all of them.
     """
     content: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    groups = {name: node for name, node in content.items() if isinstance(node, dict) and TARGET in node}
     problems: list[str] = []
-    plain = {name: value for name, value in content.items() if name not in groups}
-    options = _checked(kind, plain, "", problems)
-    values = {name: options[name] for name in plain if name in options}
-    for name, node in groups.items():
-        values[name] = _build_group(name, node, problems)
-    instance = kind(**values) if not problems else None
-    if instance is not None:
-        problems += instance.problems()  # type: ignore[attr-defined]
-    if instance is None or problems:
+    instance = _instance(kind, "", content, problems)
+    if instance is not None and not problems:
+        problems += instance.problems()
+    if problems:
         raise UserError("\n".join(problems))
-    return instance
+    return instance  # type: ignore[no-any-return]
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
-    """The plain options of `conf/GROUP/NAME.yaml`."""
-    return OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))  # type: ignore[return-value]
+    """Returns the plain options of `conf/GROUP/NAME.yaml`, with the groups within as its defaults list has them."""
+    options: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))  # type: ignore[assignment]
+    for entry in options.pop("defaults", []):
+        if isinstance(entry, dict):
+            options |= {inner: choice(f"{group}/{inner}", chosen) for inner, chosen in entry.items()}
+    return options
 
 
 def build_group(name: str, node: dict[str, Any]) -> Any:
-    """The object that one group's plain options make, as `build` does it."""
+    """Makes the object of one group's plain options, as `build` does it."""
     problems: list[str] = []
-    instance = _build_group(name, dict(node), problems)
+    instance = _group(name, node, problems)
     if problems:
         raise UserError("\n".join(problems))
     return instance
 
 
-def _build_group(name: str, node: dict[str, Any], problems: list[str]) -> Any:
-    kind = get_class(node.pop(TARGET))
-    found: list[str] = []
-    options = _checked(kind, node, f"{name}.", found)
-    found += [f"{name}.{key}: missing; give {name}.{key}=…" for key in sorted(OmegaConf.missing_keys(options))]
-    instance = None if found else OmegaConf.to_object(options)
+def new_spelling(name: str) -> str | None:
+    """Returns the line that refuses an option or a group by its former name; None for any other name."""
+    renamed: dict[str, str] = OmegaConf.to_container(OmegaConf.load(CONF / "renamed.yaml"))  # type: ignore[assignment]
+    return f"{name}: it is {renamed[name]} now" if name in renamed else None
+
+
+def unknown_option(name: str, known: Iterable[str]) -> str:
+    """Returns the line that refuses an option which is not there."""
+    choices = ", ".join(known)
+    return new_spelling(name) or f"{name}: unknown option" + (f"; expected one of {choices}" if choices else "")
+
+
+def _group(path: str, node: dict[str, Any], problems: list[str]) -> Any:
+    """Makes the object of a group and of the groups within it; None, and the reason in `problems`, if that fails."""
+    kind = get_class(node[TARGET])
+    instance = _instance(kind, f"{path}.", {name: value for name, value in node.items() if name != TARGET}, problems)
     if instance is not None:
-        found += instance.problems()  # type: ignore[union-attr]
-    problems += found
+        problems += instance.problems()
     return instance
 
 
-def _checked(kind: type, given: dict[str, Any], prefix: str, problems: list[str]) -> DictConfig:
-    """The schema of `kind` with the given values; what does not fit goes to `problems`."""
-    options: DictConfig = OmegaConf.structured(kind)
+def _instance(kind: type, prefix: str, given: dict[str, Any], problems: list[str]) -> Any:
+    """Makes an object of `kind` whose own options are not yet checked against their ranges."""
+    found: list[str] = []
+    groups = {name: value for name, value in given.items() if isinstance(value, dict) and TARGET in value}
     known = [field.name for field in fields(kind)]
+    found += [unknown_option(f"{prefix}{name}", known) for name in given if name not in known]
+    plain = {name: value for name, value in given.items() if name in known and name not in groups}
+    options = _checked(kind, plain, prefix, found)
+    missing = {key for key in OmegaConf.missing_keys(options) if key.partition(".")[0] not in groups}
+    found += [f"{prefix}{key}: missing; give {prefix}{key}=…" for key in sorted(missing)]
+    built = {name: _group(f"{prefix}{name}", node, problems) for name, node in groups.items() if name in known}
+    problems += found
+    if found or None in built.values():
+        return None
+    content: dict[str, Any] = OmegaConf.to_container(options)  # type: ignore[assignment]
+    return kind(**{name: content[name] for name in plain}, **built)
+
+
+def _checked(kind: type, given: dict[str, Any], prefix: str, problems: list[str]) -> DictConfig:
+    """Returns the schema of `kind` with the given values; what does not fit goes to `problems`."""
+    options: DictConfig = OmegaConf.structured(kind)
     for name, value in given.items():
-        if name not in known:
-            problems.append(f"{prefix}{name}: unknown option; expected one of {', '.join(known)}")
-            continue
         try:
             options = cast("DictConfig", OmegaConf.merge(options, {name: value}))
         except OmegaConfBaseException as error:
