@@ -36,17 +36,16 @@ from layersel.compression.model_files import save_model
 from layersel.compression.precision import Precision
 from layersel.data.reviews.cohen import Cohen
 from layersel.data.reviews.demo import Demo
-from layersel.data.reviews.records import Review
-from layersel.data.reviews.source import Source
+from layersel.data.source import Dataset, Source
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import atomic_path, write_text
 from layersel.metrics import screening_metrics
 from layersel.seeding import stream
 from layersel.selection.score import Probe, score_named
 from layersel.selection.select import make_selection
-from layersel.tasks.screening.few_shot import FewShot
+from layersel.tasks.screening.datamodule import PairBatch
 from layersel.tasks.screening.head import LogisticHead
-from layersel.tasks.screening.pairs import PairBatch, RandomPairs, pair_batches
+from layersel.tasks.screening.options import Screening
 from layersel.terminal.figures import write_figures
 
 PRECISIONS = {
@@ -72,13 +71,13 @@ def main() -> None:
     source: Source = Demo() if options.review is None else Cohen(review=options.review)
     pretrained = Pretrained(path=options.path, pooling="mean")
     review, output = source.load(), Path(options.output)
-    texts = TokenizedTexts.of(review.records, pretrained.load().tokenizer, pretrained.max_length).tokens
+    texts = tokenised(review, pretrained.load()).tokens
     backbones = prepared(pretrained, texts)
     times = [
-        *training_times(pretrained, source, review, options.repeats),
+        *training_times(pretrained, review, options.repeats),
         *inference_times(backbones, [full_length(text) for text in texts[: options.texts]], options.repeats),
     ]
-    qualities = quality(backbones, texts, source, review)
+    qualities = quality(backbones, texts, review)
     times = [row | qualities[row["precision"]] if row["phase"] == "inference" else row for row in times]
     sizes = file_sizes(pretrained, texts[:1])
     for name, table in (("times", times), ("sizes", sizes)):
@@ -109,15 +108,19 @@ def vectors(backbone: Backbone, texts: Sequence[TokenIds], precision: Precision)
         return encode(PrefixCache(backbone, texts, start=0, max_bytes=0), "encoding")
 
 
-def training_times(pretrained: Pretrained, source: Source, review: Review, repeats: int) -> Table:
+def tokenised(review: Dataset, backbone: Backbone) -> TokenizedTexts:
+    """The texts of all records."""
+    texts = Screening().problem(review, None).texts(backbone.tokenizer)
+    return TokenizedTexts.of(texts, backbone.tokenizer, backbone.max_length)
+
+
+def training_times(pretrained: Pretrained, review: Dataset, repeats: int) -> Table:
     """Seconds of a step of 16 pairs."""
-    (backbone, _), split = adapted(pretrained), FewShot.draw(review, source, stream(0, "split"))
-    records = [review.records[index] for index in split.train]
-    texts = TokenizedTexts.of(records, backbone.tokenizer, pretrained.max_length).tokens
-    indices = RandomPairs().indices(len(texts), stream(0, "pairs of epoch 0"))
-    batch = next(pair_batches(indices, split.labels[split.train], batch_size=16))
+    (backbone, _), problem = adapted(pretrained), Screening(batch_size=16).problem(review, 0)
+    data = problem.data(tokenised(review, backbone), 0)
+    batch = data.epoch_batches(stream(0, "pairs of epoch 0"))[0]
     optimizer = torch.optim.AdamW([parameter for parameter in backbone.parameters() if parameter.requires_grad])
-    cache = PrefixCache(backbone, texts, start=0, max_bytes=0)
+    cache = PrefixCache(backbone, data.train_tokens, start=0, max_bytes=0)
     steps = {
         name: lambda name=name: training_step(cache, batch, optimizer, PRECISIONS[name])
         for name in IN_TRAINING
@@ -166,7 +169,7 @@ def timed(phase: str, steps: Mapping[str, Callable[[], object]], repeats: int) -
 
 
 def quality(
-    backbones: Mapping[str, Backbone], texts: Sequence[TokenIds], source: Source, review: Review
+    backbones: Mapping[str, Backbone], texts: Sequence[TokenIds], review: Dataset
 ) -> dict[str, dict[str, float]]:
     """For each precision the cosines of all records' vectors to fp32, and AWSS@95 of a head on them."""
     found, reference = {}, vectors(backbones["fp32"], texts, PRECISIONS["fp32"])
@@ -176,16 +179,16 @@ def quality(
         found[name] = {
             "cosine median": float(cosines_N.median()),
             "cosine min": float(cosines_N.min()),
-            "awss@95": statistics.mean(awss(vectors_ND, source, review, seed) for seed in range(SPLITS)),
+            "awss@95": statistics.mean(awss(vectors_ND, review, seed) for seed in range(SPLITS)),
         }
     return found
 
 
-def awss(vectors_ND: Tensor, source: Source, review: Review, seed: int) -> float:
+def awss(vectors_ND: Tensor, review: Dataset, seed: int) -> float:
     """AWSS@95 of a head on 16 labelled records."""
-    split = FewShot.draw(review, source, stream(seed, "split"))
-    head = LogisticHead.fit(vectors_ND[split.train], split.labels[split.train], c=1.0, normalize=True)
-    return screening_metrics(head.scores(vectors_ND)[split.test], split.labels[split.test])["awss@95"]
+    problem = Screening().problem(review, seed)
+    head = LogisticHead.fit(vectors_ND[problem.train], problem.labels[problem.train], c=1.0, normalize=True)
+    return screening_metrics(head.scores(vectors_ND)[problem.test], problem.labels[problem.test])["awss@95"]
 
 
 def file_sizes(pretrained: Pretrained, texts: Sequence[TokenIds]) -> Table:

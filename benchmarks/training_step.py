@@ -24,9 +24,9 @@ from layersel.data.tokens import TokenIds, TokenizedTexts, pad_id
 from layersel.seeding import stream
 from layersel.selection.score import Probe, score_named
 from layersel.selection.select import make_selection
-from layersel.tasks.screening.few_shot import FewShot
+from layersel.tasks.screening.datamodule import PairBatch, ScreeningData
 from layersel.tasks.screening.loss import pairwise_contrastive_loss
-from layersel.tasks.screening.pairs import PairBatch, RandomPairs, pair_batches
+from layersel.tasks.screening.options import Screening
 
 LENGTH = 512
 
@@ -39,12 +39,11 @@ def adapted_backbone() -> Backbone:
     return backbone
 
 
-def labelled_records(backbone: Backbone) -> tuple[list[TokenIds], torch.Tensor]:
-    """Token ids and labels of the 16 labelled records of the embedded review."""
-    review = Demo().load()
-    split = FewShot.draw(review, Demo(), stream(0, "split"))
-    records = [review.records[index] for index in split.train]
-    return TokenizedTexts.of(records, backbone.tokenizer, LENGTH).tokens, split.labels[split.train]
+def labelled_records(backbone: Backbone) -> ScreeningData:
+    """The 16 labelled records of the embedded review, in batches of 16 pairs."""
+    problem = Screening(batch_size=16).problem(Demo().load(), 0)
+    texts = TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, LENGTH)
+    return problem.data(texts, 0)
 
 
 def full_length(tokens: TokenIds) -> TokenIds:
@@ -108,9 +107,8 @@ def main() -> None:
     """Measure both kinds of texts."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     backbone = adapted_backbone()
-    tokens, labels = labelled_records(backbone)
-    indices = RandomPairs().indices(len(tokens), stream(0, "pairs of epoch 0"))
-    batch = next(pair_batches(indices, labels, batch_size=16))
+    data = labelled_records(backbone)
+    tokens, batch = data.train_tokens, data.epoch_batches(stream(0, "pairs of epoch 0"))[0]
     measure("texts as they are", tokens, batch, backbone, repeats)
     measure("texts of 512 tokens", [full_length(text) for text in tokens], batch, backbone, repeats)
 
