@@ -1,7 +1,7 @@
-"""Evaluate a finished run, an adapter or a base model on labelled records, or rank records nobody has labelled.
+"""Evaluate a finished run, an adapter or a base model on labelled data, or predict for data nobody has labelled.
 
-    python evaluate.py run=runs/NAME                                       its own test records again
-    python evaluate.py run=runs/NAME data=table data.path=OTHER.csv        another review
+    python evaluate.py run=runs/NAME                                       its own test data again
+    python evaluate.py run=runs/NAME data=table data.path=OTHER.csv        another dataset
     python evaluate.py run=runs/NAME records=library.ris out=ranking.csv   a ranking
     python evaluate.py model=minilm adapter_folder=FOLDER data=demo        an adapter, with a new head
 
@@ -16,12 +16,14 @@ from layersel import cli
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
-    """Compose, check, evaluate."""
+    """Checks the options and evaluates."""
     from layersel.config import build
     from layersel.evaluation.options import Evaluation
-    from layersel.evaluation.evaluate import evaluate as run
 
-    return run(build(config, Evaluation))
+    options = build(config, Evaluation)
+    from layersel.evaluation.evaluate import evaluate as run  # loads PyTorch
+
+    return run(options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """From a composed Hydra config to checked objects.
 
 Each option of a config group names its dataclass by `_target_`; that dataclass is both the schema of the option and the
-object that does the work. Everything wrong is found here, before anything slow starts, and reported together.
+object that does the work. Everything wrong with the options is found here, before anything slow starts, and reported together.
 """
 
 from collections.abc import Iterable

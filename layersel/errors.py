@@ -10,7 +10,7 @@ class UserError(ValueError):
 
 
 def one_of(argument: str, got: object, allowed: object, hint: str = "") -> UserError:
-    """The error for a value outside a closed set of choices.
+    """Returns the error for a value outside a closed set of choices.
 
     Example:
         >>> print(one_of("pooling", "max", ["cls", "mean"]))
@@ -21,11 +21,11 @@ def one_of(argument: str, got: object, allowed: object, hint: str = "") -> UserE
 
 
 def error_line(error: BaseException) -> str:
-    """An error in one line: a user's in its own words, any other with its name.
+    """Returns an error in one line: a user's message as it is, any other with the name of its class.
 
     Example:
         >>> error_line(ZeroDivisionError("division by zero")), error_line(SystemExit())
         ('ZeroDivisionError: division by zero', 'SystemExit')
     """
-    words = " ".join(str(error).split())
-    return words if isinstance(error, UserError) else f"{type(error).__name__}: {words}".removesuffix(": ")
+    message = " ".join(str(error).split())
+    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}".removesuffix(": ")

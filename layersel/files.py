@@ -14,7 +14,7 @@ from typing import Any
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary sibling of `path`, moved onto it when the block ends well and removed when it fails."""
+    """Yields a temporary sibling of `path`, moved onto it when the block ends well and removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
@@ -30,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """As `atomic_path`, for a folder; one that stands at `path` is replaced whole."""
+    """Yields a temporary folder beside `path` as `atomic_path` does; a folder that stands at `path` is replaced whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
@@ -50,7 +50,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def file_name(title: str) -> str:
-    """A title as part of a file's name on any system, 80 characters at most.
+    """Returns a title as part of a file's name on any system, 80 characters at most.
 
     Example:
         >>> file_name("Beta blockers (2006)/new")
@@ -60,13 +60,13 @@ def file_name(title: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` atomically."""
+    """Writes UTF-8 `text` to `path` atomically."""
     with atomic_path(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` to `path` atomically; NaN and infinities, which JSON lacks, become null."""
+    """Writes `content` to `path` atomically; NaN and infinities, which JSON lacks, become null."""
     write_text(path, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

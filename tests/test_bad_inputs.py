@@ -1,4 +1,4 @@
-"""Whatever a user gets wrong is told in one line that names the argument and what to give instead."""
+"""Whatever a user gets wrong is answered in one line that names the argument and what to give instead."""
 
 import json
 import os
@@ -39,9 +39,9 @@ FILES = {
     "a_file": ["not a folder"],
 }
 MODEL = ["model=minilm", "model.path={model}", "model.max_length=64", "trainer=cpu"]
-TRAIN = [*MODEL, "logger=csv", "output={out}", "data=table", "data.path={folder}/good.csv", "data.shots=2"]
-TRAIN += ["pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
-EVALUATE = [*MODEL, "data=table", "data.path={folder}/good.csv", "data.shots=2"]
+TRAIN = [*MODEL, "logger=csv", "output={out}", "data=table", "data.path={folder}/good.csv", "task.shots=2"]
+TRAIN += ["task.pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
+EVALUATE = [*MODEL, "data=table", "data.path={folder}/good.csv", "task.shots=2"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Bad:
     Attributes:
         arguments: Added to those of a good command line.
         says: A pattern that the one line must match.
-        late: Only the model or the training can tell; a run folder marked as failed may stand.
+        late: It shows only with the model or in training; a run folder marked as failed may stand.
         base: The good command line.
         environment: Variables.
         subprocess: Whether to start a process of its own.
@@ -80,10 +80,10 @@ TRAINING = {
     "header only": Bad(["data.path={folder}/header.csv"], r"header\.csv: .*only a header \(title, abstract"),
     "no title column": Bad(["data.path={folder}/untitled.csv"], r"data\.title_column: expected one of name"),
     "unknown column": Bad(["data.title_column=heading"], r"data\.title_column: expected one of title, .*'heading'"),
-    "one class": Bad(["data.path={folder}/one_class.csv"], r"data\.shots: .*6 included and 0 excluded.*label more"),
+    "one class": Bad(["data.path={folder}/one_class.csv"], r"task\.shots: .*6 included and 0 excluded.*label more"),
     "no labels": Bad(["data.path={folder}/unlabelled.csv"], r"data\.\w+: .*label"),
-    "fewer positives than shots": Bad(["data.shots=8"], r"data\.shots: .*6 included.*data\.shots=5 or"),
-    "no shots": Bad(["data.shots=0"], r"data\.shots: expected 1 or more, but got 0"),
+    "fewer positives than shots": Bad(["task.shots=8"], r"task\.shots: .*6 included.*task\.shots=5 or"),
+    "no shots": Bad(["task.shots=0"], r"task\.shots: expected 1 or more, but got 0"),
     "unknown label": Bad(["data.path={folder}/strange_label.csv"], r"row 13, column 'included': .*but got 'maybe'"),
     "RIS without records": Bad(["data.path={folder}/no_records.ris"], r"no_records\.ris: .*'TY  - '"),
     "unknown extension": Bad(["data.path={folder}/records.docx"], r"data\.path: expected one of \.csv, .*\.docx'"),
@@ -156,21 +156,21 @@ TRAINING = {
     "order without a step that is asked for": Bad(["order=[train]", "pruning=wanda"], r"order: pruning=wanda needs"),
     "int8 before training": Bad(["precision=int8", "order=[quantise,train]"], r"order: precision\.infer=int8 runs int"),
     "merging one adapter": Bad(
-        ["merging=ties", "merging.reviews=[one.csv]"], r"merging\.reviews: expected 2 adapters or more.*got 1"
+        ["merging=ties", "merging.datasets=[one.csv]"], r"merging\.datasets: expected 2 adapters or more.*got 1"
     ),
-    "merging nothing": Bad(["merging=ties"], r"merging\.reviews: expected 2 adapters or more.*got 0"),
+    "merging nothing": Bad(["merging=ties"], r"merging\.datasets: expected 2 adapters or more.*got 0"),
     "merging without adapters": Bad(
-        ["merging=ties", "merging.reviews=[a.csv,b.csv]", "adapter=frozen"],
+        ["merging=ties", "merging.datasets=[a.csv,b.csv]", "adapter=frozen"],
         r"merging: adapter=frozen leaves no adapter",
     ),
     "merging what is not there": Bad(
         ["merging=ties", "merging.runs=[{folder}/none,{folder}/unfinished]"], r"run: .*none' has no status\.json"
     ),
     "merging a missing review": Bad(
-        ["merging=ties", "merging.reviews=[{folder}/good.csv,{folder}/none.csv]"], r"data\.path: .*none\.csv"
+        ["merging=ties", "merging.datasets=[{folder}/good.csv,{folder}/none.csv]"], r"data\.path: .*none\.csv"
     ),
     "weights for fewer adapters": Bad(
-        ["merging=ties", "merging.reviews=[a.csv,b.csv]", "merging.weights=[1]"],
+        ["merging=ties", "merging.datasets=[a.csv,b.csv]", "merging.weights=[1]"],
         r"merging\.weights: expected one for each",
     ),
     "no GPU": Bad(["trainer=gpu"], r"trainer\.accelerator: expected cpu or auto, but got gpu"),

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 import evaluate
 import train
 from layersel.cell.options import Cell
-from layersel.config import CONF, build
+from layersel.config import CONF, build, build_group, choice, new_spelling
 from layersel.errors import UserError
-from layersel.evaluation.evaluate import Evaluation
+from layersel.evaluation.options import Evaluation
 from layersel.terminal.help import WHOLE, choices, field_docs, help_text
 
-OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/*.yaml"))
+OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/**/*.yaml"))
 GROUPS = sorted({str(option.parent) for option in OPTIONS} - set(WHOLE))
 SCRIPTS = {"train": (Cell, train), "evaluate": (Evaluation, evaluate)}
 
@@ -41,7 +42,7 @@ MANDATORY = {
     "trainer/gpu": ["trainer.accelerator=cpu"],
 }
 MANDATORY |= {
-    f"merging/{path.stem}": ["merging.reviews=[records.csv,others.csv]", "data=table", "data.path={file}"]
+    f"merging/{path.stem}": ["merging.datasets=[records.csv,others.csv]", "data=table", "data.path={file}"]
     for path in (CONF / "merging").glob("*.yaml")
     if path.stem != "none"
 }
@@ -67,17 +68,16 @@ def test_every_option_composes_and_builds(option: Path) -> None:
     """With what is mandatory for it, `train` accepts each file of each group."""
     group, name = str(option.parent), option.name
     cell = build(composed("train", f"{group}={name}", *MANDATORY.get(str(option), [])), Cell)
-    built = getattr(cell, group) if group in GROUPS else cell
+    built = attrgetter(group.replace("/", "."))(cell) if group in GROUPS else cell
     assert is_dataclass(built)
     if group == "selection":
         assert built.name == name
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option.parent.name in GROUPS], ids=str)
+@pytest.mark.parametrize("option", [option for option in OPTIONS if str(option.parent) in GROUPS], ids=str)
 def test_every_option_lists_its_fields(option: Path) -> None:
     """Those of its dataclass, no other: what a file leaves out could not be set on the command line."""
-    content = OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml"))
-    assert isinstance(content, dict)
+    content = choice(str(option.parent), option.name)
     kind = get_class(content.pop("_target_"))
     assert list(content) == [name for name in content if name in {field.name for field in fields(kind)}]
     assert set(content) == {field.name for field in fields(kind)}
@@ -100,19 +100,18 @@ def test_main_config_lists_its_options(script: str) -> None:
 
 
 def default(option: "Field[Any]") -> Any:
-    """Of a dataclass' field."""
+    """Returns the default of a dataclass' field."""
     return option.default if option.default_factory is dataclasses.MISSING else option.default_factory()
 
 
 def test_defaults_of_files_and_dataclasses_agree() -> None:
     """The first of each group's choices that sets nothing of its own: the plain ones."""
-    plain = ("task/screening", "pairs/random", "precision/fp32", "trainer/auto", "logger/wandb")
+    plain = ("task/screening", "task/pairs/random", "precision/fp32", "trainer/auto", "logger/wandb")
     own = [str(option) for option in OPTIONS if option.parent.name in ("adapter", "merging", "pruning")]
     for option in [*plain, *own]:
-        content = OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml"))
-        assert isinstance(content, dict)
-        kind = get_class(content.pop("_target_"))
-        assert kind(**content) == kind(), option
+        group, _, name = option.rpartition("/")
+        content = choice(group, name)
+        assert build_group(group, content) == get_class(content["_target_"])(), option
 
 
 def test_thesis_is_the_thesis() -> None:
@@ -121,7 +120,7 @@ def test_thesis_is_the_thesis() -> None:
     assert (cell.model.path, cell.model.pooling, cell.model.max_length) == ("allenai/specter", "cls", 512)
     assert (cell.selection.name, cell.selection.n) == ("last", 3)
     assert (cell.adapter.rank, cell.adapter.projections) == (4, ["key", "value"])
-    assert cell.pairs.count(2 * cell.data.shots) == 640
+    assert cell.task.pairs.count(2 * cell.task.shots) == 640
     assert (cell.task.epochs, cell.task.batch_size, cell.task.temperature) == (2, 16, 0.2)
 
 
@@ -141,7 +140,7 @@ def test_every_file_begins_with_a_line_about_it(path: Path) -> None:
 
 def schemas() -> list[type]:
     """The dataclasses behind all options, and those of the scripts."""
-    targets = {OmegaConf.load(path).get("_target_") for path in CONF.glob("*/*.yaml")} - {None}
+    targets = {OmegaConf.load(path).get("_target_") for path in CONF.glob("*/**/*.yaml")} - {None}
     return [Cell, Evaluation, *sorted(map(get_class, targets), key=str)]
 
 
@@ -157,24 +156,53 @@ def test_every_field_is_documented(kind: type) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_names_everything(script: str) -> None:
-    """Every group with its choices, every field, every experiment, in lines that a terminal shows whole."""
+    """Every group with its choices, every field, in lines that a terminal shows whole."""
     kind, module = SCRIPTS[script]
     text = help_text(script, kind, str(module.__doc__))
     assert str(module.__doc__).strip() in text
     for option in fields(kind):
         if option.name not in GROUPS:
             assert re.search(rf"^  {option.name} ", text, re.MULTILINE), option.name
+    for option in OPTIONS:
+        group, prefix = str(option.parent), str(option.parent).replace("/", r"\.")
+        if group not in GROUPS or group.partition("/")[0] not in {field.name for field in fields(kind)}:
             continue
-        for choice, about in choices(option.name).items():
-            assert re.search(rf"^  {option.name}={choice} ", text, re.MULTILINE), choice
-            assert about.split()[0] in text
-            target = OmegaConf.load(CONF / option.name / f"{choice}.yaml")["_target_"]
-            for part in fields(get_class(target)):
-                assert re.search(rf"^  {option.name}\.{part.name} ", text, re.MULTILINE), part.name
+        assert re.search(rf"^{group.upper()}: \S", text, re.MULTILINE), group
+        assert re.search(rf"^  {group}={option.name} ", text, re.MULTILINE), option
+        assert choices(group)[option.name].split()[0] in text
+        for part in fields(get_class(choice(group, option.name)["_target_"])):
+            if f"{group}/{part.name}" not in GROUPS:
+                assert re.search(rf"^  {prefix}\.{part.name} ", text, re.MULTILINE), part.name
     assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_names_whole_settings(script: str) -> None:
+    """Experiments, searches and launchers are those of train.py."""
+    text = help_text(script, SCRIPTS[script][0], "")
     for group in WHOLE:
-        for choice in choices(group):
-            assert (f"  {group}={choice} " in text) is (script == "train")
+        for name in choices(group):
+            assert (f"  {group}={name} " in text) is (script == "train")
+
+
+@dataclass
+class Inner:
+    """A group within a group."""
+
+    depth: int = 0
+    """Its depth."""
+
+    def problems(self) -> list[str]:
+        """A negative depth."""
+        return [] if self.depth >= 0 else [f"part.inner.depth: expected at least 0, but got {self.depth}"]
+
+
+@dataclass
+class Deeper(Inner):
+    """Another choice for it."""
+
+    label: str = MISSING
+    """Its label."""
 
 
 @dataclass
@@ -187,6 +215,8 @@ class Part:
     """Its name."""
     shares: list[float] = field(default_factory=list)
     """Its shares."""
+    inner: Inner = field(default_factory=Inner)
+    """A group within."""
 
     def problems(self) -> list[str]:
         """A size below 1."""
@@ -221,10 +251,62 @@ def test_build_makes_objects_of_their_own_kind() -> None:
     assert whole() == Whole(None, 0)
 
 
+def test_groups_within_groups_are_objects_of_their_own() -> None:
+    """By their own target, with checked values; left out, the default stands."""
+    deeper = {"_target_": f"{__name__}.Deeper", "depth": "2", "label": "b"}
+    assert whole({"name": "a", "inner": deeper}).part == Part(name="a", inner=Deeper(2, "b"))
+    assert whole({"name": "a"}).part == Part(name="a", inner=Inner(0))
+
+
+def test_problems_within_groups_have_the_whole_path() -> None:
+    """Together with those of the group around, as long as both can be made."""
+    inner, deeper = ({"_target_": f"{__name__}.{name}"} for name in ("Inner", "Deeper"))
+    for part, lines in (
+        ({"name": "a", "size": 0, "inner": inner | {"depth": -1}}, ["part.inner.depth: expected at", "part.size: "]),
+        ({"name": "a", "inner": inner | {"deep": 1}}, ["part.inner.deep: unknown option; expected one of depth"]),
+        ({"name": "a", "inner": inner | {"depth": "x"}}, ["part.inner.depth: expected int, but got 'x'"]),
+        ({"inner": deeper}, ["part.inner.label: missing; give part.inner.label=…", "part.name: missing"]),
+        ({"name": "a", "other": inner}, ["part.other: unknown option"]),
+    ):
+        with pytest.raises(UserError) as error:
+            whole(part)
+        found = str(error.value).splitlines()
+        assert [line[: len(start)] for line, start in zip(found, lines, strict=True)] == lines
+
+
+RENAMED = OmegaConf.to_container(OmegaConf.load(CONF / "renamed.yaml"))
+
+
+@pytest.mark.parametrize("former", RENAMED)
+def test_former_names_are_refused_with_the_new_ones(former: str) -> None:
+    """The new one exists, the former does not, and a run's config with it is refused in one line."""
+    new = RENAMED[former]
+    assert new_spelling(former) == f"{former}: it is {new} now"
+    content = OmegaConf.to_container(composed("train", "merging=ties", "merging.datasets=[a,b]"))
+    assert isinstance(content, dict)
+    if "/" in new:
+        assert new in GROUPS
+        assert former not in content
+    else:
+        assert OmegaConf.select(OmegaConf.create(content), new) is not None
+    group, _, name = former.rpartition(".")
+    if group not in content:
+        return
+    with pytest.raises(UserError, match=rf"{re.escape(former)}: it is {re.escape(new)} now"):
+        build_group(group, content[group] | {name: 1})
+
+
+def test_no_module_knows_former_names() -> None:
+    """They stand in conf/renamed.yaml alone."""
+    former = re.compile("|".join(rf"(?<![\w.]){re.escape(name)}\b" for name in RENAMED if "." in name))
+    files = [*CONF.parent.glob("layersel/**/*.py"), *CONF.glob("*/**/*.yaml")]
+    assert not [path for path in files if former.search(path.read_text(encoding="utf-8"))]
+
+
 @pytest.mark.parametrize(
     ("part", "options", "lines"),
     [
-        ({"name": "a", "sise": 3}, {}, ["part.sise: unknown option; expected one of size, name, shares"]),
+        ({"name": "a", "sise": 3}, {}, ["part.sise: unknown option; expected one of size, name, shares, inner"]),
         ({}, {}, ["part.name: missing; give part.name=…"]),
         ({"name": "a", "size": "big"}, {}, ["part.size: expected int, but got 'big' (ValidationError)"]),
         ({"name": "a", "size": 1.5}, {}, ["part.size: expected int, but got 1.5 (ValidationError)"]),

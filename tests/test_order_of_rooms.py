@@ -1,6 +1,7 @@
-"""A room imports only from earlier rooms: the package reads in one direction."""
+"""A room imports only from earlier rooms, and only the rooms of a task name what is the task's own."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,18 @@ PACKAGE = ROOT / "layersel"
 
 # A room may import from those in the rows above it.
 ROWS = [
-    {"errors", "files", "holder", "progress", "seeding", "stopwatch", "__init__"},
-    {"config", "telling"},
-    {"help", "child"},
+    {"errors", "files", "seeding", "__init__"},
+    {"config"},
+    {"terminal"},
+    {"runs"},
     {"data"},
     {"backbone", "metrics"},
     {"selection"},
     {"adapters", "compression"},
     {"merging"},
-    {"tasks", "analysis"},
-    {"identity", "tables", "tracking", "run_folder"},
-    {"callbacks", "ranks", "store"},
+    {"callbacks"},
     {"training"},
+    {"tasks"},
     {"cell"},
     {"sweep", "evaluation"},
     {"cli"},
@@ -31,6 +32,10 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Rooms from which files outside of the package may import: the entry scripts stay thin.
 SCRIPTS = {"train.py": {"cli"}, "evaluate.py": {"cli", "config", "evaluation"}}
 
+# Where the words of citation screening belong; everything else serves any task.
+OF_SCREENING = ("layersel/tasks/screening/", "layersel/metrics/", "layersel/data/reviews/")
+SCREENING = re.compile(r"\b(screen\w*|awss\w*|reviews?|tf-?idf|pairs?|rankings?)\b", re.IGNORECASE)
+
 
 def room_of(path: Path) -> str:
     """The room, or the top-level module, that a file belongs to."""
@@ -38,7 +43,7 @@ def room_of(path: Path) -> str:
 
 
 def imported_rooms(path: Path) -> set[str]:
-    """The rooms that a file imports from anywhere in its code, also within functions."""
+    """The rooms that a file imports from anywhere in its code, also within functions and for types only."""
     rooms = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
@@ -53,6 +58,13 @@ def imported_rooms(path: Path) -> set[str]:
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+GENERIC = sorted(
+    path
+    for folder in ("layersel", "hydra_plugins")
+    for pattern in ("*.py", "*.js", "*.html")
+    for path in (ROOT / folder).rglob(pattern)
+    if not str(path.relative_to(ROOT)).startswith(OF_SCREENING)
+)
 
 
 def test_every_room_has_its_place() -> None:
@@ -70,18 +82,17 @@ def test_imports_go_backwards_only(path: Path) -> None:
         assert ROW_OF[other] < ROW_OF[room], f"{path.relative_to(ROOT)} imports from {other}, which comes later"
 
 
+@pytest.mark.parametrize("path", GENERIC, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_a_task_names_what_is_its_own(path: Path) -> None:
+    """No other module speaks of reviews, pairs or rankings: it serves tasks that have none."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [f"{number}: {line.strip()}" for number, line in enumerate(lines, start=1) if SCREENING.search(line)]
+    assert not found
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_thin(script: str) -> None:
     """At most 80 lines, and nothing but the composition of what the package has."""
     path = ROOT / script
     assert imported_rooms(path) - {"__init__"} == SCRIPTS[script]
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 80
-
-
-def test_help_is_quick() -> None:
-    """The modules that --help and error messages need import no heavy library at their top."""
-    for name in ("cli", "config", "help", "errors"):
-        tree = ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))
-        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        names = {getattr(node, "module", None) or node.names[0].name for node in top}
-        assert not {name.split(".")[0] for name in names} & {"torch", "lightning", "transformers", "peft", "wandb"}

@@ -24,7 +24,7 @@ WHOLE = {
 
 
 def help_text(config_name: str, kind: type, head: str) -> str:
-    """How to call a script and what every option means.
+    """Returns how to call a script and what every option means.
 
     Args:
         config_name: Its file in `conf/`.
@@ -33,8 +33,7 @@ def help_text(config_name: str, kind: type, head: str) -> str:
     """
     defaults = _load(CONF / f"{config_name}.yaml")
     docs = field_docs(kind)
-    entries = [entry for entry in defaults["defaults"] if isinstance(entry, dict)]
-    chosen = {group.removeprefix("override "): choice for entry in entries for group, choice in entry.items()}
+    chosen = _chosen(defaults)
     groups = [name for name in docs if name in chosen]
     lines = [head.strip(), "", "OPTIONS"]
     lines += [_entry(name, docs[name], defaults.get(name)) for name in docs if name not in groups]
@@ -47,7 +46,7 @@ def help_text(config_name: str, kind: type, head: str) -> str:
 
 
 def field_docs(kind: type) -> dict[str, str]:
-    """The docstring under each field of a dataclass, those of its bases included."""
+    """Returns the docstring under each field of a dataclass, those of its bases included."""
     docs: dict[str, str] = {}
     for base in reversed(kind.__mro__[:-1]):
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
@@ -60,7 +59,7 @@ def field_docs(kind: type) -> dict[str, str]:
 
 
 def choices(group: str) -> dict[str, str]:
-    """The options of a config group and the one-line comment that each file begins with."""
+    """Returns the choices of a config group and the one-line comment that each file begins with."""
     return {path.stem: _comment(path) for path in sorted((CONF / group).glob("*.yaml"))}
 
 
@@ -74,6 +73,7 @@ def _comment(path: Path) -> str:
 
 
 def _group(group: str, default: str | None) -> list[str]:
+    """Returns the lines about a group's choices and options, and below them those about the groups within."""
     described = choices(group)
     lines = [
         _entry(f"{group}={choice}", text + " (default)" * (choice == default)) for choice, text in described.items()
@@ -83,18 +83,25 @@ def _group(group: str, default: str | None) -> list[str]:
     for choice, content in contents.items():
         for name, text in field_docs(get_class(content[TARGET])).items():
             owners.setdefault((name, text), []).append(choice)
+    within: list[str] = []
     for (name, text), owning in owners.items():
-        lines.append(
-            _entry(
-                f"{group}.{name}",
-                text + _defaults({c: contents[c].get(name) for c in owning}) + _only(owning, contents),
-            )
-        )
-    return lines
+        if (CONF / group / name).is_dir():
+            inner, chosen = f"{group}/{name}", _chosen(contents[owning[0]]).get(name)
+            within += ["", f"{inner.upper()}: {text}{_only(owning, contents)}", *_group(inner, chosen)]
+            continue
+        shown = text + _defaults({c: contents[c].get(name) for c in owning}) + _only(owning, contents)
+        lines.append(_entry(f"{group.replace('/', '.')}.{name}", shown))
+    return lines + within
+
+
+def _chosen(content: dict[str, Any]) -> dict[str, str]:
+    """Returns the choice of each group in the defaults list of a file."""
+    entries = [entry for entry in content.get("defaults", []) if isinstance(entry, dict)]
+    return {group.removeprefix("override "): choice for entry in entries for group, choice in entry.items()}
 
 
 def _only(owning: Collection[str], all_choices: Collection[str]) -> str:
-    """Which choices have an option, or which have not if these are fewer."""
+    """Returns which choices have an option, or which have not if these are fewer."""
     others = [choice for choice in all_choices if choice not in owning]
     if not others:
         return ""
@@ -102,7 +109,7 @@ def _only(owning: Collection[str], all_choices: Collection[str]) -> str:
 
 
 def _defaults(values: dict[str, Any]) -> str:
-    """The default of an option, with the choices that have it where it is not the same for all."""
+    """Returns the default of an option, with the choices that have it where it is not the same for all."""
     having: dict[str, list[str]] = {}
     for choice, value in values.items():
         if value not in (None, MISSING):

@@ -9,5 +9,5 @@ T = TypeVar("T")
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, **options: Any) -> "tqdm[T]":
-    """Iterate over `items` under a bar named `what` that appears after two seconds, on a terminal only."""
+    """Iterates over `items` under a bar named `what` that appears after two seconds, on a terminal only."""
     return tqdm(items, desc=what, total=total, delay=2, disable=None, leave=False, dynamic_ncols=True, **options)
