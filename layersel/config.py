@@ -1,7 +1,8 @@
 """From a composed Hydra config to checked objects.
 
 Each option of a config group names its dataclass by `_target_`; that dataclass is both the schema of the option and the
-object that does the work. Everything wrong with the options is found here, before anything slow starts, and reported together.
+object that does the work. Everything wrong with the options is found here, before anything slow starts, and reported
+together.
 """
 
 from collections.abc import Iterable
@@ -70,7 +71,11 @@ def unknown_option(name: str, known: Iterable[str]) -> str:
 
 def _group(path: str, node: dict[str, Any], problems: list[str]) -> Any:
     """Makes the object of a group and of the groups within it; None, and the reason in `problems`, if that fails."""
-    kind = get_class(node[TARGET])
+    try:
+        kind = get_class(node[TARGET])
+    except (ImportError, ValueError) as error:
+        problems.append(f"{path}.{TARGET}: {' '.join(str(error).split())}")
+        return None
     instance = _instance(kind, f"{path}.", {name: value for name, value in node.items() if name != TARGET}, problems)
     if instance is not None:
         problems += instance.problems()

@@ -15,6 +15,7 @@ def here(script: str, *arguments: str) -> int:
         for name in ("HYDRA_FULL_ERROR", "HF_HUB_DISABLE_PROGRESS_BARS", "DISABLE_SAFETENSORS_CONVERSION"):
             patch.setenv(name, "1")
         patch.setattr(sys, "argv", [script, *arguments])
+        patch.setattr(sys, "path", [*sys.path])
         try:
             runpy.run_path(str(ROOT / script), run_name="__main__")
         except SystemExit as end:

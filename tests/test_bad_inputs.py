@@ -188,7 +188,7 @@ TRAINING = {
     "batch of one": Bad(["task.batch_size=1"], r"task\.batch_size: expected at least 2, but got 1"),
     "temperature 0": Bad(["task.temperature=0"], r"task\.temperature: expected a number above 0, but got 0"),
     "warm-up over 1": Bad(["task.warmup=10"], r"task\.warmup: expected a share from 0 to 1, but got 10"),
-    "no partners": Bad(["pairs.per_record=0"], r"pairs\.per_record: expected at least 1, but got 0"),
+    "no partners": Bad(["task.pairs.per_record=0"], r"task\.pairs\.per_record: expected at least 1, but got 0"),
     "unknown logger mode": Bad(["logger.mode=on"], r"logger\.mode: expected one of auto, online"),
     "negative seed": Bad(["seed=-1"], r"seed: expected 0 to 4294967295, but got -1", subprocess=True),
     "seed of letters": Bad(["seed=one"], r"seed: expected int, but got 'one'"),
@@ -208,7 +208,7 @@ EVALUATION = {
     "unfinished run": Bad(
         ["run={folder}/unfinished"], r"run: .*is interrupted, not finished", base=[], subprocess=True
     ),
-    "no review": Bad([], r"data: expected a labelled review.*data=table", base=MODEL),
+    "no data": Bad([], r"data: expected labelled data.*data=table", base=MODEL),
     "adapter missing": Bad(["adapter_folder={folder}/none"], r"adapter: .*has no adapter_config", base=EVALUATE),
     "adapter of another model": Bad(["adapter_folder={adapter}"], r"adapter: .*another model", base=EVALUATE),
     "records missing": Bad(

@@ -111,7 +111,9 @@ def test_defaults_of_files_and_dataclasses_agree() -> None:
     for option in [*plain, *own]:
         group, _, name = option.rpartition("/")
         content = choice(group, name)
-        assert build_group(group, content) == get_class(content["_target_"])(), option
+        kind = get_class(content.pop("_target_"))
+        within = {inner: build_group(inner, node) for inner, node in content.items() if isinstance(node, dict)}
+        assert kind(**content | within) == kind(), option
 
 
 def test_thesis_is_the_thesis() -> None:
@@ -140,7 +142,8 @@ def test_every_file_begins_with_a_line_about_it(path: Path) -> None:
 
 def schemas() -> list[type]:
     """The dataclasses behind all options, and those of the scripts."""
-    targets = {OmegaConf.load(path).get("_target_") for path in CONF.glob("*/**/*.yaml")} - {None}
+    options = [option for option in OPTIONS if str(option.parent) in GROUPS]
+    targets = {choice(str(option.parent), option.name)["_target_"] for option in options}
     return [Cell, Evaluation, *sorted(map(get_class, targets), key=str)]
 
 
@@ -267,6 +270,7 @@ def test_problems_within_groups_have_the_whole_path() -> None:
         ({"name": "a", "inner": inner | {"depth": "x"}}, ["part.inner.depth: expected int, but got 'x'"]),
         ({"inner": deeper}, ["part.inner.label: missing; give part.inner.label=…", "part.name: missing"]),
         ({"name": "a", "other": inner}, ["part.other: unknown option"]),
+        ({"name": "a", "inner": {"_target_": "nowhere.Inner"}}, ["part.inner._target_: Error loading 'nowhere.Inner'"]),
     ):
         with pytest.raises(UserError) as error:
             whole(part)
