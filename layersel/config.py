@@ -7,10 +7,10 @@ together.
 
 from collections.abc import Iterable
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -71,10 +71,11 @@ def unknown_option(name: str, known: Iterable[str]) -> str:
 
 def _group(path: str, node: dict[str, Any], problems: list[str]) -> Any:
     """Makes the object of a group and of the groups within it; None, and the reason in `problems`, if that fails."""
+    module, _, name = node[TARGET].rpartition(".")
     try:
-        kind = get_class(node[TARGET])
-    except (ImportError, ValueError) as error:
-        problems.append(f"{path}.{TARGET}: {' '.join(str(error).split())}")
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        problems.append(f"{path}.{TARGET}: cannot import {node[TARGET]!r} ({error})")
         return None
     instance = _instance(kind, f"{path}.", {name: value for name, value in node.items() if name != TARGET}, problems)
     if instance is not None:

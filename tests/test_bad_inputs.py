@@ -81,7 +81,7 @@ TRAINING = {
     "no title column": Bad(["data.path={folder}/untitled.csv"], r"data\.title_column: expected one of name"),
     "unknown column": Bad(["data.title_column=heading"], r"data\.title_column: expected one of title, .*'heading'"),
     "one class": Bad(["data.path={folder}/one_class.csv"], r"task\.shots: .*6 included and 0 excluded.*label more"),
-    "no labels": Bad(["data.path={folder}/unlabelled.csv"], r"data\.\w+: .*label"),
+    "no labels": Bad(["data.path={folder}/unlabelled.csv"], r"task\.shots: .*but got 0 included.*label more"),
     "fewer positives than shots": Bad(["task.shots=8"], r"task\.shots: .*6 included.*task\.shots=5 or"),
     "no shots": Bad(["task.shots=0"], r"task\.shots: expected 1 or more, but got 0"),
     "unknown label": Bad(["data.path={folder}/strange_label.csv"], r"row 13, column 'included': .*but got 'maybe'"),

@@ -270,7 +270,7 @@ def test_problems_within_groups_have_the_whole_path() -> None:
         ({"name": "a", "inner": inner | {"depth": "x"}}, ["part.inner.depth: expected int, but got 'x'"]),
         ({"inner": deeper}, ["part.inner.label: missing; give part.inner.label=…", "part.name: missing"]),
         ({"name": "a", "other": inner}, ["part.other: unknown option"]),
-        ({"name": "a", "inner": {"_target_": "nowhere.Inner"}}, ["part.inner._target_: Error loading 'nowhere.Inner'"]),
+        ({"name": "a", "inner": {"_target_": "nowhere.Inner"}}, ["part.inner._target_: cannot import 'nowhere.Inner'"]),
     ):
         with pytest.raises(UserError) as error:
             whole(part)
