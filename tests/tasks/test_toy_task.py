@@ -36,7 +36,7 @@ class Lab:
 
     def train(self, *options: str) -> str:
         """Runs train.py."""
-        return script("train.py", *self.options, *options)
+        return script("train.py", *options, *self.options)  # argparse wants -m before the overrides
 
     def cell(self, name: str) -> Path:
         """The one cell whose folder begins with that name."""
@@ -71,18 +71,18 @@ def test_a_cell_learns_and_is_the_same_again(lab: Lab) -> None:
 
 def test_a_grid_is_compared_where_lower_is_better(lab: Lab) -> None:
     """Its tables are of the RMSE; who has the lower one wins, and stands first in the report."""
-    printed = lab.train("-m", "selection=last,first", "seed=0,1,2", "grid=toy", "selection.n=1")
+    printed = lab.train("-m", "selection=last,first", "seed=0,1", "grid=toy")
     assert "RMSE" in printed
     grid = lab.output / "grids" / "toy"
     cells = pd.read_csv(grid / "cells.csv")
     values = cells.pivot_table(index="seed", columns="selection", values="rmse")
-    assert values.shape == (3, 2)
+    assert values.shape == (2, 2)
     (row,) = pd.read_csv(grid / "comparisons.csv").to_dict("records")
     assert row["metric"] == "rmse"
     own, other = ("first", "last") if row["name"].startswith("first") else ("last", "first")
     assert row["wins"] == int((values[own] < values[other]).sum())
     assert row["losses"] == int((values[own] > values[other]).sum())
-    assert 0 < row["wins"] + row["losses"] <= 3
+    assert 0 < row["wins"] + row["losses"] <= 2
     assert "RMSE" in (grid / "report.html").read_text(encoding="utf-8")
 
 
