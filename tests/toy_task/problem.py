@@ -42,7 +42,7 @@ class RegressionData(TrainingData):
     def epoch_batches(self, generator: torch.Generator) -> list[Batch]:
         """The batches of one epoch."""
         order = torch.randperm(len(self.train), generator=generator)
-        return [Batch(chunk.tolist(), self.numbers[chunk]) for chunk in order.split(self.batch_size)]
+        return [Batch(chunk.tolist(), self.numbers[chunk]) for chunk in torch.split(order, self.batch_size)]
 
 
 class RegressionModule(AdapterModule):

@@ -45,4 +45,5 @@ def held_out_mse(vectors_ND: Tensor, numbers_N: Tensor, penalty: float) -> Tenso
     """The mean squared error of each text under the ridge of the others (leave-one-out), differentiable."""
     gram_NN = vectors_ND @ vectors_ND.T + 1  # the bias as one more column, penalised here
     inverse_NN = torch.linalg.inv(gram_NN + penalty * torch.eye(len(gram_NN), dtype=gram_NN.dtype))
-    return ((inverse_NN @ (numbers_N - numbers_N.mean())) / inverse_NN.diagonal()).square().mean()
+    errors_N: Tensor = (inverse_NN @ (numbers_N - numbers_N.mean())) / inverse_NN.diagonal()
+    return errors_N.square().mean()
