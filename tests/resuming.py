@@ -15,7 +15,8 @@ from toy_training import ToyTraining, toy_training
 from layersel.callbacks.checkpoint import LAST
 from layersel.compression.precision import Precision
 from layersel.tasks.screening.pairs import RandomPairs
-from layersel.training.trainer import TrainerOptions, fit, make_trainer
+from layersel.training.options import TrainerOptions
+from layersel.training.trainer import fit, make_trainer
 
 N_EPOCHS, N_BATCHES = 2, 3
 N_STEPS = N_EPOCHS * N_BATCHES

@@ -12,7 +12,8 @@ from toy_training import ToyTraining, toy_training
 
 from layersel.compression.precision import Precision
 from layersel.training.devices import Ranks, helped
-from layersel.training.trainer import TrainerOptions, fit, make_trainer
+from layersel.training.options import TrainerOptions
+from layersel.training.trainer import fit, make_trainer
 
 THREADS = 3
 """Not what any machine would choose by itself."""

@@ -8,13 +8,19 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each module's own mode returns afterwards."""
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode within the block; each module's own mode returns afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients within the block."""
+    with eval_mode(model), torch.no_grad():
+        yield

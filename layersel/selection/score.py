@@ -3,25 +3,49 @@
 import importlib
 import math
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from layersel.backbone.backbone import Backbone, Batch
 from layersel.errors import UserError, one_of
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from layersel.backbone.backbone import Backbone, Batch
+
 # Shapes: L layers, S bootstrap samples.
+
+SCORES = "layersel.selection.scores"
+
+STATES, GRADIENTS, LABELS, WARM_UP, TRAINED = "states", "gradients", "labels", "warm_up", "trained"
+"""What a score may need: hidden states of unlabelled texts, gradients of the task's loss, labelled batches, a short
+training before, a trained model. No probe offers the last two yet."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a score may look at: unlabelled token batches, and the generator of its draws."""
+    """What a score may look at.
 
-    batches: Sequence[Batch]
-    generator: torch.Generator
+    Attributes:
+        batches: Unlabelled token batches.
+        generator: Of the score's draws.
+        labelled: Batches of what the task learns from; none if there are no labels.
+        loss: The task's loss (0-dimensional) of one of `labelled` through the backbone, with gradients; None where an
+            undefined loss leaves nothing to look at.
+    """
+
+    batches: "Sequence[Batch]"
+    generator: "torch.Generator"
+    labelled: Sequence[Any] = ()
+    loss: "Callable[[Any], Tensor | None] | None" = None
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What of the needs of scores it can meet."""
+        states = {STATES} if self.batches else set()
+        return frozenset(states | ({LABELS, GRADIENTS} if self.labelled and self.loss is not None else set()))
 
 
 @dataclass(frozen=True)
@@ -34,9 +58,9 @@ class LayerScores:
         resampled_SL: The scores again for each bootstrap sample of the probe, where the score offers this.
     """
 
-    values_L: Tensor
+    values_L: "Tensor"
     excluded: dict[int, str] = field(default_factory=dict)
-    resampled_SL: Tensor | None = None
+    resampled_SL: "Tensor | None" = None
 
 
 @dataclass
@@ -48,13 +72,20 @@ class Score:
 
     takes_n: ClassVar[bool] = True
     """Whether the budget is the user's; if not, `n` must be null."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What it looks at, out of STATES, GRADIENTS, LABELS, WARM_UP and TRAINED; nothing for a control."""
 
-    def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
-        """Score every layer of `backbone`."""
+    def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
+        """Scores every layer of `backbone`, which is left as it was."""
         raise NotImplementedError
 
+    @property
+    def chooses_none(self) -> bool:
+        """Whether no layer is chosen, whatever the model."""
+        return self.n == 0
+
     def budget(self, n_layers: int) -> int:
-        """How many of `n_layers` layers to adapt.
+        """Returns how many of `n_layers` layers to adapt.
 
         Example:
             >>> Score(n=0.5).budget(6), Score(n=4).budget(6), Score(n=0).budget(6)
@@ -73,7 +104,7 @@ class Score:
         return type(self).__module__.rpartition(".")[2]
 
     def problems(self) -> list[str]:
-        """What is wrong with the options, as far as can be seen without a model."""
+        """Returns one line for each option that is wrong, as far as shows without a model."""
         if not self.takes_n:
             fixed = f"contradicts selection={self.name}, which fixes the number of layers; use selection.n=null"
             return [] if self.n is None else [f"selection.n={self.n:g} {fixed}"]
@@ -87,18 +118,40 @@ class ProbeScore(Score):
     """A score that runs the model over a probe of unlabelled texts."""
 
     probe_size: int = 128
-    """Records in the probe, drawn from all of the review; their labels are never looked at."""
+    """Texts in the probe, drawn from all of the dataset; their labels are never looked at."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({STATES})
 
     def problems(self) -> list[str]:
-        """As `Score.problems`, and a probe without records."""
+        """Returns one line for each option that is wrong, a probe without texts among them."""
         size = self.probe_size
         return super().problems() + (
             [] if size >= 1 else [f"selection.probe_size: expected at least 1, but got {size}"]
         )
 
 
+@dataclass
+class LabelledScore(Score):
+    """A score that asks for the gradients of the task's loss over a few labelled batches."""
+
+    batches: int = 4
+    """Labelled batches that the loss is taken of."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({LABELS, GRADIENTS})
+
+    def problems(self) -> list[str]:
+        """Returns one line for each option that is wrong, no batches among them."""
+        count = self.batches
+        return super().problems() + ([] if count >= 1 else [f"selection.batches: expected at least 1, but got {count}"])
+
+
+def score_names() -> list[str]:
+    """The names of all scores of the package, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(SCORES).__path__))
+
+
 def score_named(name: str, **options: Any) -> Score:
-    """The score of that name, made with `options`.
+    """Makes the score of that name with `options`.
 
     Raises:
         UserError: Unknown name or option; the message lists the known ones.
@@ -107,11 +160,10 @@ def score_named(name: str, **options: Any) -> Score:
         >>> score_named("last", n=3)
         Last(n=3)
     """
-    package = importlib.import_module("layersel.selection.scores")
-    known = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    known = score_names()
     if name not in known:
         raise one_of("score", name, known)
-    module = importlib.import_module(f"{package.__name__}.{name}")
+    module = importlib.import_module(f"{SCORES}.{name}")
     (kind,) = (
         item
         for item in vars(module).values()
@@ -125,5 +177,5 @@ def score_named(name: str, **options: Any) -> Score:
 
 
 def round_half_up(value: float) -> int:
-    """Nearest integer, halves upwards: a share of .5 takes 2 of 3 layers and 3 of 5, never the even neighbour."""
+    """Rounds to the nearest integer, halves upwards: a share of .5 takes 2 of 3 layers and 3 of 5."""
     return math.floor(value + 0.5)

@@ -1,7 +1,7 @@
 """From scores to chosen layers: the library's front door."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from scipy.stats import spearmanr
@@ -15,9 +15,6 @@ from layersel.errors import UserError
 from layersel.selection.score import LayerScores, Probe, Score, score_named
 from layersel.selection.selection import Selection, Stability
 
-Measure = Callable[[Score, Backbone, Probe], LayerScores]
-"""How the scores of all layers are come by."""
-
 
 def select_layers(
     model: PreTrainedModel,
@@ -29,14 +26,15 @@ def select_layers(
     max_length: int = 512,
     seed: int = 0,
 ) -> Selection:
-    """Choose the `n` layers of `model` that most need an adapter.
+    """Chooses the `n` layers of `model` that most need an adapter.
 
     Args:
         model: Any Hugging Face encoder or decoder, with or without a head; it is left as it was.
         texts: Probe texts (some 100 are enough), or ready batches with `input_ids` and `attention_mask` (and
             `position_ids` where they are padded on the left, as everywhere in Hugging Face).
         n: A number of layers, or a share of them below 1.
-        score: Name of a score (`cka`, `last`, `first`, `spread`, `random`, `all`, `none`), or a `Score` with its own n.
+        score: Name of a score that needs no labels (`cka`, `last`, `first`, `spread`, `random`, `all`, `none`), or a
+            `Score` with its own n.
         tokenizer: Needed for texts.
         pooling: What stands for a text: `cls`, `mean`, or `last` for decoders.
         max_length: Longest text in tokens; less where the model has fewer positions.
@@ -59,10 +57,15 @@ def select_layers(
     return make_selection(backbone, chooser, Probe(_batches(texts, backbone), torch.Generator().manual_seed(seed)))
 
 
-def make_selection(backbone: Backbone, score: Score, probe: Probe, measure: Measure | None = None) -> Selection:
-    """Score the layers, by `measure` if it is given, and choose the best within the score's budget."""
+def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: LayerScores | None = None) -> Selection:
+    """Scores the layers, unless their scores are given, and chooses the best within the score's budget.
+
+    Raises:
+        UserError: The score needs what the probe does not offer, or has no number for some layer.
+    """
     budget = score.budget(backbone.n_layers)
-    scores = score.scores(backbone, probe) if measure is None else measure(score, backbone, probe)
+    if scores is None:
+        scores = ask(score, backbone, probe)
     values_L, excluded = scores.values_L, set(scores.excluded)
     meaningless = [layer for layer in range(backbone.n_layers) if values_L[layer].isnan() and layer not in excluded]
     if meaningless:
@@ -80,8 +83,23 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, measure: Meas
     )
 
 
+def ask(score: Score, backbone: Backbone, probe: Probe) -> LayerScores:
+    """The scores of all layers.
+
+    Raises:
+        UserError: The score needs what the probe does not offer.
+    """
+    missing = sorted(score.needs - probe.offers)
+    if missing:
+        raise UserError(
+            f"selection={score.name}: needs {', '.join(missing)}, which are not to be had here; use another score, "
+            "such as cka"
+        )
+    return score.scores(backbone, probe)
+
+
 def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = None) -> list[int]:
-    """The `budget` layers with the highest scores, sorted; of equal ones the later, excluded ones last of all.
+    """Returns the `budget` layers with the highest scores, sorted; of equal ones the later, excluded ones last of all.
 
     Example:
         >>> choose_layers(torch.tensor([0.3, 0.1, 0.3, 0.2]), 2)
@@ -89,10 +107,10 @@ def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = Non
         >>> choose_layers(torch.tensor([0.9, 0.1, 0.3]), 2, excluded={0})
         [1, 2]
     """
-    return sorted(_ranking(values_L, excluded or set())[:budget])
+    return sorted(_best_first(values_L, excluded or set())[:budget])
 
 
-def _ranking(values_L: Tensor, excluded: set[int]) -> list[int]:
+def _best_first(values_L: Tensor, excluded: set[int]) -> list[int]:
     return sorted(
         range(len(values_L)),
         key=lambda layer: (layer in excluded, -float(values_L[layer].nan_to_num()), -layer),
@@ -100,10 +118,10 @@ def _ranking(values_L: Tensor, excluded: set[int]) -> list[int]:
 
 
 def _reasons(scores: LayerScores, layers: list[int]) -> list[str]:
-    ranking = _ranking(scores.values_L, set(scores.excluded))
+    order = _best_first(scores.values_L, set(scores.excluded))
     reasons = []
-    for layer in range(len(ranking)):
-        why = scores.excluded.get(layer, f"rank {ranking.index(layer) + 1} of {len(ranking)}")
+    for layer in range(len(order)):
+        why = scores.excluded.get(layer, f"rank {order.index(layer) + 1} of {len(order)}")
         reasons.append(f"{why}; {'within' if layer in layers else 'beyond'} the budget of {len(layers)}")
     return reasons
 

@@ -18,7 +18,7 @@ class Stability:
     Attributes:
         samples: Number of bootstrap samples of the probe.
         chosen_share: For each layer, the share of samples in which it is chosen.
-        rank_correlation: Mean Spearman correlation between the ranking of a sample and that of the whole probe.
+        rank_correlation: Mean Spearman correlation between the order of layers by a sample and that by the whole probe.
     """
 
     samples: int

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from layersel.errors import UserError, one_of
-
-MIN_RECORDS = 4
-"""HSIC₁ divides by n·(n-3)."""
+from layersel.selection.kernel_names import KERNEL_NAMES, MIN_TEXTS
 
 
 def cka(x_ND: Tensor, y_ND: Tensor, kernel: str = "linear", debiased: bool = False) -> Tensor:
@@ -107,7 +105,7 @@ def linear_kernel(x_ND: Tensor) -> Tensor:
 
 
 def rbf_kernel(x_ND: Tensor, t: float = 1.0) -> Tensor:
-    """K = exp(−D²/(2 t² median(D²))), (N, N), the median taken over the pairs of different records.
+    """K = exp(−D²/(2 t² median(D²))), (N, N), the median taken over all two different texts.
 
     If most records are identical the median is 0 and K is the limit: 1 for identical records, 0 for others.
 
@@ -124,12 +122,12 @@ def rbf_kernel(x_ND: Tensor, t: float = 1.0) -> Tensor:
     x_ND = _checked("x_ND", x_ND)
     # Differences, not |x|² + |y|² − 2xy: identical records must be at the distance 0.
     d2_NN = torch.cdist(x_ND, x_ND, compute_mode="donot_use_mm_for_euclid_dist").square()
-    pairs = d2_NN[tuple(torch.triu_indices(len(x_ND), len(x_ND), offset=1))]
-    exponent_NN = d2_NN / (2 * t**2 * _median(pairs))
+    distances = d2_NN[tuple(torch.triu_indices(len(x_ND), len(x_ND), offset=1))]
+    exponent_NN = d2_NN / (2 * t**2 * _median(distances))
     return torch.exp(-exponent_NN.masked_fill(d2_NN == 0, 0))
 
 
-KERNELS = {"linear": linear_kernel, "rbf": rbf_kernel}
+KERNELS = dict(zip(KERNEL_NAMES, (linear_kernel, rbf_kernel), strict=True))
 
 
 def _centred(k_NN: Tensor, debiased: bool) -> Tensor:
@@ -168,8 +166,8 @@ def _checked_pair(k_NN: Tensor, l_NN: Tensor) -> tuple[Tensor, Tensor]:
 
 def _checked(name: str, matrix: Tensor) -> Tensor:
     """A matrix of at least 4 rows of finite numbers, in float64."""
-    if matrix.ndim != 2 or len(matrix) < MIN_RECORDS or not matrix.numel():
-        expected = f"a matrix of at least {MIN_RECORDS} records"
+    if matrix.ndim != 2 or len(matrix) < MIN_TEXTS or not matrix.numel():
+        expected = f"a matrix of at least {MIN_TEXTS} records"
         raise ValueError(f"{name}: expected {expected}, but got the shape {tuple(matrix.shape)}")
     broken = int((~matrix.isfinite()).sum())
     if broken:

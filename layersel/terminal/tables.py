@@ -7,8 +7,6 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from layersel.selection.selection import Selection
-
 ALIGNMENT: Mapping[str, Literal["left", "center", "right"]] = {"l": "left", "c": "center", "r": "right"}
 
 
@@ -50,30 +48,6 @@ def format_number(value: float | None) -> str:
         ('0.250', '-', '-')
     """
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def show_selection(selection: Selection) -> None:
-    """Layers, scores, chosen or not, and why."""
-    table = Table(title=f"Layers by {selection.score}", title_justify="left")
-    for heading, justify in (("layer", "right"), ("score", "right"), ("chosen", "center")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    stability = selection.stability
-    if stability is not None:
-        table.add_column("chosen in resamples", justify="right")
-    table.add_column("why")
-    for layer, score in enumerate(selection.scores):
-        chosen = layer in selection.layers
-        share = [] if stability is None else [f"{stability.chosen_share[layer]:.0%}"]
-        style = "bold" if chosen else None
-        table.add_row(
-            str(layer), f"{score:.4f}", "yes" if chosen else "", *share, selection.reasons[layer], style=style
-        )
-    _console().print(table)
-    if stability is not None and not math.isnan(stability.rank_correlation):
-        note(
-            f"stability: rank correlation {stability.rank_correlation:.2f} over {stability.samples} bootstrap samples "
-            "of the probe"
-        )
 
 
 def _console() -> Console:

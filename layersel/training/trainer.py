@@ -1,17 +1,14 @@
 """The Lightning Trainer of a cell."""
 
 import logging
-import os
 import signal
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from lightning.pytorch.loggers import Logger
@@ -19,66 +16,11 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from layersel.callbacks import AtomicCheckpointIO, LoggedRows, TrainingCheckpoint
 from layersel.compression.precision import Precision
-from layersel.errors import one_of
 from layersel.training.devices import Ranks
+from layersel.training.options import TrainerOptions
 
-_OWN_THREADS = torch.get_num_threads()
-ACCELERATORS = ("auto", "cpu", "gpu")
 RESUMED_MID_EPOCH = "You're resuming from a checkpoint that ended before the epoch ended"
-"""Lightning's warning of what `ScreeningData` takes care of."""
-
-
-@dataclass
-class TrainerOptions:
-    """On what the cell runs."""
-
-    accelerator: str = "auto"
-    """cpu, gpu, or auto: a GPU if there is one."""
-    devices: int = 1
-    """How many GPUs (on the CPU: processes) share each training step of a cell, by DDP. The numbers are those of one
-    device up to rounding, with dropout those of other draws. All else happens on the first one."""
-    threads: int | None = None
-    """CPU threads of a process; null leaves PyTorch's choice, which the processes of a training share."""
-    checkpoint_seconds: float | None = 30.0
-    """Seconds of training between checkpoints, which is what a killed run loses; 0 = after every step, null = none."""
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether this machine makes it a CPU run."""
-        return self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.cuda.is_available())
-
-    @property
-    def device(self) -> torch.device:
-        """Where models are put."""
-        return torch.device("cpu" if self.on_cpu else "cuda")
-
-    def apply_threads(self) -> None:
-        """Set PyTorch's threads; null brings back its own choice, whatever an earlier cell has set."""
-        torch.set_num_threads(_OWN_THREADS if self.threads is None else self.threads)
-        if self.threads is not None:
-            os.environ["OMP_NUM_THREADS"] = str(
-                self.threads
-            )  # else Lightning sets them in a training on several devices
-
-    def problems(self) -> list[str]:
-        """An accelerator that is unknown or not there, more devices than there are, no threads, a negative time."""
-        found = []
-        if self.accelerator not in ACCELERATORS:
-            found.append(str(one_of("trainer.accelerator", self.accelerator, ACCELERATORS)))
-        if self.accelerator == "gpu" and not torch.cuda.is_available():
-            found.append("trainer.accelerator: expected cpu or auto, but got gpu, and PyTorch sees no GPU here")
-        if self.devices < 1:
-            found.append(f"trainer.devices: expected at least 1, but got {self.devices}")
-        elif not self.on_cpu and self.devices > torch.cuda.device_count() > 0:
-            there = torch.cuda.device_count()
-            found.append(f"trainer.devices: expected at most {there}, the GPUs seen here, but got {self.devices}")
-        if self.threads is not None and self.threads < 1:
-            found.append(f"trainer.threads: expected at least 1, but got {self.threads}")
-        if self.checkpoint_seconds is not None and not self.checkpoint_seconds >= 0:
-            found.append(
-                f"trainer.checkpoint_seconds: expected 0 or more, or null, but got {self.checkpoint_seconds:g}"
-            )
-        return found
+"""Lightning's warning of what `TrainingData` takes care of."""
 
 
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) -> None:
@@ -138,7 +80,7 @@ def make_trainer(  # noqa: PLR0913, PLR0917 - what a training has
         precision=precision.lightning,  # type: ignore[arg-type]
         max_epochs=epochs,
         max_steps=-1 if max_steps is None else max_steps,
-        reload_dataloaders_every_n_epochs=1,  # each epoch draws its own pairs
+        reload_dataloaders_every_n_epochs=1,  # each epoch draws its own batches
         deterministic=True,
         default_root_dir=folder,
         callbacks=[*callbacks, *keep],

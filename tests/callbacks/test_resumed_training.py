@@ -22,7 +22,7 @@ from layersel.errors import UserError
 from layersel.selection.score import Score, score_named
 from layersel.tasks.screening.datamodule import ScreeningData
 from layersel.tasks.screening.pairs import RandomPairs
-from layersel.training.trainer import TrainerOptions
+from layersel.training.options import TrainerOptions
 
 ADAPTER = Lora(rank=4, dropout=0.3)
 

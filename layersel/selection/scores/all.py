@@ -1,12 +1,12 @@
 """Control: every layer."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
-from layersel.backbone.backbone import Backbone
 from layersel.selection.score import LayerScores, Probe, Score
+
+if TYPE_CHECKING:
+    from layersel.backbone.backbone import Backbone
 
 
 @dataclass
@@ -18,10 +18,12 @@ class All(Score):
 
     takes_n: ClassVar[bool] = False
 
-    def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
-        """1 for each layer."""
+    def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
+        """Gives 1 to each layer."""
+        import torch
+
         return LayerScores(torch.ones(backbone.n_layers, dtype=torch.float64))
 
     def budget(self, n_layers: int) -> int:
-        """All of them."""
+        """Returns the number of all layers."""
         return n_layers

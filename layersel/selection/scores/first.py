@@ -1,17 +1,20 @@
 """Control: the layers nearest to the input."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from layersel.backbone.backbone import Backbone
 from layersel.selection.score import LayerScores, Probe, Score
+
+if TYPE_CHECKING:
+    from layersel.backbone.backbone import Backbone
 
 
 @dataclass
 class First(Score):
     """The first n layers."""
 
-    def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
-        """The layer's index from the top."""
+    def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
+        """Gives each layer its index from the top."""
+        import torch
+
         return LayerScores(torch.arange(backbone.n_layers, dtype=torch.float64).flip(0))

@@ -1,17 +1,20 @@
 """Control: the layers nearest to the output."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from layersel.backbone.backbone import Backbone
 from layersel.selection.score import LayerScores, Probe, Score
+
+if TYPE_CHECKING:
+    from layersel.backbone.backbone import Backbone
 
 
 @dataclass
 class Last(Score):
     """The last n layers, the usual choice where nothing is measured."""
 
-    def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
-        """The layer's index."""
+    def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
+        """Gives each layer its index."""
+        import torch
+
         return LayerScores(torch.arange(backbone.n_layers, dtype=torch.float64))

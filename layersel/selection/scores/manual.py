@@ -1,13 +1,13 @@
 """The layers that the user names."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
-from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores, Probe, Score
+
+if TYPE_CHECKING:
+    from layersel.backbone.backbone import Backbone
 
 
 @dataclass
@@ -21,21 +21,23 @@ class Manual(Score):
 
     takes_n: ClassVar[bool] = False
 
-    def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
-        """1 for the named layers, 0 for the others."""
+    def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
+        """Gives 1 to the named layers, 0 to the others."""
+        import torch
+
         values_L = torch.zeros(backbone.n_layers, dtype=torch.float64)
         values_L[self.layers] = 1
         return LayerScores(values_L)
 
     def budget(self, n_layers: int) -> int:
-        """As many as are named, if the model has them."""
+        """Returns how many layers are named, if the model has them."""
         beyond = [layer for layer in self.layers if not 0 <= layer < n_layers]
         if beyond:
             raise UserError(f"selection.layers: expected indices from 0 to {n_layers - 1}, but got {beyond}")
         return len(self.layers)
 
     def problems(self) -> list[str]:
-        """As `Score.problems`, and a list that is empty or names a layer twice."""
+        """Returns one line for each option that is wrong: a list that is empty or names a layer twice among them."""
         found = super().problems()
         if not self.layers:
             found.append("selection.layers: expected a list such as [9,10,11], but got none; or use selection=none")

@@ -1,12 +1,12 @@
 """Control: no layer, the frozen encoder."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
-from layersel.backbone.backbone import Backbone
 from layersel.selection.score import LayerScores, Probe, Score
+
+if TYPE_CHECKING:
+    from layersel.backbone.backbone import Backbone
 
 
 @dataclass
@@ -18,10 +18,17 @@ class NoLayers(Score):
 
     takes_n: ClassVar[bool] = False
 
-    def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
-        """0 for each layer."""
+    def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
+        """Gives 0 to each layer."""
+        import torch
+
         return LayerScores(torch.zeros(backbone.n_layers, dtype=torch.float64))
 
+    @property
+    def chooses_none(self) -> bool:
+        """True: that is what it is for."""
+        return True
+
     def budget(self, n_layers: int) -> int:
-        """None of them."""
+        """Returns 0."""
         return 0

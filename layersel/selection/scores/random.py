@@ -1,17 +1,20 @@
 """Control: layers drawn at random."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from layersel.backbone.backbone import Backbone
 from layersel.selection.score import LayerScores, Probe, Score
+
+if TYPE_CHECKING:
+    from layersel.backbone.backbone import Backbone
 
 
 @dataclass
 class Random(Score):
     """n layers drawn by the cell's seed."""
 
-    def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
-        """Uniform draws from the probe's generator."""
+    def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
+        """Draws uniformly from the probe's generator."""
+        import torch
+
         return LayerScores(torch.rand(backbone.n_layers, generator=probe.generator, dtype=torch.float64))

@@ -1,0 +1,25 @@
+"""The selection as it is printed."""
+
+import math
+
+from layersel.selection.selection import Selection
+from layersel.terminal.tables import note, show_table
+
+
+def show_selection(selection: Selection) -> None:
+    """Prints the layers with their scores, which were chosen, and why."""
+    stability = selection.stability
+    rows = []
+    for layer, score in enumerate(selection.scores):
+        share = [] if stability is None else [f"{stability.chosen_share[layer]:.0%}"]
+        chosen = "yes" if layer in selection.layers else ""
+        rows.append([str(layer), f"{score:.4f}", chosen, *share, selection.reasons[layer]])
+    resampled = [] if stability is None else ["chosen in resamples"]
+    columns = ["layer", "score", "chosen", *resampled, "why"]
+    alignment = "rrc" + "r" * len(resampled) + "l"
+    show_table(f"Layers by {selection.score}", columns, rows, alignment, bold=selection.layers)
+    if stability is not None and not math.isnan(stability.rank_correlation):
+        note(
+            f"stability: rank correlation {stability.rank_correlation:.2f} over {stability.samples} bootstrap samples "
+            "of the probe"
+        )
