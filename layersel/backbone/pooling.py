@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from layersel.backbone.pooling_names import POOLING_NAMES
 from layersel.errors import one_of
 
 # Shapes: B texts, T tokens, D hidden size.
@@ -26,11 +27,9 @@ def pool_last(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
     return _row(hidden_BTD, length - 1 - mask_BT.int().flip(1).argmax(dim=1))
 
 
-POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cls": pool_cls,
-    "mean": pool_mean,
-    "last": pool_last,
-}
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = dict(
+    zip(POOLING_NAMES, (pool_cls, pool_mean, pool_last), strict=True)
+)
 
 
 def pooling_named(name: str) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,0 +1,3 @@
+"""The names of the ways to pool."""
+
+POOLING_NAMES = ("cls", "mean", "last")
