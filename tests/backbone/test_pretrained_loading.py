@@ -254,10 +254,12 @@ CHILD = """
 import sys, time, torch
 from pathlib import Path
 from transformers.utils import logging
-from layersel.adapters import load_adapter, place, save_adapter
-from layersel.backbone import Pretrained
+from layersel.adapters.loading import load_adapter
+from layersel.adapters.placement import place
+from layersel.adapters.saving import save_adapter
+from layersel.backbone.pretrained import Pretrained
 from layersel.errors import UserError
-from layersel.selection import select_layers
+from layersel import select_layers
 before = logging.get_verbosity(), logging.is_progress_bar_enabled()
 backbone = Pretrained(path=sys.argv[1]).load()
 assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before

@@ -21,6 +21,7 @@ from layersel.callbacks.checkpoint_file import read_checkpoint
 from layersel.errors import UserError
 from layersel.selection.score import Score, score_named
 from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.options import Screening
 from layersel.tasks.screening.pairs import RandomPairs
 from layersel.training.options import TrainerOptions
 
@@ -297,7 +298,8 @@ def test_a_step_that_is_only_fetched_is_not_counted(whole: tuple[Path, Attempt])
 
 def test_the_batches_of_a_resumed_epoch() -> None:
     """Those that were seen come last, in that epoch only; all are there."""
-    data = ScreeningData([[1]] * 6, range(6), torch.arange(6) % 2, RandomPairs(2), 2, 0)
+    options = Screening(pairs=RandomPairs(2), batch_size=2)
+    data = ScreeningData([[1]] * 6, range(6), torch.arange(6) % 2, options, 0)
     plain = [batch.pairs_P2.tolist() for batch in data.train_dataloader()]
     data.load_state_dict({"epoch": 0, "seen": 4})
     assert [batch.pairs_P2.tolist() for batch in data.train_dataloader()] == plain[4:] + plain[:4]

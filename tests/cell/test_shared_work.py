@@ -16,8 +16,10 @@ from small_reviews import write_reviews
 from torch import Tensor
 
 from layersel.backbone.prefix import PrefixMemory
-from layersel.cell import encoder, shared
+from layersel.cell import adapted_model, shared
 from layersel.selection.scores.cka import CKA
+from layersel.tasks.screening import problem
+from layersel.tasks.screening.baseline import tfidf_scores
 
 CELLS = {
     "lora": ["selection=cka", "selection.n=2"],
@@ -32,7 +34,7 @@ FRESH = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from in_process import here
-import layersel.cell
+import layersel.cell.training_cell
 import torch
 torch.set_num_threads(1)
 for command in json.loads(sys.argv[2]):
@@ -114,8 +116,8 @@ def test_another_process_spares_the_work(run: Callable[..., Cell], expected: dic
     with (
         patch.object(CKA, "scores", side_effect=AssertionError("scored")),
         patch.object(shared.TokenizedTexts, "of", side_effect=AssertionError("tokenised")),
-        patch.object(shared.Screened, "tfidf_scores", side_effect=AssertionError("fitted")),
-        patch.object(encoder, "encode", wraps=encoder.encode) as encode,
+        patch.object(problem, "tfidf_scores", wraps=tfidf_scores, side_effect=AssertionError("fitted")),
+        patch.object(adapted_model, "encode", wraps=adapted_model.encode) as encode,
     ):
         for name in ("another budget", "lora"):
             assert run(name, filled) == expected[name]

@@ -186,7 +186,9 @@ def test_manual_refuses_an_empty_list_and_a_repeated_layer(layers: list[int], ex
 
 def test_unknown_names_list_the_known_ones() -> None:
     """Of scores and of a score's options."""
-    with pytest.raises(UserError, match="score: expected one of all, cka, first, last, manual, none, random, spread"):
+    with pytest.raises(
+        UserError, match="score: expected one of all, cka, first, grad_norm, last, manual, none, random, spread"
+    ):
         score_named("ckaa")
     with pytest.raises(
         UserError, match=r"option of score 'cka': expected one of n, probe_size, kernel, .* got 'kernal'"

@@ -144,7 +144,7 @@ def test_scale_shift_and_rotation_of_the_states_do_not_matter(
     shifts = scales * torch.randn(4, 1, WIDTH, generator=generator, dtype=torch.float64)
 
     def scores(representations: Tensor) -> Tensor:
-        monkeypatch.setattr("layersel.selection.scores.cka.layer_representations", lambda *_: representations)
+        monkeypatch.setattr("layersel.backbone.encode.layer_representations", lambda *_: representations)
         chooser = CKA(kernel=kernel, debiased=debiased, bootstrap=0)
         return chooser.scores(Backbone(tiny("bert")), Probe([], generator)).values_L
 
