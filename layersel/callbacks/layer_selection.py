@@ -15,7 +15,7 @@ from layersel.callbacks.checkpoint_file import read_checkpoint
 from layersel.errors import UserError
 from layersel.files import write_json
 from layersel.seeding import stream
-from layersel.selection.score import Probe, ProbeScore, Score
+from layersel.selection.score import Probe, Score
 from layersel.selection.select import make_selection
 from layersel.selection.selection import Selection
 from layersel.selection.table import show_selection
@@ -96,7 +96,7 @@ class LayerSelection(Callback):
             backbone.to(trainer.strategy.root_device)
             if trainer.is_global_zero:
                 data = trainer.datamodule  # type: ignore[attr-defined]
-                size = self.score.probe_size if isinstance(self.score, ProbeScore) else 0
+                size = self.score.n_texts
                 batches = token_batches(backbone, data.probe_tokens(size)) if size else []
                 selection = make_selection(backbone, self.score, Probe(batches, stream(self.seed, "selection")))
             selection = trainer.strategy.broadcast(selection)

@@ -22,7 +22,7 @@ from layersel.data.tokens import TokenizedTexts
 from layersel.runs.code import class_path
 from layersel.runs.fingerprints import fingerprint, flat_options
 from layersel.runs.store import Store, Tensors
-from layersel.selection.score import LABELS, STATES, LayerScores, Probe
+from layersel.selection.score import LayerScores, Probe
 from layersel.selection.select import ask
 from layersel.tasks.problem import Problem
 
@@ -68,9 +68,9 @@ class Shared:
         key: list[Any] = [[self._model(backbone), _hardware(backbone.device)], class_path(score)]
         key += [{name: value for name, value in asdict(score).items() if name != "n"}, probe.generator.initial_seed()]
         code = [score, self.cell.model]
-        if STATES in score.needs:
+        if score.n_texts:
             key += [[[batch[name].tolist() for name in ("input_ids", "attention_mask")] for batch in probe.batches]]
-        if LABELS in score.needs:  # then the task's own loss is asked
+        if score.n_batches:  # then the task's own loss is asked
             key += [problem.dataset.fingerprint(), class_path(task), flat_options("task", task), self.cell.seed]
             code += [task]
         found = self.store.tensors("scores", key, lambda: _packed_scores(ask(score, backbone, probe)), code)

@@ -20,7 +20,7 @@ from layersel.data.tokens import TokenizedTexts
 from layersel.files import write_json
 from layersel.seeding import stream
 from layersel.selection.figure import layer_scores
-from layersel.selection.score import GRADIENTS, LABELS, STATES, Probe
+from layersel.selection.score import Probe
 from layersel.selection.select import make_selection
 from layersel.selection.selection import Selection
 from layersel.selection.table import show_selection
@@ -98,12 +98,12 @@ class TrainingCell:
         """What the score needs to look at, and no more."""
         score = self.cell.selection
         generator = stream(self.cell.seed, "selection")
-        batches = token_batches(backbone, data.probe_tokens(score.probe_size)) if STATES in score.needs else []
-        if not {LABELS, GRADIENTS} & score.needs:
+        batches = token_batches(backbone, data.probe_tokens(score.n_texts)) if score.n_texts else []
+        if score.n_batches == 0:
             return Probe(batches, generator)
         module = self.problem.module(backbone)
         module.prepare(data.train_tokens, start=0)
-        return Probe(batches, generator, data.labelled_batches(score.batches), module.loss)
+        return Probe(batches, generator, data.labelled_batches(score.n_batches), module.loss)
 
     def train(self, model: AdaptedModel, data: TrainingData, selection: Selection) -> None:
         """Places and trains the adapter, and writes it at once, as later steps may merge it away."""

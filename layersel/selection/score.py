@@ -80,6 +80,16 @@ class Score:
         raise NotImplementedError
 
     @property
+    def n_texts(self) -> int:
+        """How many unlabelled texts it looks at."""
+        return 0
+
+    @property
+    def n_batches(self) -> int:
+        """How many labelled batches it looks at."""
+        return 0
+
+    @property
     def chooses_none(self) -> bool:
         """Whether no layer is chosen, whatever the model."""
         return self.n == 0
@@ -122,6 +132,11 @@ class ProbeScore(Score):
 
     needs: ClassVar[frozenset[str]] = frozenset({STATES})
 
+    @property
+    def n_texts(self) -> int:
+        """The size of the probe."""
+        return self.probe_size
+
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, a probe without texts among them."""
         size = self.probe_size
@@ -138,6 +153,11 @@ class LabelledScore(Score):
     """Labelled batches that the loss is taken of."""
 
     needs: ClassVar[frozenset[str]] = frozenset({LABELS, GRADIENTS})
+
+    @property
+    def n_batches(self) -> int:
+        """The number of batches that the loss is taken of."""
+        return self.batches
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, no batches among them."""

@@ -70,9 +70,9 @@ class Problem(ABC):
 
     task: Task
     dataset: Dataset
-    train: Sequence[int]
-    test: Sequence[int]
-    unlabelled: Sequence[int]
+    train: list[int]
+    test: list[int]
+    unlabelled: list[int]
 
     def lines(self) -> list[str]:
         """What was read and how it is split, for the terminal."""

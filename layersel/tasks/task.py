@@ -36,7 +36,7 @@ class Task(Hyperparameters, ABC):
     """The task's name, that of its file in conf/task/."""
     metric: ClassVar[Metric]
     """The number that its cells are compared by."""
-    takes: ClassVar[type[Source]] = Source
+    takes: ClassVar[type] = Source
     """The class of sources whose datasets it can learn from."""
     auto_class: ClassVar[str] = "AutoModel"
     """The class of transformers that loads the model it needs."""

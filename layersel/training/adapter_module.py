@@ -57,7 +57,7 @@ class AdapterModule(LightningModule):
         """Makes the cache of what enters layer `start`, the lowest that may change, for the texts learnt from."""
         self._texts = PrefixCache(self.backbone, tokens, start, max_bytes=self.options.prefix_cache_mb * 2**20)
 
-    def vectors(self, texts: Sequence[int]) -> Tensor:
+    def vectors(self, texts: list[int]) -> Tensor:
         """The vectors (T×D) of texts that are learnt from, on every device; each of several encodes a share of them.
 
         The loss of the whole batch is then the same everywhere, and so is the gradient's mean, the one of one device.
@@ -67,7 +67,7 @@ class AdapterModule(LightningModule):
         devices = 1 if trainer is None else trainer.world_size
         if devices == 1:
             return cache.vectors(texts)
-        even = [*texts, *texts[:1] * (-len(texts) % devices)]
+        even = texts + texts[:1] * (-len(texts) % devices)
         gathered_WSD: Tensor = self.all_gather(cache.vectors(even[self.global_rank :: devices]), sync_grads=True)  # type: ignore[assignment]
         return gathered_WSD.transpose(0, 1).flatten(0, 1)[: len(texts)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
-from layersel.data.source import Dataset, Source
+from layersel.data.source import Dataset
 from layersel.errors import one_of
 from layersel.tasks.screening.pairs import Pairs, RandomPairs
 from layersel.tasks.screening.split import IF_TOO_FEW
@@ -45,7 +45,7 @@ class Screening(Task):
 
     name: ClassVar[str] = "screening"
     metric: ClassVar[Metric] = Metric("awss@95", "AWSS@95")
-    takes: ClassVar[type[Source]] = ReviewSource
+    takes: ClassVar[type] = ReviewSource
     judging: ClassVar[tuple[str, ...]] = ("head_c", "normalize")
     references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF + SVM"}
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
