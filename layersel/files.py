@@ -30,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path` as `atomic_path` does; a folder that stands at `path` is replaced whole."""
+    """Yields a temporary folder beside `path` as `atomic_path` does; one that stands at `path` is replaced whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
