@@ -16,6 +16,10 @@ class Adapter:
 
     trains: ClassVar[bool] = True
     """Whether it has trainable parameters."""
+    keeps_modules: ClassVar[bool] = True
+    """Whether modules of its own stand beside the model's after the training."""
+    bypasses_modules: ClassVar[bool] = False
+    """Whether it runs its change in a pass of its own, so that no text enters the modules that it adapts."""
     moves_base: ClassVar[bool] = False
     """Whether placing or training it changes the pretrained weights themselves."""
     moves_biases: ClassVar[bool] = False

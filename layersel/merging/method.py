@@ -27,6 +27,11 @@ class Merging:
     """Whether there is anything to merge."""
 
     @property
+    def named_datasets(self) -> list[str]:
+        """The datasets whose adapters are merged."""
+        return []
+
+    @property
     def name(self) -> str:
         """The method's name: that of its module."""
         return type(self).__module__.rpartition(".")[2]
@@ -43,14 +48,14 @@ class MergeMethod(Merging):
     λ multiplies an adapter's ΔW before the method sees it, in every method; `scale` says where it is normalised.
     """
 
-    reviews: list[str] = field(default_factory=list)
-    """Reviews whose adapters are merged; those that have not been trained yet are trained."""
+    datasets: list[str] = field(default_factory=list)
+    """Datasets whose adapters are merged; those that have not been trained yet are trained."""
     runs: list[str] = field(default_factory=list)
     """Folders of finished runs whose adapters are merged too; their layers and ranks may differ."""
     rank: int | None = 8
     """Rank of the result; null = as high as it takes to lose nothing."""
     weights: list[float] | None = None
-    """λ of each adapter, reviews first; null = the method's own."""
+    """λ of each adapter, datasets first; null = the method's own."""
     layer_weights: list[list[Any]] | None = None  # Any: OmegaConf does not take a 1 for a nested float
     """λ of each adapter in each layer: one list for each adapter, with one number for each layer of the model."""
     search: str | None = None
@@ -63,9 +68,14 @@ class MergeMethod(Merging):
     """Whether λ is learnt from unlabelled records before the merge."""
 
     @property
+    def named_datasets(self) -> list[str]:
+        """The datasets whose adapters are merged."""
+        return self.datasets
+
+    @property
     def n_adapters(self) -> int:
         """T, the number of adapters that are named."""
-        return len(self.reviews) + len(self.runs)
+        return len(self.datasets) + len(self.runs)
 
     @property
     def own_weight(self) -> float:
@@ -101,9 +111,9 @@ class MergeMethod(Merging):
         """What is wrong with the options, as far as can be seen without the adapters."""
         found = []
         if self.n_adapters < 2:
-            got = f"but got {self.n_adapters}; name them as in merging.reviews=[ADHD,Statins]"
-            found.append(f"merging.reviews: expected 2 adapters or more, with those of merging.runs, {got}")
-        for name, given in (("reviews", self.reviews), ("runs", self.runs)):
+            got = f"but got {self.n_adapters}; name them as in merging.datasets=[ADHD,Statins]"
+            found.append(f"merging.datasets: expected 2 adapters or more, with those of merging.runs, {got}")
+        for name, given in (("datasets", self.datasets), ("runs", self.runs)):
             if len(set(given)) < len(given):
                 found.append(f"merging.{name}: expected each once, but got {', '.join(given)}")
         if self.rank is not None and self.rank < 1:

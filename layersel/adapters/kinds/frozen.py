@@ -16,6 +16,7 @@ class Frozen(Adapter):
     """Nothing is placed, whatever layers are chosen, and nothing is trained."""
 
     trains: ClassVar[bool] = False
+    keeps_modules: ClassVar[bool] = False
 
     def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> Unadapted:
         """Freeze the model."""

@@ -25,6 +25,7 @@ LAYERS = "layers.safetensors"
 class Full(Adapter):
     """Every parameter of the chosen layers is trained: weights, biases and norms."""
 
+    keeps_modules: ClassVar[bool] = False
     moves_base: ClassVar[bool] = True
     moves_biases: ClassVar[bool] = True
 

@@ -23,6 +23,7 @@ class Shira(PeftAdapter):
     rank: int = 8
     """Sets the number of entries; the rank of S is not limited by it."""
 
+    bypasses_modules: ClassVar[bool] = True
     takes_conv1d: ClassVar[bool] = False
     seed_option: ClassVar[str] = "random_seed"
 

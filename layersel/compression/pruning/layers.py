@@ -64,6 +64,10 @@ class Layers(Pruning):
             return [*found, str(one_of("pruning.score", self.score, known))]
         return found + [problem.replace("selection.", "pruning.", 1) for problem in self._scorer().problems()]
 
+    def components(self) -> list[object]:
+        """The score that ranks the layers."""
+        return [self._scorer()]
+
     def _count(self, depth: int) -> int:
         count = max(round_half_up(self.n * depth), 1) if 0 < self.n < 1 else int(self.n)
         if count >= depth:

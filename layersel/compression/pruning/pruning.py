@@ -22,6 +22,13 @@ class Pruning:
     structured: ClassVar[bool] = False
     """Whether whole layers go, so that the model becomes shorter and faster; else single weights become zero."""
 
+    watches_inputs: ClassVar[bool] = False
+    """Whether it looks at what enters the modules that it prunes."""
+
+    def components(self) -> list[object]:
+        """The further options that compute what it does, whose code counts too."""
+        return []
+
     @property
     def name(self) -> str:
         """The method's name: that of its module."""

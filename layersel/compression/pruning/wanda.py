@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ class Wanda(WeightPruning):
 
     calibration: int = 128
     """Records to calibrate on, drawn from all of the review; their labels are never looked at."""
+
+    watches_inputs: ClassVar[bool] = True
 
     def zero_layers(
         self, backbone: Backbone, layers: Sequence[Linears], tokens: Sequence[TokenIds], generator: torch.Generator
