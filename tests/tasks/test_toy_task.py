@@ -71,7 +71,7 @@ def test_a_cell_learns_and_is_the_same_again(lab: Lab) -> None:
 
 def test_a_grid_is_compared_where_lower_is_better(lab: Lab) -> None:
     """Its tables are of the RMSE; who has the lower one wins, and stands first in the report."""
-    printed = lab.train("-m", "selection=last,first", "seed=0,1", "grid=toy")
+    printed = lab.train("-m", "selection=last,grad_norm", "seed=0,1", "grid=toy")
     assert "RMSE" in printed
     grid = lab.output / "grids" / "toy"
     cells = pd.read_csv(grid / "cells.csv")
@@ -79,7 +79,7 @@ def test_a_grid_is_compared_where_lower_is_better(lab: Lab) -> None:
     assert values.shape == (2, 2)
     (row,) = pd.read_csv(grid / "comparisons.csv").to_dict("records")
     assert row["metric"] == "rmse"
-    own, other = ("first", "last") if row["name"].startswith("first") else ("last", "first")
+    own, other = ("last", "grad_norm") if row["name"].startswith("last") else ("grad_norm", "last")
     assert row["wins"] == int((values[own] < values[other]).sum())
     assert row["losses"] == int((values[own] > values[other]).sum())
     assert 0 < row["wins"] + row["losses"] <= 2
