@@ -10,10 +10,10 @@ from layersel.backbone.prefix import PrefixCache
 from layersel.cell.adapted_model import AdaptedModel
 from layersel.cell.members import Member
 from layersel.data.tokens import TokenIds
+from layersel.merging.learning import learn_weights, mean_prediction
 from layersel.merging.live import merged_live, module_layers
 from layersel.merging.merge import merge_adapters
-from layersel.merging.method import MergeMethod
-from layersel.merging.methods.adamerging import learn_weights, mean_prediction
+from layersel.merging.method import LearntWeights, MergeMethod
 from layersel.merging.search import search_weights
 from layersel.seeding import stream
 from layersel.terminal.progress import progress
@@ -57,7 +57,7 @@ def searched_weights(
 
 
 def learnt_weights(
-    method: MergeMethod,
+    method: LearntWeights,
     model: AdaptedModel,
     members: Sequence[Member],
     tokens: Sequence[Sequence[TokenIds]],

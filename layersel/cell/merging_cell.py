@@ -23,7 +23,7 @@ from layersel.files import write_json
 from layersel.merging.conflicts import conflicts
 from layersel.merging.live import module_layers
 from layersel.merging.merge import check_mergeable, merge_adapters
-from layersel.merging.method import MergeMethod
+from layersel.merging.method import LearntWeights, MergeMethod
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
 from layersel.tasks.problem import Subject
@@ -110,7 +110,7 @@ class MergingCell:
         self, model: AdaptedModel, tokens: list[list[TokenIds]], adapters: list[dict[str, Change]]
     ) -> Tensor | None:
         """λ, learnt or searched if the method wants that."""
-        if self.method.learns_weights:
+        if isinstance(self.method, LearntWeights):
             return learnt_weights(self.method, model, self.members, tokens, adapters)
         if self.method.search is not None:
             return searched_weights(self.method, model, self.members, tokens, adapters)

@@ -1,1 +1,1 @@
-"""Merging adapters of several reviews, trained on whatever layers and ranks, into one."""
+"""Merging adapters of several datasets, trained on whatever layers and ranks, into one."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layersel.merging.factoring import SVD, svd_of
-from layersel.merging.merge import Adapter
+from layersel.merging.merge import AdapterChanges
 
 # Shapes: P entries of a weight matrix.
 
@@ -58,18 +58,18 @@ class Conflict:
 
     def line(self) -> str:
         """The verdict with its numbers, in one line."""
-        pair = f"{self.first} and {self.second}: {self.verdict}"
+        verdict = f"{self.first} and {self.second}: {self.verdict}"
         if self.shared == 0:
-            return f"{pair}; no module is changed by both"
+            return f"{verdict}; no module is changed by both"
         return (
-            f"{pair}; {self.cancelled:.0%} of what both change cancels out, {self.sign_disagreement:.0%} of the signs "
-            f"differ, subspaces overlap by {self.column_overlap:.2f} (columns) and {self.row_overlap:.2f} (rows), "
-            f"cosine {self.cosine:.2f}, {self.shared} shared modules"
+            f"{verdict}; {self.cancelled:.0%} of what both change cancels out, {self.sign_disagreement:.0%} of the "
+            f"signs differ, subspaces overlap by {self.column_overlap:.2f} (columns) and {self.row_overlap:.2f} "
+            f"(rows), cosine {self.cosine:.2f}, {self.shared} shared modules"
         )
 
 
-def conflicts(adapters: Mapping[str, Adapter]) -> list[Conflict]:
-    """Every pair of adapters, by their names, in their order.
+def conflicts(adapters: Mapping[str, AdapterChanges]) -> list[Conflict]:
+    """Compares any two of the adapters, by their names, in their order.
 
     Modules in which a change is zero throughout do not count as changed.
     """
@@ -85,7 +85,12 @@ def conflicts(adapters: Mapping[str, Adapter]) -> list[Conflict]:
 
 
 def _compare(
-    first: str, second: str, a: Adapter, b: Adapter, spaces_a: Mapping[str, SVD], spaces_b: Mapping[str, SVD]
+    first: str,
+    second: str,
+    a: AdapterChanges,
+    b: AdapterChanges,
+    spaces_a: Mapping[str, SVD],
+    spaces_b: Mapping[str, SVD],
 ) -> Conflict:
     shared = sorted(set(a) & set(b))
     norms = math.sqrt(_squared_norm(a) * _squared_norm(b))
@@ -116,7 +121,7 @@ def overlap(first_DR: Tensor, second_DR: Tensor) -> float:
     return float((first_DR.T @ second_DR).square().sum()) / min(first_DR.shape[1], second_DR.shape[1])
 
 
-def _opposed(a: Adapter, b: Adapter, shared: list[str]) -> tuple[float, float]:
+def _opposed(a: AdapterChanges, b: AdapterChanges, shared: list[str]) -> tuple[float, float]:
     """The share of entries with differing signs, by number and by the smaller magnitude; NaN without entries."""
     if not shared:
         return math.nan, math.nan
@@ -129,7 +134,7 @@ def _opposed(a: Adapter, b: Adapter, shared: list[str]) -> tuple[float, float]:
     )
 
 
-def _squared_norm(adapter: Adapter) -> float:
+def _squared_norm(adapter: AdapterChanges) -> float:
     return sum(float(change.dense.double().square().sum()) for change in adapter.values())
 
 

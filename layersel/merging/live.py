@@ -9,7 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.merging.merge import Adapter, checked_shapes
+from layersel.merging.merge import AdapterChanges, checked_shapes
 
 # Shapes: T adapters, L layers, O outputs and I inputs of a weight matrix.
 
@@ -21,7 +21,7 @@ def module_layers(backbone: Backbone) -> dict[str, int]:
 
 @contextmanager
 def merged_live(
-    backbone: Backbone, adapters: Sequence[Adapter], layer_of: Mapping[str, int], weights_TL: Tensor
+    backbone: Backbone, adapters: Sequence[AdapterChanges], layer_of: Mapping[str, int], weights_TL: Tensor
 ) -> Iterator[None]:
     """Within the block the backbone runs with W + Σ_t λ_{t,l}·ΔW_t, differentiable in λ.
 

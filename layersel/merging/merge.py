@@ -13,7 +13,7 @@ from layersel.merging.method import MergeMethod
 
 # Shapes: T adapters, L layers, O outputs and I inputs of a weight matrix, R rank.
 
-Adapter = Mapping[str, Change]
+AdapterChanges = Mapping[str, Change]
 """What an adapter changes, by full module name."""
 
 
@@ -36,7 +36,7 @@ class Merged:
 
 def merge_adapters(
     method: MergeMethod,
-    adapters: Sequence[Adapter],
+    adapters: Sequence[AdapterChanges],
     layer_of: Mapping[str, int],
     generator: torch.Generator,
     weights_TL: Tensor | None = None,
@@ -69,13 +69,13 @@ def merge_adapters(
     return _factored(method.merge(changes, generator), method.rank, weights_TL)
 
 
-def check_mergeable(method: MergeMethod, adapters: Sequence[Adapter], layer_of: Mapping[str, int]) -> Tensor:
+def check_mergeable(method: MergeMethod, adapters: Sequence[AdapterChanges], layer_of: Mapping[str, int]) -> Tensor:
     """λ (T×L) by the options; raises what `merge_adapters` would, before λ is searched or learnt."""
     _check_rank(method.rank, checked_shapes(adapters, layer_of))
     return method.given_weights(len(adapters), max(layer_of.values()) + 1)
 
 
-def checked_shapes(adapters: Sequence[Adapter], layer_of: Mapping[str, int]) -> dict[str, torch.Size]:
+def checked_shapes(adapters: Sequence[AdapterChanges], layer_of: Mapping[str, int]) -> dict[str, torch.Size]:
     """The shapes of all modules that some adapter changes, sorted by name.
 
     Raises:

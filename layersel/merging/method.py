@@ -3,17 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from layersel.adapters.change import Change
 from layersel.errors import UserError, one_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from layersel.adapters.change import Change
 
 # Shapes: T adapters, L layers, O outputs and I inputs of a weight matrix, R rank.
 
-Changes = Mapping[str, Sequence[Change]]
+Changes = Mapping[str, Sequence["Change"]]
 """By module name, the changes of the T adapters: already times λ, and zero where an adapter has none."""
 
 SEARCHES = ("common", "each")
@@ -37,7 +39,7 @@ class Merging:
         return type(self).__module__.rpartition(".")[2]
 
     def problems(self) -> list[str]:
-        """What is wrong with the options."""
+        """Returns one line for each option that is wrong."""
         return []
 
 
@@ -64,8 +66,6 @@ class MergeMethod(Merging):
     """The λ that are tried in a search."""
 
     merges: ClassVar[bool] = True
-    learns_weights: ClassVar[bool] = False
-    """Whether λ is learnt from unlabelled records before the merge."""
 
     @property
     def named_datasets(self) -> list[str]:
@@ -82,20 +82,22 @@ class MergeMethod(Merging):
         """λ of every adapter unless the user gives others."""
         return 1.0
 
-    def merge(self, changes: Changes, generator: torch.Generator) -> dict[str, Tensor]:
-        """The merged ΔW (O×I, float64) of every module, before it is brought to the wanted rank."""
+    def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
+        """Merges: returns ΔW (O×I, float64) of every module, before it is brought to the wanted rank."""
         raise NotImplementedError
 
-    def scale(self, weights_TL: Tensor) -> Tensor:
+    def scale(self, weights_TL: "Tensor") -> "Tensor":
         """What each adapter's ΔW is multiplied by, from λ: λ itself."""
         return weights_TL
 
-    def given_weights(self, n_adapters: int, n_layers: int) -> Tensor:
+    def given_weights(self, n_adapters: int, n_layers: int) -> "Tensor":
         """λ (T×L, float64) as the options have it.
 
         Raises:
             UserError: The options name another number of adapters or layers.
         """
+        import torch
+
         if self.layer_weights is not None:
             lengths = [len(row) for row in self.layer_weights]
             if lengths != [n_layers] * n_adapters:
@@ -108,7 +110,7 @@ class MergeMethod(Merging):
         return torch.tensor(weights, dtype=torch.float64)[:, None].repeat(1, n_layers)
 
     def problems(self) -> list[str]:
-        """What is wrong with the options, as far as can be seen without the adapters."""
+        """Returns one line for each option that is wrong, as far as shows without the adapters."""
         found = []
         if self.n_adapters < 2:
             got = f"but got {self.n_adapters}; name them as in merging.datasets=[ADHD,Statins]"
@@ -147,9 +149,38 @@ class MergeMethod(Merging):
         return found
 
 
-def stacked(changes: Changes) -> dict[str, Tensor]:
-    """The adapters' ΔW of each module (T×O×I, float64)."""
-    return {name: torch.stack([change.dense.double() for change in group]) for name, group in changes.items()}
+@dataclass
+class LearntWeights(MergeMethod):
+    """A method whose λ of each adapter and layer is learnt on unlabelled texts before the merge."""
+
+    learning_rate: float = 1e-3
+    """Of Adam; λ moves by at most about this much in a step."""
+    steps: int = 500
+    """Steps of Adam."""
+    batch_size: int = 16
+    """Unlabelled texts of each dataset in a step."""
+
+    def loss(self, logits: "Sequence[Tensor]", priors: "Sequence[Tensor]") -> "Tensor":
+        """What λ minimises (0-dimensional).
+
+        Args:
+            logits: For each dataset, the log-odds (N) of a batch of its texts under λ.
+            priors: For each dataset, the mean prediction for its texts under the λ of the start.
+        """
+        raise NotImplementedError
+
+    def problems(self) -> list[str]:
+        """Returns one line for each option that is wrong: the optimiser's, and a search beside the learning."""
+        found = super().problems()
+        if self.search is not None:
+            found.append(f"merging.search: expected null, for {self.name} learns its weights, but got {self.search}")
+        if not self.learning_rate > 0:
+            found.append(f"merging.learning_rate: expected a number above 0, but got {self.learning_rate}")
+        return found + [
+            f"merging.{name}: expected at least 1, but got {getattr(self, name)}"
+            for name in ("steps", "batch_size")
+            if getattr(self, name) < 1
+        ]
 
 
 def _is_finite(value: object) -> bool:

@@ -81,7 +81,7 @@ class RunFolder:
 
     @property
     def state(self) -> str | None:
-        """The state: `running`, `finished`, `failed`, `interrupted` (a dead holder's too), None where nothing ran yet."""
+        """The state: `running`, `finished`, `failed`, `interrupted` (a dead holder's too), None if nothing ran yet."""
         return self._state_of(self._read_status())
 
     def take(self, force: bool = False, retry: bool = True) -> Attempt | None:

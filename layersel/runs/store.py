@@ -37,7 +37,7 @@ class Store:
             kind: What they are, such as `tokens`.
             key: All that decides them but the versions of the libraries, which are added; anything that JSON can hold.
             compute: Called where there is no whole file.
-            code: The classes and functions that compute them: an edit of these, or of what they import, makes a new file.
+            code: The classes and functions that compute them; an edit of these, or of what they import, counts.
 
         Raises:
             UserError: The folder cannot be written to or has no file locks.

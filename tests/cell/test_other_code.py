@@ -1,4 +1,4 @@
-"""A cell that other code computed is another cell, unless that is accepted: shown on a copy of the code that is edited."""
+"""A cell that other code computed is another cell, unless that is accepted: shown on an edited copy of the code."""
 
 import json
 import os
@@ -100,7 +100,7 @@ SIMILARITY = ("selection/similarity.py", "    n = len(k_NN)\n", "    n = 1 * len
         ),
         (
             ("tasks/screening/loss.py", "torch.nn.functional", "1 * torch.nn.functional"),
-            dict.fromkeys(SELECTIONS, ["layersel.tasks.screening.loss"]),
+            {name: ["layersel.tasks.screening.loss"] for name in SELECTIONS},
         ),
         (
             ("selection/similarity.py", "    n = len(k_NN)\n", "    n = len(k_NN)  # how many\n"),

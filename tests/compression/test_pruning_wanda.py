@@ -16,8 +16,9 @@ from layersel.backbone.layers import find_layers
 from layersel.backbone.pretrained import Pretrained
 from layersel.compression.pruning.wanda import Wanda
 from layersel.data.reviews.demo import Demo
-from layersel.data.tokens import TokenIds, record_text, tokenize
+from layersel.data.tokens import TokenIds, tokenize
 from layersel.errors import UserError
+from layersel.tasks.screening.problem import record_text
 
 TEXTS = ragged((7, 12, 3, 30, 9, 16))
 Masks = dict[str, NDArray[np.bool_]]

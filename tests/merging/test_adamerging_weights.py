@@ -8,13 +8,8 @@ import torch
 from torch import Tensor
 
 from layersel.errors import UserError
-from layersel.merging.methods.adamerging import (
-    AdaMerging,
-    guarded_entropy,
-    learn_weights,
-    mean_prediction,
-    prediction_entropy,
-)
+from layersel.merging.learning import guarded_entropy, learn_weights, mean_prediction, prediction_entropy
+from layersel.merging.methods.adamerging import AdaMerging
 
 START = torch.full((2, 1), 0.3)
 
@@ -101,8 +96,8 @@ def test_entropy_is_that_of_bernoulli_predictions() -> None:
     assert bool(certain.grad.isfinite().all())
 
 
-def test_the_loss_is_the_mean_over_the_reviews() -> None:
-    """Each with its own prior, and as many priors as reviews."""
+def test_the_loss_is_the_mean_over_the_datasets() -> None:
+    """Each with its own prior, and as many priors as datasets."""
     logits, priors = [torch.randn(5), torch.randn(9)], [torch.tensor(0.1), torch.tensor(0.4)]
     expected = sum(guarded_entropy(*pair, 10) for pair in zip(logits, priors, strict=True)) / 2
     torch.testing.assert_close(AdaMerging().loss(logits, priors), expected)

@@ -27,16 +27,19 @@ from made_changes import (
 from torch import Tensor
 
 from layersel.adapters.change import Change
+from layersel.merging.clusters import rescaled_centroid, units
+from layersel.merging.entries import elected_mean, entrywise_quantile, largest, trimmed
+from layersel.merging.factoring import joint_basis
 from layersel.merging.merge import merge_adapters
 from layersel.merging.method import MergeMethod
 from layersel.merging.methods.adamerging import AdaMerging
 from layersel.merging.methods.average import Average
 from layersel.merging.methods.dare import Dare
-from layersel.merging.methods.hybrid import Hybrid, entrywise_quantile
-from layersel.merging.methods.knots import Knots, joint_basis
-from layersel.merging.methods.lego import Lego, rescaled_centroid, units
+from layersel.merging.methods.hybrid import Hybrid
+from layersel.merging.methods.knots import Knots
+from layersel.merging.methods.lego import Lego
 from layersel.merging.methods.task_arithmetic import TaskArithmetic
-from layersel.merging.methods.ties import Ties, elected_mean, largest, trimmed
+from layersel.merging.methods.ties import Ties
 
 Matrices = dict[str, np.ndarray]
 Naive = Callable[[list[Matrices], list[list[str]]], Matrices]

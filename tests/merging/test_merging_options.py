@@ -19,12 +19,12 @@ from layersel.merging.methods.task_arithmetic import TaskArithmetic
 from layersel.merging.methods.ties import Ties
 
 FILES = sorted((CONF / "merging").glob("*.yaml"))
-TWO = {"reviews": ["ADHD", "Statins"]}
+TWO = {"datasets": ["ADHD", "Statins"]}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_builds_its_method_with_its_defaults(path: Path) -> None:
-    """Given two reviews; the module's name is the file's."""
+    """Given two datasets; the module's name is the file's."""
     node = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(node, dict)
     none = path.stem == "none"
@@ -46,10 +46,14 @@ def test_numbers_of_a_command_line_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "expected"),
     [
-        (Ties, {"reviews": []}, "merging.reviews: expected 2 adapters or more, with those of merging.runs, but got 0"),
-        (Ties, {"reviews": ["ADHD"]}, "merging.reviews: expected 2 adapters or more"),
-        (Ties, {"reviews": ["ADHD", "ADHD"]}, "merging.reviews: expected each once, but got ADHD, ADHD"),
-        (Ties, {"reviews": [], "runs": ["a", "a"]}, "merging.runs: expected each once, but got a, a"),
+        (
+            Ties,
+            {"datasets": []},
+            "merging.datasets: expected 2 adapters .* merging.runs, but got 0",
+        ),
+        (Ties, {"datasets": ["ADHD"]}, "merging.datasets: expected 2 adapters or more"),
+        (Ties, {"datasets": ["ADHD", "ADHD"]}, "merging.datasets: expected each once, but got ADHD, ADHD"),
+        (Ties, {"datasets": [], "runs": ["a", "a"]}, "merging.runs: expected each once, but got a, a"),
         (Ties, {"rank": 0}, "merging.rank: expected at least 1, or null for the exact rank, but got 0"),
         (Ties, {"weights": [1.0]}, r"merging.weights: expected one for each of 2 adapters, but got [1.0]"),
         (Ties, {"weights": [1.0, float("nan")]}, "merging.weights: expected finite numbers"),
@@ -92,17 +96,17 @@ def test_each_bad_option_is_one_line(kind: type[MergeMethod], options: dict[str,
     assert "\n" not in problem
 
 
-def test_reviews_and_runs_count_together() -> None:
+def test_datasets_and_runs_count_together() -> None:
     """One of each is two adapters; all mistakes are told at once."""
-    assert Ties(reviews=["ADHD"], runs=["runs/a"]).problems() == []
+    assert Ties(datasets=["ADHD"], runs=["runs/a"]).problems() == []
     assert Ties(**TWO, search="common").problems() == []
     assert len(Ties(rank=0, density=0.0, weights=[1.0], search="x").problems()) == 6
 
 
 def test_an_unknown_option_of_none_is_named() -> None:
     """Nothing can be merged with merging=none."""
-    with pytest.raises(UserError, match=r"merging\.reviews: unknown option"):
-        build_group("merging", {"_target_": "layersel.merging.methods.none.NoMerging", "reviews": ["ADHD"]})
+    with pytest.raises(UserError, match=r"merging\.datasets: unknown option"):
+        build_group("merging", {"_target_": "layersel.merging.methods.none.NoMerging", "datasets": ["ADHD"]})
 
 
 def test_own_weights_are_those_of_the_papers() -> None:

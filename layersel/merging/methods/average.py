@@ -1,12 +1,17 @@
 """The weighted mean of the adapters."""
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from layersel.errors import UserError
-from layersel.merging.method import Changes, MergeMethod, stacked
+from layersel.merging.method import Changes, MergeMethod
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+ZERO_SUM = "merging.weights: expected a sum other than 0 in every layer for the average"
 
 
 @dataclass
@@ -16,32 +21,33 @@ class Average(MergeMethod):
     Reference: Wortsman et al. 2022, "Model soups" (uniform soup), over weight changes.
     """
 
-    def merge(self, changes: Changes, generator: torch.Generator) -> dict[str, Tensor]:
-        """The sum: the normalised λ is in the changes already."""
+    def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
+        """Adds up: the normalised λ is in the changes already."""
+        from layersel.merging.entries import stacked
+
         return {name: stack.sum(0) for name, stack in stacked(changes).items()}
 
-    def scale(self, weights_TL: Tensor) -> Tensor:
-        """λ over its sum, in each layer.
+    def scale(self, weights_TL: "Tensor") -> "Tensor":
+        """Divides λ by its sum, in each layer.
 
         Raises:
             UserError: The sum is 0 in some layer.
         """
         sums_L = weights_TL.sum(0)
         if bool((sums_L == 0).any()):
-            raise UserError("merging.weights: expected a sum other than 0 in every layer for the average")
+            raise UserError(ZERO_SUM)
         return weights_TL / sums_L
 
     def problems(self) -> list[str]:
-        """As `MergeMethod.problems`, weights that sum to 0, and a search that changes nothing."""
+        """Returns one line for each option that is wrong: weights that sum to 0, a search that changes nothing."""
         found = super().problems()
         if self.search is not None and any(weight <= 0 for weight in self.grid):
             found.append(f"merging.grid: expected numbers above 0 for the average, but got {self.grid}")
         if self.search == "common":
             found.append("merging.search: expected each or null, for the average normalises weights, but got common")
-        if not found:
-            n_layers = 1 if self.layer_weights is None else len(self.layer_weights[0])
-            try:
-                self.scale(self.given_weights(self.n_adapters, n_layers))
-            except UserError as error:
-                found.append(str(error))
-        return found
+        return found or self._sum_problems()
+
+    def _sum_problems(self) -> list[str]:
+        rows = self.layer_weights if self.layer_weights is not None else [[own] for own in self.weights or [1.0]]
+        sums = [sum(column) for column in zip(*rows, strict=True)]
+        return [ZERO_SUM] if 0 in sums else []

@@ -1,21 +1,17 @@
 """DARE: drop entries at random, rescale the others, then merge."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from layersel.errors import one_of
-from layersel.merging.method import Changes, MergeMethod, stacked
+from layersel.merging.method import Changes, MergeMethod
 from layersel.merging.methods.task_arithmetic import OWN_WEIGHT
-from layersel.merging.methods.ties import elected_mean
 
-INNER = {
-    "average": lambda stack_TOI: stack_TOI.mean(0),
-    "task_arithmetic": lambda stack_TOI: stack_TOI.sum(0),
-    "ties": elected_mean,
-}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+INNER = ("average", "task_arithmetic", "ties")
 
 
 @dataclass
@@ -36,28 +32,27 @@ class Dare(MergeMethod):
 
     @property
     def own_weight(self) -> float:
-        """That of the inner method."""
+        """λ of every adapter unless the user gives others: that of the inner method."""
         return OWN_WEIGHT if self.inner == "task_arithmetic" else 1.0
 
-    def merge(self, changes: Changes, generator: torch.Generator) -> dict[str, Tensor]:
-        """Drop and rescale, then merge."""
+    def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
+        """Drops and rescales, then merges."""
+        from layersel.merging.entries import dropped_out, elected_mean, stacked
+
+        def inner(stack_TOI: "Tensor") -> "Tensor":
+            if self.inner == "ties":
+                return elected_mean(stack_TOI)
+            return stack_TOI.mean(0) if self.inner == "average" else stack_TOI.sum(0)
+
         dropped = dropped_out(stacked(changes), self.drop, generator)
-        return {name: INNER[self.inner](stack) for name, stack in dropped.items()}
+        return {name: inner(stack) for name, stack in dropped.items()}
 
     def problems(self) -> list[str]:
-        """As `MergeMethod.problems`, the probability and the inner method."""
+        """Returns one line for each option that is wrong: the probability, the inner method among them."""
         found = super().problems() + drop_problems(self.drop)
         return found + ([] if self.inner in INNER else [str(one_of("merging.inner", self.inner, INNER))])
 
 
 def drop_problems(drop: float) -> list[str]:
-    """A probability at which nothing would be left, or that is none."""
+    """Returns a line if the probability leaves nothing, or is none."""
     return [] if 0 <= drop < 1 else [f"merging.drop: expected 0 <= p < 1, but got {drop}"]
-
-
-def dropped_out(stacks: Mapping[str, Tensor], drop: float, generator: torch.Generator) -> dict[str, Tensor]:
-    """Each entry of the stacks (T×O×I each) zero with probability `drop`, else divided by 1 − `drop`."""
-    return {
-        name: stacks[name] * (torch.rand(stacks[name].shape, generator=generator) >= drop) / (1 - drop)
-        for name in sorted(stacks)
-    }

@@ -1,12 +1,13 @@
 """The hybrid adapter of Faria: a quantile of the adapters, entry by entry."""
 
-import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from layersel.merging.method import Changes, MergeMethod
 
-from layersel.merging.method import Changes, MergeMethod, stacked
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass
@@ -22,23 +23,13 @@ class Hybrid(MergeMethod):
     quantile: float = 0.75
     """Which quantile of the T values of an entry, with linear interpolation between them."""
 
-    def merge(self, changes: Changes, generator: torch.Generator) -> dict[str, Tensor]:
-        """The quantile of every entry."""
+    def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
+        """Takes the quantile of every entry."""
+        from layersel.merging.entries import entrywise_quantile, stacked
+
         return {name: entrywise_quantile(stack, self.quantile) for name, stack in stacked(changes).items()}
 
     def problems(self) -> list[str]:
-        """As `MergeMethod.problems`, and the quantile."""
+        """Returns one line for each option that is wrong, the quantile among them."""
         wrong = f"merging.quantile: expected a share from 0 to 1, but got {self.quantile}"
         return super().problems() + ([] if 0 <= self.quantile <= 1 else [wrong])
-
-
-def entrywise_quantile(stack_TOI: Tensor, quantile: float) -> Tensor:
-    """The quantile over the first dimension, linearly interpolated (`torch.quantile` has a size limit).
-
-    Example:
-        >>> entrywise_quantile(torch.tensor([[[0.0]], [[4.0]], [[2.0]]]), 0.75)
-        tensor([[3.]])
-    """
-    ordered_TOI = stack_TOI.sort(dim=0).values
-    place = quantile * (len(stack_TOI) - 1)
-    return torch.lerp(ordered_TOI[math.floor(place)], ordered_TOI[math.ceil(place)], place % 1)

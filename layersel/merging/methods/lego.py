@@ -1,18 +1,13 @@
 """LoRA-LEGO: cluster the rank-one units of all adapters and build the result from the centroids."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from sklearn.cluster import KMeans
-from torch import Tensor
-
-from layersel.adapters.change import Change
-from layersel.merging.factoring import svd_of
 from layersel.merging.method import Changes, MergeMethod
 
-# Shapes: K clusters, U units, D = I + O.
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass
@@ -32,47 +27,13 @@ class Lego(MergeMethod):
     restarts: int = 10
     """Starts of k-means by k-means++, of which the tightest clustering is kept."""
 
-    def merge(self, changes: Changes, generator: torch.Generator) -> dict[str, Tensor]:
-        """Cluster and rebuild, module by module."""
-        return {name: self._merged(changes[name], generator) for name in sorted(changes)}
+    def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
+        """Clusters and rebuilds, module by module."""
+        from layersel.merging.clusters import merged_units
 
-    def _merged(self, changes_T: Sequence[Change], generator: torch.Generator) -> Tensor:
-        pools = [pool for change in changes_T if len(pool := units(change))]
-        outputs, inputs = changes_T[0].dense.shape
-        if not pools:
-            return torch.zeros(outputs, inputs, dtype=torch.float64)
-        seed = int(torch.randint(2**31, (), generator=generator))
-        centroids_KD = self._centroids(torch.cat(pools), seed)
-        down_KI, up_KO = torch.split(centroids_KD, [inputs, outputs], dim=1)
-        rank = sum(len(pool) for pool in pools) / len(pools)
-        return up_KO.T @ down_KI * math.sqrt(rank / len(centroids_KD))
-
-    def _centroids(self, units_UD: Tensor, seed: int) -> Tensor:
-        distinct = len(torch.unique(units_UD, dim=0))
-        k = distinct if self.rank is None else min(self.rank, distinct)
-        means = KMeans(k, n_init=self.restarts, random_state=seed).fit(units_UD.numpy())
-        labels_U = torch.from_numpy(means.labels_)
-        return torch.stack([rescaled_centroid(units_UD[labels_U == label]) for label in range(k)])
+        return {name: merged_units(changes[name], self.rank, self.restarts, generator) for name in sorted(changes)}
 
     def problems(self) -> list[str]:
-        """As `MergeMethod.problems`, and the number of starts."""
+        """Returns one line for each option that is wrong, the number of starts among them."""
         wrong = f"merging.restarts: expected at least 1, but got {self.restarts}"
         return super().problems() + ([] if self.restarts >= 1 else [wrong])
-
-
-def units(change: Change) -> Tensor:
-    """The rank-one units [A_j ; B_:,j] of a change (U×D, float64)."""
-    up_OR, down_RI = svd_of(change).balanced() if change.factors is None else change.factors
-    return torch.cat([down_RI.double(), up_OR.double().T], dim=1)
-
-
-def rescaled_centroid(members_UD: Tensor) -> Tensor:
-    """The mean of the members (D), as long as they are on average; zero where they cancel out.
-
-    Example:
-        >>> rescaled_centroid(torch.tensor([[3.0, 0.0], [0.0, 3.0]]))
-        tensor([2.1213, 2.1213])
-    """
-    centroid_D = members_UD.mean(0)
-    length = centroid_D.norm()
-    return centroid_D * (members_UD.norm(dim=1).mean() / length if length > 0 else 0.0)

@@ -1,11 +1,13 @@
 """Task arithmetic: the weighted sum of the adapters."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from layersel.merging.method import Changes, MergeMethod
 
-from layersel.merging.method import Changes, MergeMethod, stacked
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 OWN_WEIGHT = 0.4
 
@@ -22,9 +24,11 @@ class TaskArithmetic(MergeMethod):
 
     @property
     def own_weight(self) -> float:
-        """0.4."""
+        """λ of every adapter unless the user gives others: 0.4."""
         return OWN_WEIGHT
 
-    def merge(self, changes: Changes, generator: torch.Generator) -> dict[str, Tensor]:
-        """The sum: λ is in the changes already."""
+    def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
+        """Adds up: λ is in the changes already."""
+        from layersel.merging.entries import stacked
+
         return {name: stack.sum(0) for name, stack in stacked(changes).items()}
