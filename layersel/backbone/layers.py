@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from layersel.backbone.projection_names import PROJECTION_NAMES
-from layersel.backbone.projection_names import PROJECTIONS
+from layersel.backbone.projection_names import PROJECTION_NAMES, PROJECTIONS
 from layersel.errors import UserError, one_of
 
-_PATTERNS = {name: re.compile(rf"(^|\.)({PROJECTIONS[name]})$") for name in PROJECTION_NAMES}
+_PATTERNS = {name: re.compile(rf"(^|\.)({pattern})$") for name, pattern in PROJECTIONS.items()}
 
 
 def find_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
