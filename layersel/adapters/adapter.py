@@ -1,13 +1,14 @@
 """What an adapter is: options that place something trainable in the chosen layers of a backbone."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from layersel.adapters.placed import Placed
-from layersel.backbone.backbone import Backbone
-from layersel.selection.selection import Selection
+    from layersel.adapters.placed import Placed
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -32,8 +33,8 @@ class Adapter:
         """The kind's name: that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
-    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> Placed:
-        """Freeze the model and put the adapter into the chosen layers, of which there is at least one.
+    def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "Placed":
+        """Freezes the model and puts the adapter into the chosen layers, of which there is at least one.
 
         Args:
             backbone: With the pretrained model, on its device.
@@ -46,5 +47,5 @@ class Adapter:
         raise NotImplementedError
 
     def problems(self) -> list[str]:
-        """What is wrong with the options, as far as can be seen without a model."""
+        """Returns one line for each option that is wrong, as far as shows without a model."""
         return []

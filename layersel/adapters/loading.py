@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from layersel.adapters.kinds.full import LAYERS, FullPlaced
-from layersel.adapters.kinds.qlora import NF4, QloraPlaced
+from layersel.adapters.full_placed import LAYERS, FullPlaced
 from layersel.adapters.nf4 import quantise_layers
 from layersel.adapters.placed import LoraPlaced, PeftPlaced, Placed
 from layersel.adapters.placement import adapted_layers, widths, without_peft_notes
+from layersel.adapters.qlora_placed import NF4, QloraPlaced
 from layersel.adapters.saving import KEY
 from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError

@@ -1,19 +1,11 @@
 """The 4-bit base of QLoRA: linear layers in the NormalFloat type of bitsandbytes."""
 
-from importlib.util import find_spec
-
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from layersel.adapters.nf4_package import nf4_problem
 from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-
-
-def nf4_problem() -> str | None:
-    """What is missing for a 4-bit base, in one line."""
-    if find_spec("bitsandbytes") is not None:
-        return None
-    return "adapter: qlora needs the package bitsandbytes, which is not installed; pip install 'layersel[qlora]'"
 
 
 def quantise_layers(backbone: Backbone, double_quant: bool) -> None:

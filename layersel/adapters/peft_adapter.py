@@ -1,20 +1,19 @@
 """Adapters that PEFT places on projections of the chosen layers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
-
-import torch
-from peft import PeftConfig, PeftModel
-from transformers.pytorch_utils import Conv1D
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.adapter import Adapter
-from layersel.adapters.placed import PeftPlaced
-from layersel.adapters.placement import place, widths
-from layersel.backbone.backbone import Backbone
-from layersel.backbone.layers import PROJECTIONS
-from layersel.errors import UserError, one_of
-from layersel.selection.selection import Selection
+from layersel.backbone.projection_names import PROJECTIONS
+from layersel.errors import one_of
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftConfig, PeftModel
+
+    from layersel.adapters.placed import PeftPlaced
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -29,29 +28,37 @@ class PeftAdapter(Adapter):
     seed_option: ClassVar[str | None] = None
     """The option of PEFT's configuration that seeds what is drawn without the global generator."""
 
-    def peft_config(self, selection: Selection) -> PeftConfig:
+    def peft_config(self, selection: "Selection") -> "PeftConfig":
         """The PEFT configuration for the chosen layers, with the full names of their modules."""
         raise NotImplementedError
 
-    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> PeftPlaced:
-        """As `Adapter.place`, through PEFT."""
+    def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
+        """Places the adapter through PEFT."""
+        import torch
+
+        from layersel.adapters.placement import place
+
         config = self.peft_config(selection)
         self.check_modules(backbone, sorted(config.target_modules))
         if self.seed_option is not None:
             setattr(config, self.seed_option, int(torch.randint(2**31, (), generator=generator)))
         return self.placed(backbone, selection.layers, place(backbone, selection, config, generator))
 
-    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> PeftPlaced:
+    def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "PeftPlaced":
         """What `place` returns."""
+        from layersel.adapters.placed import PeftPlaced
+
         return PeftPlaced(backbone, layers, adapted)
 
-    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
-        """Raise a `UserError` if the adapter does not fit these modules."""
+    def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
+        """Raises a `UserError` if the adapter does not fit these modules."""
+        from layersel.adapters.module_checks import check_linear
+
         if not self.takes_conv1d:
             check_linear(backbone, names, self.name)
 
     def problems(self) -> list[str]:
-        """Projections that no model has, or none."""
+        """Returns one line for each option that is wrong: projections that no model has, or none."""
         found = [
             str(one_of("adapter.projections", name, PROJECTIONS))
             for name in self.projections
@@ -63,41 +70,12 @@ class PeftAdapter(Adapter):
 
 
 def rank_problems(rank: int) -> list[str]:
-    """A rank below 1."""
+    """Returns a line for a rank below 1."""
     return (
         [] if rank >= 1 else [f"adapter.rank: expected at least 1, but got {rank}; use selection=none for no adapter"]
     )
 
 
 def dropout_problems(dropout: float) -> list[str]:
-    """A probability outside of [0, 1)."""
+    """Returns a line for a probability outside of [0, 1)."""
     return [] if 0 <= dropout < 1 else [f"adapter.dropout: expected 0 <= p < 1, but got {dropout:g}"]
-
-
-def check_linear(backbone: Backbone, names: Sequence[str], kind: str) -> None:
-    """Raise a `UserError` if one of the modules is a `Conv1D`."""
-    for name in names:
-        if isinstance(backbone.model.get_submodule(name), Conv1D):
-            raise UserError(
-                f"adapter: expected linear layers for {kind}, but {name} of {type(backbone.model).__name__} is a "
-                "Conv1D; use adapter=lora, or a model without Conv1D"
-            )
-
-
-def check_same_shapes(backbone: Backbone, names_by_layer: Sequence[Sequence[str]]) -> None:
-    """Raise a `UserError` if modules that are to share factors have other shapes in some layers than in the first."""
-    for names in names_by_layer:
-        for name, first in zip(names, names_by_layer[0], strict=True):
-            shape, expected = (widths(backbone.model.get_submodule(module)) for module in (name, first))
-            if shape != expected:
-                raise UserError(
-                    f"adapter.projections: expected the same shape in all layers that share factors, but {first} has "
-                    f"{expected} and {name} {shape}; use adapter=lora"
-                )
-
-
-def check_rank(backbone: Backbone, names: Sequence[str], rank: int, option: str = "rank") -> None:
-    """Raise a `UserError` if a rank is above that of one of the weight matrices."""
-    least, name = min((min(widths(backbone.model.get_submodule(name))), name) for name in names)
-    if rank > least:
-        raise UserError(f"adapter.{option}: expected at most {least}, the smaller width of {name}, but got {rank}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from layersel.backbone.projection_names import PROJECTION_NAMES, PROJECTIONS
+from layersel.backbone.projection_names import PROJECTIONS
 from layersel.errors import UserError, one_of
 
 _PATTERNS = {name: re.compile(rf"(^|\.)({pattern})$") for name, pattern in PROJECTIONS.items()}

@@ -17,7 +17,8 @@ from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.pretrained import Pretrained
-from layersel.compression.quantisation.engines import AUTO, usable_engines
+from layersel.compression.quantisation.engines import usable_engines
+from layersel.compression.quantisation.formats import AUTO
 from layersel.compression.quantisation.grid import Grid, pack, unpack
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.compression.quantisation.quantised import Quantised

@@ -3,18 +3,20 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-
-from layersel.backbone.backbone import Backbone
-from layersel.compression.quantisation.engines import AUTO, ENGINES, usable_engines
-from layersel.compression.quantisation.quantised import Quantised
-from layersel.compression.quantisation.quantising import DYNAMIC, FORMATS, quantise
-from layersel.data.tokens import TokenIds
+from layersel.compression.quantisation.formats import AUTO, DYNAMIC, ENGINE_NAMES, FORMATS
 from layersel.errors import UserError, one_of
 
+if TYPE_CHECKING:
+    import torch
+
+    from layersel.backbone.backbone import Backbone
+    from layersel.compression.quantisation.quantised import Quantised
+    from layersel.data.tokens import TokenIds
+
 LIGHTNING = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 MATMUL = ("highest", "high", "medium")
 
 
@@ -25,7 +27,7 @@ class Precision:
     train: str = "fp32"
     """In training: fp32, bf16 or fp16 (mixed precision; fp16 on a GPU only)."""
     infer: str = "fp32"
-    """When records are encoded: fp32, bf16, fp16, int8 (integer kernels, CPU), int8_weight, int4 (rounded weights)."""
+    """When texts are encoded: fp32, bf16, fp16, int8 (integer kernels, CPU), int8_weight, int4 (rounded weights)."""
     matmul: str = "highest"
     """Products of fp32 matrices: highest, high (TF32 on a GPU), medium (bf16 factors, faster with AMX)."""
     engine: str = AUTO
@@ -33,7 +35,7 @@ class Precision:
     outliers: float = 0.01
     """Share of each layer's input columns, those with the largest entries, that infer=int8 keeps in fp32."""
     calibration: int = 16
-    """Records, labels unseen, to find those columns on and to compare a quantised model with fp32 on."""
+    """Texts, labels unseen, to find those columns on and to compare a quantised model with fp32 on."""
 
     @property
     def lightning(self) -> str:
@@ -42,16 +44,22 @@ class Precision:
 
     @property
     def quantises(self) -> bool:
-        """Whether the model is quantised before records are encoded."""
+        """Whether the model is quantised before texts are encoded."""
         return self.infer in FORMATS
 
-    def inference(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context in which records are encoded on `device`."""
-        return torch.autocast(device.type, DTYPES[self.infer]) if self.infer in DTYPES else nullcontext()
+    def inference(self, device: "torch.device") -> AbstractContextManager[object]:
+        """The context in which texts are encoded on `device`."""
+        import torch
+
+        if self.infer not in DTYPES:
+            return nullcontext()
+        return torch.autocast(device.type, getattr(torch, DTYPES[self.infer]))
 
     @contextmanager
     def matmuls(self) -> Iterator[None]:
-        """Products of fp32 matrices in the chosen precision within the block."""
+        """Multiplies fp32 matrices in the chosen precision within the block."""
+        import torch
+
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision(self.matmul)
         try:
@@ -59,25 +67,30 @@ class Precision:
         finally:
             torch.set_float32_matmul_precision(before)
 
-    def quantise(self, backbone: Backbone, tokens: Sequence[TokenIds], generator: torch.Generator) -> Quantised:
-        """Quantise the model of `backbone` in place.
+    def quantise(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Quantised":
+        """Quantises the model of `backbone` in place.
 
         Args:
             backbone: Its model in float32; for int8 on the CPU and with adapters merged.
-            tokens: Token ids of all records, without their labels; `calibration` of them are drawn.
+            tokens: Token ids of all texts, without their labels; `calibration` of them are drawn.
             generator: Draws them.
 
         Raises:
-            UserError: There is no record; or int8, where there are no integer kernels or the model is another one.
+            UserError: There is no text; or int8, where there are no integer kernels or the model is another one.
         """
+        import torch
+
+        from layersel.compression.quantisation.quantising import quantise
+
         if not tokens:
-            raise UserError("precision.calibration: expected records to calibrate on, but got none")
+            raise UserError("precision.calibration: expected texts to calibrate on, but got none")
         drawn = torch.randperm(len(tokens), generator=generator)[: self.calibration].tolist()
         return quantise(backbone, self.infer, [tokens[index] for index in drawn], self.engine, self.outliers)
 
     def problems(self) -> list[str]:
-        """Unknown formats and engines, a share that is none, no calibration; with int8, no engine on this machine."""
-        choices = {"train": LIGHTNING, "infer": (*LIGHTNING, *FORMATS), "matmul": MATMUL, "engine": (AUTO, *ENGINES)}
+        """Returns one line for each option that is wrong: unknown formats and engines, no share, no calibration."""
+        names = (*LIGHTNING, *FORMATS)
+        choices = {"train": LIGHTNING, "infer": names, "matmul": MATMUL, "engine": (AUTO, *ENGINE_NAMES)}
         found = [
             str(one_of(f"precision.{name}", getattr(self, name), allowed))
             for name, allowed in choices.items()
@@ -87,11 +100,14 @@ class Precision:
             found.append(f"precision.outliers: expected 0 <= share <= 1, but got {self.outliers:g}")
         if self.calibration < 1:
             found.append(f"precision.calibration: expected at least 1, but got {self.calibration}")
-        return found or self._engine_problems()
+        return found
 
-    def _engine_problems(self) -> list[str]:
+    def machine_problems(self) -> list[str]:
+        """Returns a line if int8 is asked for and no such engine works on this machine."""
         if self.infer != DYNAMIC:
             return []
+        from layersel.compression.quantisation.engines import usable_engines
+
         try:
             usable_engines(self.engine)
         except UserError as error:

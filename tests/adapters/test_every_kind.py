@@ -26,7 +26,7 @@ from placing import (
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from layersel.adapters.kinds.full import LAYERS
+from layersel.adapters.full_placed import LAYERS
 from layersel.adapters.loading import load_adapter
 from layersel.adapters.placed import Unadapted
 from layersel.adapters.placement import adapted_layers, count_parameters

@@ -13,10 +13,11 @@ from torch import nn
 from transformers import BertModel, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from layersel.adapters.kinds.qlora import NF4, Qlora
+from layersel.adapters.kinds.qlora import Qlora
 from layersel.adapters.loading import load_adapter
 from layersel.adapters.nf4 import quantise_layers
 from layersel.adapters.placement import count_parameters
+from layersel.adapters.qlora_placed import NF4
 from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 

@@ -13,8 +13,9 @@ from transformers import LlamaConfig, LlamaModel, Phi3Config, Phi3Model, Pretrai
 
 from layersel.adapters.adapter import Adapter
 from layersel.adapters.kinds.lora import Lora
-from layersel.adapters.kinds.tied_lora import STATES, ScaledRows, TiedLora
+from layersel.adapters.kinds.tied_lora import STATES, TiedLora
 from layersel.adapters.placement import count_parameters
+from layersel.adapters.scaled_rows import ScaledRows
 from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 from layersel.selection.selection import Selection

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from layersel.compression.pruning.masks import check_divides, floor_share, keep_highest, keep_pattern, parse_pattern
+from layersel.compression.pruning.masks import keep_highest, keep_pattern
+from layersel.compression.pruning.patterns import check_divides, floor_share, parse_pattern
 from layersel.errors import UserError
 
 SHARES = [0.0, 0.3, 0.5, 1.0]

@@ -22,9 +22,9 @@ from layersel.backbone.shorten import drop_layers
 from layersel.compression.model_files import MANIFEST, PACKED, WEIGHTS, load_model, save_model
 from layersel.compression.precision import Precision
 from layersel.compression.quantisation.engines import usable_engines
+from layersel.compression.quantisation.formats import FORMATS
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.compression.quantisation.quantised import Quantised
-from layersel.compression.quantisation.quantising import FORMATS
 from layersel.errors import UserError
 
 TEXTS = ragged()

@@ -16,9 +16,9 @@ from layersel.backbone.layers import find_linear, weight_OI
 from layersel.backbone.prefix import PrefixCache
 from layersel.backbone.pretrained import Pretrained
 from layersel.compression.precision import Precision
+from layersel.compression.quantisation.formats import FORMATS
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.compression.quantisation.quantised import Quantised
-from layersel.compression.quantisation.quantising import FORMATS
 from layersel.data.reviews.demo import Demo
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.errors import UserError

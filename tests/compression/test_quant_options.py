@@ -6,7 +6,7 @@ import torch
 from layersel.compression.precision import Precision
 from layersel.compression.quantisation import engines
 from layersel.compression.quantisation.engines import ENGINES
-from layersel.compression.quantisation.quantising import FORMATS
+from layersel.compression.quantisation.formats import FORMATS
 from layersel.errors import UserError
 
 

@@ -1,20 +1,16 @@
 """AdaLoRA (Zhang et al. 2023): the ranks of the modules are found in training, under a budget."""
 
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from peft import AdaLoraConfig, PeftModel
-from peft.tuners.lora import LoraLayer
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from layersel.adapters.kinds.lora import Lora
-from layersel.adapters.placed import ExportedLora
-from layersel.backbone.backbone import Backbone
-from layersel.selection.selection import Selection
 
-MEANS = ("ipt", "exp_avg_ipt", "exp_avg_unc")
-"""What PEFT's allocator keeps of each parameter."""
+if TYPE_CHECKING:
+    from peft import AdaLoraConfig, PeftModel
+
+    from layersel.adapters.adalora_placed import AdaLoraPlaced
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -42,8 +38,10 @@ class AdaLora(Lora):
     orthogonality: float = 0.1
     """Weight of the penalty that keeps A and B orthogonal."""
 
-    def peft_config(self, selection: Selection) -> AdaLoraConfig:
+    def peft_config(self, selection: "Selection") -> "AdaLoraConfig":
         """The PEFT configuration; the schedule is set when the number of training steps is known."""
+        from peft import AdaLoraConfig
+
         return AdaLoraConfig(
             init_r=self.rank,
             target_r=self.target_rank,
@@ -56,8 +54,10 @@ class AdaLora(Lora):
             target_modules=selection.target_modules(self.projections),
         )
 
-    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> "AdaLoraPlaced":
+    def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "AdaLoraPlaced":
         """With the schedule of the ranks."""
+        from layersel.adapters.adalora_placed import AdaLoraPlaced
+
         return AdaLoraPlaced(backbone, layers, adapted, self.start, self.end)
 
     def problems(self) -> list[str]:
@@ -75,82 +75,3 @@ class AdaLora(Lora):
         if self.orthogonality < 0:
             found.append(f"adapter.orthogonality: expected 0 or more, but got {self.orthogonality:g}")
         return found
-
-
-class AdaLoraPlaced(ExportedLora):
-    """AdaLoRA in its place.
-
-    Args:
-        backbone: The backbone that carries it.
-        layers: Indices of its layers.
-        adapted: PEFT's wrapper.
-        start: Share of the steps before ranks begin to fall.
-        end: Share of the steps after which they stay.
-    """
-
-    def __init__(self, backbone: Backbone, layers: list[int], adapted: PeftModel, start: float, end: float):
-        super().__init__(backbone, layers, adapted)
-        self._start, self._end = start, end
-        self._settled = False
-
-    def begin(self, n_steps: int) -> None:
-        """Scale the schedule to the training; ranks are allocated anew in about a hundred of its steps."""
-        config = self.adapted.peft_config["default"]
-        config.total_step = n_steps
-        config.tfinal = n_steps - max(round(self._end * n_steps), 1)
-        config.tinit = min(round(self._start * n_steps), n_steps - config.tfinal - 1)
-        config.deltaT = max(n_steps // 100, 1)
-        config.rank_pattern = None
-
-    def state(self) -> dict[str, Any]:
-        """The running means, the triplets that are left, and whether they stay."""
-        allocator = self.adapted.base_model.rankallocator
-        means = {name: getattr(allocator, name) for name in MEANS}
-        return means | {"left": self.adapted.peft_config["default"].rank_pattern, "settled": self._settled}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from them."""
-        if not state:
-            return
-        allocator, device = self.adapted.base_model.rankallocator, self.backbone.device
-        for name in MEANS:
-            setattr(allocator, name, {key: value.to(device) for key, value in state[name].items()})
-        self.adapted.peft_config["default"].rank_pattern = state["left"]
-        self._settled = state["settled"]
-
-    def penalty(self) -> Tensor:
-        """The weight times the mean over A and B of ‖A·Aᵀ − I‖ and ‖Bᵀ·B − I‖ (equation 4, Frobenius norms)."""
-        weight: float = self.adapted.peft_config["default"].orth_reg_weight
-        deviations = []
-        for _, layer in self._tuners():
-            down_RI, up_OR = layer.lora_A["default"], layer.lora_B["default"]
-            eye_RR = torch.eye(len(down_RI), device=down_RI.device, dtype=down_RI.dtype)
-            deviations += [(down_RI @ down_RI.T - eye_RR).norm(), (up_OR.T @ up_OR - eye_RR).norm()]
-        return weight * torch.stack(deviations).mean()
-
-    def after_step(self, step: int) -> None:
-        """Update the importance from the gradients of this step, and zero what is over the budget.
-
-        A step that was skipped at the end of the schedule, where the ranks are settled, is made up for by the next.
-        """
-        tuner = self.adapted.base_model
-        config, allocator = self.adapted.peft_config["default"], tuner.rankallocator
-        done, last = step + 1, config.total_step - config.tfinal
-        if done >= last and not self._settled:
-            self._settled = True
-            done = last
-            if not allocator.exp_avg_ipt:  # it is the first step that is not skipped
-                allocator.update_ipt(tuner.model)
-        tuner.update_and_allocate(done)
-
-    def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Of the triplets that are left; a module without any keeps one of zeros, for LoRA has no rank 0."""
-        return {name: _factors(layer) for name, layer in self._tuners()}
-
-
-def _factors(layer: LoraLayer) -> tuple[Tensor, Tensor]:
-    values_R, down_RI, up_OR = (getattr(layer, f"lora_{part}")["default"].detach() for part in "EAB")
-    values_R = values_R[:, 0]
-    kept = values_R.nonzero()[:, 0] if values_R.any() else torch.tensor([0], device=values_R.device)
-    scale = layer.scaling["default"] / (layer.ranknum["default"].detach() + 1e-5)
-    return scale * up_OR[:, kept] * values_R[kept], down_RI[kept].clone()

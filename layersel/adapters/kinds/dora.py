@@ -1,13 +1,15 @@
 """DoRA (Liu et al. 2024): LoRA for the direction of the weights, and a trained magnitude for each output."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from peft import PeftModel
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.adapters.kinds.lora import Lora
-from layersel.adapters.placed import PeftPlaced
-from layersel.backbone.backbone import Backbone
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from layersel.adapters.placed import PeftPlaced
+    from layersel.backbone.backbone import Backbone
 
 
 @dataclass
@@ -20,6 +22,8 @@ class Dora(Lora):
 
     options: ClassVar[dict[str, Any]] = {"use_dora": True}
 
-    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> PeftPlaced:
+    def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "PeftPlaced":
         """The rescaling of W makes the change one of full rank."""
+        from layersel.adapters.placed import PeftPlaced
+
         return PeftPlaced(backbone, layers, adapted)

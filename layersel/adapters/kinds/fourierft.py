@@ -1,14 +1,16 @@
 """FourierFT (Gao et al. 2024): a change of the weights with few frequencies."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from peft import FourierFTConfig
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.peft_adapter import PeftAdapter
-from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    from peft import FourierFTConfig
+
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -27,8 +29,10 @@ class FourierFT(PeftAdapter):
 
     seed_option: ClassVar[str] = "random_loc_seed"
 
-    def peft_config(self, selection: Selection) -> FourierFTConfig:
+    def peft_config(self, selection: "Selection") -> "FourierFTConfig":
         """The PEFT configuration for the chosen layers."""
+        from peft import FourierFTConfig
+
         return FourierFTConfig(
             n_frequency=self.n_frequency,
             scaling=self.scaling,
@@ -36,7 +40,7 @@ class FourierFT(PeftAdapter):
             target_modules=selection.target_modules(self.projections),
         )
 
-    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
+    def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """As `PeftAdapter.check_modules`, and that a matrix has so many frequencies."""
         super().check_modules(backbone, names)
         for name in names:

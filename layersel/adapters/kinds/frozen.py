@@ -1,14 +1,16 @@
 """No adapter: the frozen encoder with its head."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.adapter import Adapter
-from layersel.adapters.placed import Unadapted
-from layersel.backbone.backbone import Backbone
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    import torch
+
+    from layersel.adapters.placed import Unadapted
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -18,7 +20,9 @@ class Frozen(Adapter):
     trains: ClassVar[bool] = False
     keeps_modules: ClassVar[bool] = False
 
-    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> Unadapted:
+    def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "Unadapted":
         """Freeze the model."""
+        from layersel.adapters.placed import Unadapted
+
         backbone.requires_grad_(False)
         return Unadapted(backbone)

@@ -1,24 +1,16 @@
 """Full fine-tuning of the chosen layers."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
-
-import torch
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.adapter import Adapter
-from layersel.adapters.change import Change
-from layersel.adapters.originals import Originals
-from layersel.adapters.placed import Placed
-from layersel.adapters.placement import check_placement
-from layersel.backbone.backbone import Backbone
-from layersel.errors import UserError
-from layersel.files import atomic_folder
-from layersel.selection.selection import Selection
 
-LAYERS = "layers.safetensors"
+if TYPE_CHECKING:
+    import torch
+
+    from layersel.adapters.full_placed import FullPlaced
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -29,45 +21,14 @@ class Full(Adapter):
     moves_base: ClassVar[bool] = True
     moves_biases: ClassVar[bool] = True
 
-    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> "FullPlaced":
+    def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "FullPlaced":
         """Freeze the other layers."""
+        from layersel.adapters.full_placed import FullPlaced
+        from layersel.adapters.placement import check_placement
+
         backbone.requires_grad_(False)
         placed = FullPlaced(backbone, selection.layers)
         for layer in selection.layers:
             backbone.layers[layer].requires_grad_(True)
         check_placement(backbone, selection.layers)
         return placed
-
-
-class FullPlaced(Placed):
-    """Layers whose own parameters are trained, made while these are the pretrained ones, of which it keeps a copy."""
-
-    def __init__(self, backbone: Backbone, layers: list[int]):
-        super().__init__(backbone, layers)
-        self._names = [
-            name
-            for name, parameter in backbone.model.named_parameters()
-            if any(parameter is own for layer in layers for own in backbone.layers[layer].parameters())
-        ]
-        self._originals = Originals(backbone.model.get_parameter(name) for name in self._names)
-
-    def disabled(self) -> AbstractContextManager[None]:
-        """With the pretrained parameters."""
-        return self._originals.swapped_in()
-
-    def merge(self) -> None:
-        """They are the weights already."""
-        self.backbone.requires_grad_(False)
-
-    def changes(self) -> dict[str, Change]:
-        """Always a `UserError`: biases and norms change too."""
-        raise UserError(
-            "adapter=full: its changes are not only weight matrices (biases and norms change too), so they cannot be "
-            "compared or merged with others; use adapter=lora"
-        )
-
-    def save(self, folder: Path) -> None:
-        """Write `layers.safetensors`, the parameters of the chosen layers by their full names."""
-        parameters = {name: self.backbone.model.get_parameter(name).detach().cpu().contiguous() for name in self._names}
-        with atomic_folder(folder) as draft:
-            save_file(parameters, draft / LAYERS, metadata={"format": "pt"})

@@ -1,12 +1,14 @@
 """(IA)³ (Liu et al. 2022): trained factors of keys, values and the feed-forward layer's inner activations."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
-
-from peft import IA3Config
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.peft_adapter import PeftAdapter
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    from peft import IA3Config
+
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -24,8 +26,10 @@ class IA3(PeftAdapter):
 
     moves_biases: ClassVar[bool] = True
 
-    def peft_config(self, selection: Selection) -> IA3Config:
+    def peft_config(self, selection: "Selection") -> "IA3Config":
         """The PEFT configuration for the chosen layers."""
+        from peft import IA3Config
+
         return IA3Config(
             target_modules=selection.target_modules(self.projections),
             feedforward_modules=selection.target_modules([name for name in self.projections if name == "down"]),

@@ -1,14 +1,16 @@
 """LoRA (Hu et al. 2022): low-rank updates of the chosen layers."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from peft import LoraConfig, PeftModel
+from layersel.adapters.peft_adapter import PeftAdapter, dropout_problems, rank_problems
 
-from layersel.adapters.peft_adapter import PeftAdapter, check_rank, dropout_problems, rank_problems
-from layersel.adapters.placed import LoraPlaced, PeftPlaced
-from layersel.backbone.backbone import Backbone
-from layersel.selection.selection import Selection
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+
+    from layersel.adapters.placed import PeftPlaced
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -28,18 +30,22 @@ class Lora(PeftAdapter):
     options: ClassVar[dict[str, Any]] = {}
     """What sets a relative of LoRA apart: further options of `peft.LoraConfig`."""
 
-    def peft_config(self, selection: Selection) -> LoraConfig:
+    def peft_config(self, selection: "Selection") -> "LoraConfig":
         """The PEFT configuration for the chosen layers."""
         return selection.lora_config(
             r=self.rank, alpha=self.alpha, projections=self.projections, lora_dropout=self.dropout, **self.options
         )
 
-    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> PeftPlaced:
+    def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "PeftPlaced":
         """Low rank."""
+        from layersel.adapters.placed import LoraPlaced
+
         return LoraPlaced(backbone, layers, adapted)
 
-    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
+    def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """As `PeftAdapter.check_modules`, and the rank."""
+        from layersel.adapters.module_checks import check_rank
+
         super().check_modules(backbone, names)
         check_rank(backbone, names, self.rank)
 

@@ -1,15 +1,17 @@
 """LoRA-drop (Zhou et al. 2025): the chosen layers own a LoRA, all the others share one."""
 
 from dataclasses import dataclass, replace
-
-import torch
-from peft import PeftModel
+from typing import TYPE_CHECKING
 
 from layersel.adapters.kinds.lora import Lora
-from layersel.adapters.peft_adapter import check_same_shapes
-from layersel.adapters.placed import ExportedLora, PeftPlaced
-from layersel.backbone.backbone import Backbone
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+
+    from layersel.adapters.placed import ExportedLora, PeftPlaced
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -21,12 +23,14 @@ class LoraDrop(Lora):
     Reference: Zhou et al. 2025, "LoRA-drop: efficient LoRA parameter pruning based on output evaluation", section 3.
     """
 
-    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> PeftPlaced:
+    def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
         """As `Adapter.place`, in all layers.
 
         Raises:
             UserError: A projection has not the same shape in all layers that share.
         """
+        from layersel.adapters.module_checks import check_same_shapes
+
         everywhere = replace(selection, layers=list(range(backbone.n_layers)))
         everywhere.target_modules(self.projections)
         sharing = [layer for layer in everywhere.layers if layer not in selection.layers]
@@ -40,6 +44,8 @@ class LoraDrop(Lora):
                 module.lora_B["default"] = modules[0].lora_B["default"]
         return placed
 
-    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> ExportedLora:
+    def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "ExportedLora":
         """Saved as a standard LoRA."""
+        from layersel.adapters.placed import ExportedLora
+
         return ExportedLora(backbone, layers, adapted)

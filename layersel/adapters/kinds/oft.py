@@ -1,14 +1,16 @@
 """OFT (Qiu et al. 2023): rotations of the inputs of a weight matrix, block by block."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from peft import OFTConfig
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.peft_adapter import PeftAdapter
-from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    from peft import OFTConfig
+
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -23,15 +25,17 @@ class Oft(PeftAdapter):
 
     takes_conv1d: ClassVar[bool] = False
 
-    def peft_config(self, selection: Selection) -> OFTConfig:
+    def peft_config(self, selection: "Selection") -> "OFTConfig":
         """The PEFT configuration, with the exact Cayley transform instead of its series."""
+        from peft import OFTConfig
+
         return OFTConfig(
             oft_block_size=self.block_size,
             use_cayley_neumann=False,
             target_modules=selection.target_modules(self.projections),
         )
 
-    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
+    def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """As `PeftAdapter.check_modules`, and the size of the blocks, which PEFT would change instead."""
         super().check_modules(backbone, names)
         for name in names:

@@ -1,16 +1,16 @@
 """PiSSA (Meng et al. 2024): LoRA that starts as the largest singular components of the weight."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.adapters.kinds.lora import Lora
-from layersel.adapters.originals import Originals
-from layersel.adapters.placed import MovedBaseLora
-from layersel.adapters.placement import place
-from layersel.backbone.backbone import Backbone
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    import torch
+
+    from layersel.adapters.placed import MovedBaseLora
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -25,8 +25,12 @@ class Pissa(Lora):
     moves_base: ClassVar[bool] = True
     options: ClassVar[dict[str, Any]] = {"init_lora_weights": "pissa"}
 
-    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> MovedBaseLora:
+    def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "MovedBaseLora":
         """As `Adapter.place`; the pretrained weights are kept, since PEFT changes them."""
+        from layersel.adapters.originals import Originals
+        from layersel.adapters.placed import MovedBaseLora
+        from layersel.adapters.placement import place
+
         config = self.peft_config(selection)
         names = sorted(config.target_modules)
         self.check_modules(backbone, names)

@@ -1,14 +1,16 @@
 """SHiRA (Bhardwaj et al. 2024): a sparse change of the weights at random places."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from peft import ShiraConfig
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.peft_adapter import PeftAdapter, rank_problems
-from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    from peft import ShiraConfig
+
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -27,11 +29,13 @@ class Shira(PeftAdapter):
     takes_conv1d: ClassVar[bool] = False
     seed_option: ClassVar[str] = "random_seed"
 
-    def peft_config(self, selection: Selection) -> ShiraConfig:
+    def peft_config(self, selection: "Selection") -> "ShiraConfig":
         """The PEFT configuration for the chosen layers."""
+        from peft import ShiraConfig
+
         return ShiraConfig(r=self.rank, target_modules=selection.target_modules(self.projections))
 
-    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
+    def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """As `PeftAdapter.check_modules`, and that a matrix has so many entries."""
         super().check_modules(backbone, names)
         for name in names:

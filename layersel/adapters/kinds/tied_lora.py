@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from peft import LoraConfig, PeftModel
-from torch import Tensor, nn
-from torch.nn import functional
-
-from layersel.adapters.peft_adapter import PeftAdapter, check_rank, check_same_shapes, dropout_problems, rank_problems
-from layersel.adapters.placed import ExportedLora, PeftPlaced
-from layersel.adapters.placement import widths
-from layersel.backbone.backbone import Backbone
+from layersel.adapters.peft_adapter import PeftAdapter, dropout_problems, rank_problems
 from layersel.errors import one_of
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    import torch
+    from peft import LoraConfig, PeftModel
+
+    from layersel.adapters.placed import ExportedLora, PeftPlaced
+    from layersel.backbone.backbone import Backbone
+    from layersel.selection.selection import Selection
 
 # Shapes: O outputs and I inputs of a fused matrix, R rank.
 
@@ -53,18 +53,20 @@ class TiedLora(PeftAdapter):
     a: str = TRAINED
     """A, in common: trained or frozen."""
 
-    def peft_config(self, selection: Selection) -> LoraConfig:
+    def peft_config(self, selection: "Selection") -> "LoraConfig":
         """Of the LoRA whose factors are then tied."""
         return selection.lora_config(
             r=self.rank, alpha=self.rank, projections=self.projections, lora_dropout=self.dropout
         )
 
-    def place(self, backbone: Backbone, selection: Selection, generator: torch.Generator) -> PeftPlaced:
+    def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
         """As `Adapter.place`: LoRA through PEFT, then its factors are replaced by tied ones.
 
         Raises:
             UserError: A projection has not the same shape in all chosen layers.
         """
+        from layersel.adapters.module_checks import check_same_shapes
+
         selection.target_modules(self.projections)
         groups = list(self._groups(selection))
         for names_by_layer in groups:
@@ -74,12 +76,16 @@ class TiedLora(PeftAdapter):
             self._tie(backbone, names_by_layer, generator)
         return placed
 
-    def placed(self, backbone: Backbone, layers: list[int], adapted: PeftModel) -> ExportedLora:
+    def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "ExportedLora":
         """Saved as a standard LoRA."""
+        from layersel.adapters.placed import ExportedLora
+
         return ExportedLora(backbone, layers, adapted)
 
-    def check_modules(self, backbone: Backbone, names: list[str]) -> None:
+    def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """As `PeftAdapter.check_modules`, and the rank."""
+        from layersel.adapters.module_checks import check_rank
+
         super().check_modules(backbone, names)
         check_rank(backbone, names, self.rank)
 
@@ -96,7 +102,7 @@ class TiedLora(PeftAdapter):
             found.append("adapter.a, b, u, v: expected at least one to be trained, but got none; or use adapter=frozen")
         return found
 
-    def _groups(self, selection: Selection) -> Iterator[list[list[str]]]:
+    def _groups(self, selection: "Selection") -> Iterator[list[list[str]]]:
         """For each fused matrix, the names of its modules in every chosen layer."""
         for group in SAME_INPUT:
             wanted = [name for name in group if name in self.projections]
@@ -105,12 +111,18 @@ class TiedLora(PeftAdapter):
                     list(dict.fromkeys(selection.modules[layer][name] for name in wanted)) for layer in selection.layers
                 ]
 
-    def _tie(self, backbone: Backbone, names_by_layer: list[list[str]], generator: torch.Generator) -> None:
+    def _tie(self, backbone: "Backbone", names_by_layer: list[list[str]], generator: "torch.Generator") -> None:
+        import torch
+        from torch import nn
+
+        from layersel.adapters.placement import widths
+        from layersel.adapters.scaled_rows import ScaledRows
+
         sizes = [widths(backbone.model.get_submodule(name).get_base_layer()) for name in names_by_layer[0]]
         outputs, inputs = sum(outputs for outputs, _ in sizes), sizes[0][1]
         device = backbone.model.get_submodule(names_by_layer[0][0]).get_base_layer().weight.device
 
-        def factor(name: str, value: Tensor) -> nn.Parameter:
+        def factor(name: str, value: torch.Tensor) -> nn.Parameter:
             start = torch.zeros_like(value) if name == self._zero else value
             return nn.Parameter(start.to(device), requires_grad=getattr(self, name) == TRAINED)
 
@@ -132,31 +144,3 @@ class TiedLora(PeftAdapter):
     def _zero(self) -> str:
         """Which of the factors starts at 0."""
         return next(name for name in STATES if getattr(self, name) == TRAINED)
-
-
-class ScaledRows(nn.Module):
-    """A linear map whose weight is some rows of diag(scale)·matrix, both of which other modules may have too.
-
-    It takes the place of PEFT's `lora_A` or `lora_B`, so that PEFT runs, disables and merges it like LoRA.
-
-    Args:
-        matrix: The shared factor.
-        scale: One number for each of its rows; None for none.
-        rows: Which of the rows this module has.
-    """
-
-    def __init__(self, matrix: nn.Parameter, scale: nn.Parameter | None, rows: slice = slice(None)):
-        super().__init__()
-        self.matrix = matrix
-        self.scale = scale
-        self.rows = rows
-
-    @property
-    def weight(self) -> Tensor:
-        """The rows, scaled."""
-        rows = self.matrix[self.rows]
-        return rows if self.scale is None else self.scale[self.rows, None] * rows
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The product of the weight with the inputs (…×columns)."""
-        return functional.linear(inputs, self.weight)

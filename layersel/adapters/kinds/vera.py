@@ -1,12 +1,14 @@
 """VeRA (Kopiczko et al. 2024): random matrices that all layers share, and trained vectors of each layer."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from peft import VeraConfig
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.peft_adapter import PeftAdapter, dropout_problems, rank_problems
-from layersel.selection.selection import Selection
+
+if TYPE_CHECKING:
+    from peft import VeraConfig
+
+    from layersel.selection.selection import Selection
 
 
 @dataclass
@@ -27,8 +29,10 @@ class Vera(PeftAdapter):
 
     seed_option: ClassVar[str] = "projection_prng_key"
 
-    def peft_config(self, selection: Selection) -> VeraConfig:
+    def peft_config(self, selection: "Selection") -> "VeraConfig":
         """The PEFT configuration; the random matrices are saved too."""
+        from peft import VeraConfig
+
         return VeraConfig(
             r=self.rank,
             vera_dropout=self.dropout,

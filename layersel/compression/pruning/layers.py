@@ -1,24 +1,21 @@
 """Layer dropping: whole layers go, and the model is a shorter one."""
 
 import math
-import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from layersel.backbone.backbone import Backbone
-from layersel.backbone.encode import token_batches
-from layersel.backbone.shorten import drop_layers
-from layersel.compression.pruning.pruned import Pruned
 from layersel.compression.pruning.pruning import Pruning, drawn
-from layersel.data.tokens import TokenIds
 from layersel.errors import UserError, one_of
-from layersel.selection import scores as score_modules
-from layersel.selection.score import LayerScores, Probe, ProbeScore, Score, round_half_up, score_named
-from layersel.selection.select import choose_layers
+from layersel.selection.score import STATES, Probe, ProbeScore, Score, round_half_up, score_named, score_names
+
+if TYPE_CHECKING:
+    import torch
+
+    from layersel.backbone.backbone import Backbone
+    from layersel.compression.pruning.pruned import Pruned
+    from layersel.data.tokens import TokenIds
+    from layersel.selection.score import LayerScores
 
 
 @dataclass
@@ -34,16 +31,19 @@ class Layers(Pruning):
     score: str = "cka"
     """A score of the selection group that ranks layers; the lowest are dropped."""
     probe_size: int = 128
-    """Records that the score looks at, drawn from all of the review; their labels are never looked at."""
+    """Texts that the score looks at, drawn from all of the dataset; their labels are never looked at."""
 
     structured: ClassVar[bool] = True
 
-    def prune(self, backbone: Backbone, tokens: Sequence[TokenIds], generator: torch.Generator) -> Pruned:
-        """As `Pruning.prune`: drops layers.
+    def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":
+        """Drops layers.
 
         Raises:
             UserError: As many layers as there are, more than the score ranks, or what `drop_layers` refuses.
         """
+        from layersel.backbone.shorten import drop_layers
+        from layersel.compression.pruning.pruned import Pruned
+
         depth, before = backbone.n_layers, _size(backbone)
         count = self._count(depth)
         dropped = self._lowest(self._scores(backbone, depth - count, tokens, generator), count) if count else []
@@ -56,7 +56,7 @@ class Layers(Pruning):
         )
 
     def problems(self) -> list[str]:
-        """A number that is none, and scores that rank no layers."""
+        """Returns one line for each option that is wrong: a number that is none, a score that ranks no layers."""
         found = []
         if not 0 <= self.n < math.inf or (self.n > 1 and self.n != int(self.n)):
             found.append(f"pruning.n: expected a count of layers (0, 1, 2) or a share such as 0.25, but got {self.n:g}")
@@ -81,34 +81,33 @@ class Layers(Pruning):
         return scorer
 
     def _scores(
-        self, backbone: Backbone, kept: int, tokens: Sequence[TokenIds], generator: torch.Generator
-    ) -> LayerScores:
+        self, backbone: "Backbone", kept: int, tokens: "Sequence[TokenIds]", generator: "torch.Generator"
+    ) -> "LayerScores":
+        from layersel.backbone.encode import token_batches
+
         scorer = self._scorer()
         scorer.n = kept  # spread layers depend on how many
-        looks = isinstance(scorer, ProbeScore)
-        batches = token_batches(backbone, drawn(tokens, self.probe_size, generator)) if looks else []
+        batches = token_batches(backbone, drawn(tokens, self.probe_size, generator)) if scorer.n_texts else []
         return scorer.scores(backbone, Probe(batches, generator))
 
-    def _lowest(self, scores: LayerScores, count: int) -> list[int]:
+    def _lowest(self, scores: "LayerScores", count: int) -> list[int]:
+        from layersel.selection.select import choose_layers
+
         ranked = ~scores.values_L.isnan()
         if count > int(ranked.sum()):
-            reasons = "; ".join(scores.excluded.values()) or "the records are all alike there"
+            reasons = "; ".join(scores.excluded.values()) or "the texts are all alike there"
             raise UserError(
                 f"pruning.n: expected at most the {int(ranked.sum())} layers that score {self.score} ranks, "
                 f"but got {self.n:g} ({reasons})"
             )
-        return choose_layers(-scores.values_L, count, excluded=_indices(~ranked))
+        return choose_layers(-scores.values_L, count, excluded=set((~ranked).nonzero().flatten().tolist()))
 
 
-def _indices(chosen_L: Tensor) -> set[int]:
-    return set(chosen_L.nonzero().flatten().tolist())
-
-
-def _size(backbone: Backbone) -> int:
+def _size(backbone: "Backbone") -> int:
     return sum(parameter.numel() for parameter in backbone.model.parameters())
 
 
 def _ranking_scores() -> list[str]:
-    """Scores of the selection group that do not fix the number of layers themselves."""
-    names = [module.name for module in pkgutil.iter_modules(score_modules.__path__)]
-    return sorted(name for name in names if score_named(name).takes_n)
+    """The scores that do not fix the number of layers themselves, and need no labels."""
+    scores = {name: score_named(name) for name in score_names()}
+    return [name for name, score in scores.items() if score.takes_n and score.needs <= {STATES}]

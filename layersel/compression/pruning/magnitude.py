@@ -1,12 +1,13 @@
 """Magnitude pruning: the smallest weights go."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from layersel.compression.pruning.masks import keep_highest
 from layersel.compression.pruning.weight_pruning import WeightPruning
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass
@@ -18,12 +19,14 @@ class Magnitude(WeightPruning):
     shares of their weights.
     """
 
-    def scores(self, weight_OI: Tensor, generator: torch.Generator) -> Tensor:
-        """|W|."""
+    def scores(self, weight_OI: "Tensor", generator: "torch.Generator") -> "Tensor":
+        """Returns |W|."""
         return weight_OI.abs()
 
-    def keep(self, scores_OI: Tensor) -> Tensor:
-        """As `WeightPruning.keep`, but compared are all weights of the matrix."""
+    def keep(self, scores_OI: "Tensor") -> "Tensor":
+        """Returns the mask (O×I) of the weights that stay; without a pattern all weights of the matrix are compared."""
+        from layersel.compression.pruning.masks import keep_highest
+
         if self.pattern is not None:
             return super().keep(scores_OI)
         return keep_highest(scores_OI.reshape(1, -1), self.share).reshape(scores_OI.shape)

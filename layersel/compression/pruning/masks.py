@@ -1,12 +1,9 @@
 """Which weights stay: the lowest scores of each comparison group go, exactly as many as wanted, ties included."""
 
-import math
-import re
-from fractions import Fraction
-
 import torch
 from torch import Tensor
 
+from layersel.compression.pruning.patterns import check_divides, floor_share, parse_pattern
 from layersel.errors import UserError
 
 # Shapes: G comparison groups, K weights in each; O outputs, I inputs.
@@ -42,47 +39,6 @@ def keep_pattern(scores_OI: Tensor, pattern: str) -> Tensor:
     n, m = parse_pattern(pattern)
     check_divides(pattern, scores_OI.shape[1], "these weights")
     return _without_lowest(scores_OI.reshape(-1, m), n).reshape(scores_OI.shape)
-
-
-def floor_share(share: float, count: int) -> int:
-    """⌊share·count⌋ of the share as it is written: in binary, .29 of 100 would be 28.999….
-
-    Example:
-        >>> floor_share(0.29, 100), floor_share(0.3, 384)
-        (29, 115)
-    """
-    return math.floor(Fraction(str(share)) * count)
-
-
-def parse_pattern(pattern: str) -> tuple[int, int]:
-    """The numbers of a pattern n:m, in which n of every m consecutive weights are zero.
-
-    Raises:
-        UserError: It is not of that form, or leaves none or all of the weights.
-
-    Example:
-        >>> parse_pattern("2:4")
-        (2, 4)
-    """
-    match = re.fullmatch(r"(\d+):(\d+)", pattern)
-    n, m = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 0 < n < m:
-        raise UserError(f"pruning.pattern: expected n:m with 0 < n < m, such as 2:4, but got {pattern!r}")
-    return n, m
-
-
-def check_divides(pattern: str, inputs: int, whose: str) -> None:
-    """Groups of m must fill a row.
-
-    Raises:
-        UserError: They do not.
-    """
-    m = parse_pattern(pattern)[1]
-    if inputs % m:
-        raise UserError(
-            f"pruning.pattern: expected n:m with an m that divides the {inputs} inputs of {whose}, but got {pattern}; "
-            "use another, or pruning.sparsity alone"
-        )
 
 
 def _without_lowest(scores_GK: Tensor, count: int) -> Tensor:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
-from layersel.backbone.backbone import Backbone
-from layersel.compression.pruning.pruned import Pruned
 from layersel.compression.pruning.pruning import Pruning
-from layersel.data.tokens import TokenIds
+
+if TYPE_CHECKING:
+    import torch
+
+    from layersel.backbone.backbone import Backbone
+    from layersel.compression.pruning.pruned import Pruned
+    from layersel.data.tokens import TokenIds
 
 
 @dataclass
@@ -18,6 +20,8 @@ class NoPruning(Pruning):
 
     prunes: ClassVar[bool] = False
 
-    def prune(self, backbone: Backbone, tokens: Sequence[TokenIds], generator: torch.Generator) -> Pruned:
-        """Nothing."""
+    def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":
+        """Leaves the model as it is."""
+        from layersel.compression.pruning.pruned import Pruned
+
         return Pruned()

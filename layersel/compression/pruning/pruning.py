@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
-from layersel.backbone.backbone import Backbone
-from layersel.compression.pruning.pruned import Pruned
-from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from layersel.backbone.backbone import Backbone
+    from layersel.compression.pruning.pruned import Pruned
+    from layersel.data.tokens import TokenIds
 
 
 @dataclass
@@ -34,13 +36,13 @@ class Pruning:
         """The method's name: that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
-    def prune(self, backbone: Backbone, tokens: Sequence[TokenIds], generator: torch.Generator) -> Pruned:
-        """Prune the model of `backbone` in place.
+    def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":
+        """Prunes the model of `backbone` in place.
 
         Args:
             backbone: A plain model or one with adapters; of these only weight pruning takes it, and it prunes the
                 pretrained weights, never those of an adapter.
-            tokens: Token ids of all records, without their labels: methods that look at texts draw theirs from them.
+            tokens: Token ids of all texts, without their labels: methods that look at texts draw theirs from them.
             generator: Of every random draw.
 
         Returns:
@@ -52,17 +54,19 @@ class Pruning:
         raise NotImplementedError
 
     def problems(self) -> list[str]:
-        """What is wrong with the options, as far as can be seen without a model."""
+        """Returns one line for each option that is wrong, as far as shows without a model."""
         return []
 
 
-def drawn(tokens: Sequence[TokenIds], count: int, generator: torch.Generator) -> list[TokenIds]:
-    """`count` of the texts, or all of them if there are fewer, drawn without replacement.
+def drawn(tokens: "Sequence[TokenIds]", count: int, generator: "torch.Generator") -> "list[TokenIds]":
+    """Returns `count` of the texts, or all of them if there are fewer, drawn without replacement.
 
     Raises:
         UserError: There is none.
     """
     if not tokens:
-        raise UserError("pruning: expected records to look at, but got none")
+        raise UserError("pruning: expected texts to look at, but got none")
+    import torch
+
     order = torch.randperm(len(tokens), generator=generator)[:count]
     return [tokens[index] for index in order.tolist()]

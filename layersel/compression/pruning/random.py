@@ -1,17 +1,21 @@
 """Control: weights drawn at random go."""
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from layersel.compression.pruning.weight_pruning import WeightPruning
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass
 class Random(WeightPruning):
     """Weights of each output, drawn uniformly without replacement, become zero."""
 
-    def scores(self, weight_OI: Tensor, generator: torch.Generator) -> Tensor:
-        """Uniform draws."""
+    def scores(self, weight_OI: "Tensor", generator: "torch.Generator") -> "Tensor":
+        """Draws uniformly."""
+        import torch
+
         return torch.rand(weight_OI.shape, generator=generator)

@@ -3,23 +3,26 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from layersel.backbone.backbone import Backbone
-from layersel.backbone.layers import PROJECTIONS, find_linear, modules_of, weight_OI
-from layersel.compression.pruning.masks import check_divides, keep_highest, keep_pattern, parse_pattern
-from layersel.compression.pruning.pruned import Pruned, check_prunable, weight_sparsity, zero
+from layersel.backbone.projection_names import PROJECTIONS
+from layersel.compression.pruning.patterns import check_divides, parse_pattern
 from layersel.compression.pruning.pruning import Pruning
-from layersel.data.tokens import TokenIds
 from layersel.errors import UserError, one_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from layersel.backbone.backbone import Backbone
+    from layersel.compression.pruning.pruned import Pruned
+    from layersel.data.tokens import TokenIds
 
 # Shapes: O outputs, I inputs of a linear layer.
 
 SPEED = "no kernel used here skips zeros, so they save no time"
 
-Linears = dict[str, nn.Module]
+Linears = dict[str, "nn.Module"]
 """Linear modules of one block by their names without adapters."""
 
 
@@ -34,8 +37,10 @@ class WeightPruning(Pruning):
     projections: list[str] | None = None
     """Which projections: query, key, value, output, gate, up, down; null = every linear layer inside the blocks."""
 
-    def prune(self, backbone: Backbone, tokens: Sequence[TokenIds], generator: torch.Generator) -> Pruned:
-        """As `Pruning.prune`: zeros in the chosen linear layers."""
+    def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":
+        """Puts zeros into the chosen linear layers."""
+        from layersel.compression.pruning.pruned import Pruned, weight_sparsity
+
         masks = self.zero_layers(backbone, self._chosen(backbone), tokens, generator)
         reached = weight_sparsity(backbone)
         figures = {"sparsity wanted": self.share, "sparsity reached": reached}
@@ -43,27 +48,37 @@ class WeightPruning(Pruning):
         return Pruned(masks, figures=figures, note=f"{reached:.1%} zeros in the blocks{pattern}; {SPEED}")
 
     def zero_layers(
-        self, backbone: Backbone, layers: Sequence[Linears], tokens: Sequence[TokenIds], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Zero the lowest scores in the linear modules of each block; returns the masks by name."""
+        self,
+        backbone: "Backbone",
+        layers: Sequence[Linears],
+        tokens: "Sequence[TokenIds]",
+        generator: "torch.Generator",
+    ) -> "dict[str, Tensor]":
+        """Zeroes the lowest scores in the linear modules of each block; returns the masks by name."""
+        from layersel.backbone.layers import weight_OI
+
         return {
             name: self.zero_lowest(module, self.scores(weight_OI(module).detach(), generator))
             for linears in layers
             for name, module in linears.items()
         }
 
-    def zero_lowest(self, module: nn.Module, scores_OI: Tensor) -> Tensor:
-        """Zero the weights of `module` with the lowest scores; returns the mask of the others on the CPU."""
+    def zero_lowest(self, module: "nn.Module", scores_OI: "Tensor") -> "Tensor":
+        """Zeroes the weights of `module` with the lowest scores; returns the mask of the others on the CPU."""
+        from layersel.compression.pruning.pruned import zero
+
         keep_OI = self.keep(scores_OI).cpu()
         zero(module, keep_OI)
         return keep_OI
 
-    def scores(self, weight_OI: Tensor, generator: torch.Generator) -> Tensor:
+    def scores(self, weight_OI: "Tensor", generator: "torch.Generator") -> "Tensor":
         """The scores (O×I) of the weights of a module, where they depend on nothing else."""
         raise NotImplementedError
 
-    def keep(self, scores_OI: Tensor) -> Tensor:
+    def keep(self, scores_OI: "Tensor") -> "Tensor":
         """The mask (O×I) of the weights that stay: compared are those of one output, or of one group of the pattern."""
+        from layersel.compression.pruning.masks import keep_highest, keep_pattern
+
         if self.pattern is not None:
             return keep_pattern(scores_OI, self.pattern)
         return keep_highest(scores_OI, self.share)
@@ -83,7 +98,7 @@ class WeightPruning(Pruning):
         return self.sparsity
 
     def problems(self) -> list[str]:
-        """Shares outside 0 to 1, patterns that are none, both at odds, unknown projections."""
+        """Returns one line for each option that is wrong: shares, patterns, both at odds, unknown projections."""
         found = self._share_problems()
         unknown = [name for name in self.projections or () if name not in PROJECTIONS]
         found += [str(one_of("pruning.projections", name, PROJECTIONS)) for name in unknown]
@@ -103,12 +118,15 @@ class WeightPruning(Pruning):
             return [f"pruning.sparsity: expected {fits}, but got {self.sparsity:g}"]
         return []
 
-    def _chosen(self, backbone: Backbone) -> list[Linears]:
+    def _chosen(self, backbone: "Backbone") -> list[Linears]:
         """The linear modules to prune, block by block.
 
         Raises:
             UserError: There is none, one cannot be pruned, or the pattern does not fit it.
         """
+        from layersel.backbone.layers import find_linear, modules_of, weight_OI
+        from layersel.compression.pruning.pruned import check_prunable
+
         layers = find_linear(backbone.model)
         if self.projections is not None:
             layers = [

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import linear_modules, weight_OI
 from layersel.backbone.modes import evaluating
-from layersel.compression.quantisation.engines import AUTO, Engine, usable_engines
+from layersel.compression.quantisation.engines import Engine, usable_engines
+from layersel.compression.quantisation.formats import AUTO
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError

@@ -7,6 +7,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from layersel.compression.quantisation.formats import AUTO, ENGINE_NAMES
 from layersel.errors import UserError, one_of
 
 # Shapes: N rows, O outputs, I inputs.
@@ -49,16 +50,8 @@ def _int_mm_multiply(x_NI: Tensor, packed: Tensor, scales_O: Tensor) -> Tensor:
     return torch._int_mm(x_NI, packed).float().mul_(scales_O)
 
 
-ENGINES = {
-    engine.name: engine
-    for engine in (
-        Engine("onednn", _onednn_pack, _onednn_multiply),
-        Engine("int_mm", _int_mm_pack, _int_mm_multiply),
-    )
-}
-"""`onednn`: oneDNN's int8 product with packed weights; `int_mm`: PyTorch's own. Both sum exactly."""
-
-AUTO = "auto"
+_PARTS = ((_onednn_pack, _onednn_multiply), (_int_mm_pack, _int_mm_multiply))
+ENGINES = {name: Engine(name, *parts) for name, parts in zip(ENGINE_NAMES, _PARTS, strict=True)}
 
 
 def usable_engines(wanted: str = AUTO) -> list[Engine]:

@@ -10,21 +10,18 @@ from torch.nn.functional import cosine_similarity
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.modes import evaluating
 from layersel.compression.quantisation.dynamic import to_int8, watched_columns
+from layersel.compression.quantisation.formats import DYNAMIC, FORMATS, WEIGHT_BITS
 from layersel.compression.quantisation.quantised import Quantised
 from layersel.compression.quantisation.rounding import snap_weights
 from layersel.data.tokens import TokenIds
 from layersel.errors import one_of
 from layersel.terminal.progress import progress
 
-WEIGHT_BITS = {"int8_weight": 8, "int4": 4}
-DYNAMIC = "int8"
-FORMATS = (DYNAMIC, *WEIGHT_BITS)
-
 
 def quantise(
     backbone: Backbone, number_format: str, texts: Sequence[TokenIds], engine: str = "auto", outliers: float = 0.01
 ) -> Quantised:
-    """Quantise the model of `backbone` in place.
+    """Quantises the model of `backbone` in place.
 
     Args:
         backbone: A model in float32; with int8 a plain one on the CPU.
