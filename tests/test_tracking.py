@@ -30,7 +30,7 @@ DOCS = CONF.parent / "docs"
 SMALL = ["model=minilm", "model.max_length=32", "pairs.per_record=4", "task.max_steps=3", "selection.bootstrap=3"]
 OFFLINE = ["logger=wandb", "logger.mode=offline", "trainer=cpu", "trainer.threads=1"]
 OPTIONS = {"selection": {"n": 3, "bootstrap": None}, "task": {"epochs": 1}, "order": ["train", "merge"]}
-LABELS = {"review": "NSAIDS", "selection": "cka", "n": 3, "rank": 8, "pruning": "none", "model": "minilm", "seed": 0}
+LABELS = {"dataset": "NSAIDS", "selection": "cka", "n": 3, "rank": 8, "pruning": "none", "model": "minilm", "seed": 0}
 
 
 def description(**changes: Any) -> RunDescription:
@@ -101,8 +101,8 @@ def test_config_has_plain_labels_and_all_options() -> None:
     [
         (LABELS, ["pilot"], ["pilot", "NSAIDS", "minilm", "cka"]),
         (LABELS, ["cka", "cka"], ["cka", "NSAIDS", "minilm"]),
-        ({"review": "A+B", "selection": None, "merging": "ties", "seed": 1}, [], ["A", "B", "ties"]),
-        ({"review": "x" * 70}, [], ["x" * 64]),
+        ({"dataset": "A+B", "selection": None, "merging": "ties", "seed": 1}, [], ["A", "B", "ties"]),
+        ({"dataset": "x" * 70}, [], ["x" * 64]),
         ({}, [], []),
     ],
 )
@@ -406,11 +406,11 @@ def test_a_merging_cell_is_a_run_beside_those_of_its_members(grid: Path) -> None
     assert sorted(run.run.job_type for run in runs.values()) == ["merge", "train", "train"]
     assert len({run.run.run_id for run in runs.values()}) == 3
     (merged,) = [run for run in runs.values() if run.run.job_type == "merge"]
-    assert (merged.config["merging"], merged.config["review"]) == ("average", "review0+review1")
+    assert (merged.config["merging"], merged.config["dataset"]) == ("average", "review0+review1")
     assert {"review0", "review1", "average"} <= set(merged.run.tags)
     (table,) = merged.folder.glob("files/media/table/merging_*.table.json")
     content = json.loads(table.read_text(encoding="utf-8"))
-    assert content["columns"] == ["review", "merged", "own", "base"]
+    assert content["columns"] == ["dataset", "merged", "own", "base"]
     assert [row[0] for row in content["data"]] == ["review0", "review1"]
     assert [row[1] for row in content["data"]] == [merged.summary[f"review{number}/awss@95"] for number in (0, 1)]
     assert [one.type for one in merged.of_kind("artifact")] == ["run_table"], "the adapter was not asked for"

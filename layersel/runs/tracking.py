@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from typing import TYPE_CHECKING, Any
 
 from layersel.errors import UserError, one_of
 
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
 MODES = ("auto", "online", "offline", "disabled")
-TAGGED = ("review", "model", "selection", "adapter", "pruning", "merging")
+TAGGED = ("dataset", "model", "selection", "adapter", "pruning", "merging")
 """The labels that are tags too."""
 TAG_LENGTH = 64
 """Most characters that W&B allows."""
@@ -37,12 +37,12 @@ class WandbOptions:
     group: str | None = None
     """Runs of one group are shown together; null = the sweep's name."""
     tags: list[str] = field(default_factory=list)
-    """Tags of the run, beside its review, model, selection, adapter, pruning and merging."""
+    """Tags of the run, beside its dataset, model, selection, adapter, pruning and merging."""
     artifact: bool = False
     """Log the adapter as a W&B artifact."""
 
     def problems(self) -> list[str]:
-        """An unknown mode, tags that W&B does not take."""
+        """Returns one line for each option that is wrong: an unknown mode, tags that W&B does not take."""
         found = [] if self.mode in MODES else [str(one_of("logger.mode", self.mode, MODES))]
         return found + [
             f"logger.tags: expected tags of 1 to {TAG_LENGTH} characters, but got {tag!r}"
@@ -70,9 +70,9 @@ class RunDescription:
         identity: Hash of all that decides the cell's numbers.
         group: Name of the sweep.
         job_type: `train` or `merge`.
-        labels: The axes of a grid, plain values: review, model, selection, n, adapter, rank, …
+        labels: The axes of a grid, plain values: dataset, model, selection, n, adapter, rank, …
         variant: The same for cells that differ in their seed alone.
-        configuration: The same for cells that differ in their seed and review alone.
+        configuration: The same for cells that differ in their seed and dataset alone.
         resumed: What earlier attempts have logged before the step from which this one goes on: for each step a dict
             of `step` and the logged values.
     """
@@ -97,7 +97,7 @@ class RunDescription:
         return {**self.labels, **hashes, "config": options}
 
     def tags(self, own: list[str]) -> list[str]:
-        """The user's and those of the labels; of a merging cell one for each review."""
+        """The user's tags and those of the labels; a merging cell has one for each dataset."""
         labels = [self.labels[name] for name in TAGGED if self.labels.get(name) is not None]
         values = [value[:TAG_LENGTH] for label in labels for value in str(label).split("+")]
         return list(dict.fromkeys([*own, *(value for value in values if value not in ("", "none"))]))
@@ -107,33 +107,35 @@ class Tracker:
     """The loggers of one run, and what is logged beside Lightning's own values."""
 
     def __init__(self, folder: Path, run: Any, artifacts: bool = False):
+        from lightning.pytorch.loggers import CSVLogger, WandbLogger
+
         self.run = run
         self.artifacts = artifacts
-        self.loggers: list[Logger] = [CSVLogger(save_dir=str(folder), name="", version="logs")]
+        self.loggers: "list[Logger]" = [CSVLogger(save_dir=str(folder), name="", version="logs")]
         if run is not None:
             self.loggers.append(WandbLogger(experiment=run))
 
     def summary(self, values: dict[str, Any]) -> None:
-        """Final values of the run, each measured once."""
+        """Logs final values of the run, each measured once."""
         if self.run is not None:
             self.run.summary.update(values)
 
     def images(self, files: dict[str, Path]) -> None:
-        """Figures, by name."""
+        """Logs figures, by name."""
         if self.run is not None:
             import wandb
 
             self.run.log({name: wandb.Image(str(path)) for name, path in files.items()})
 
     def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
-        """A table."""
+        """Logs a table."""
         if self.run is not None:
             import wandb
 
             self.run.log({name: wandb.Table(columns=columns, data=rows)})
 
     def artifact(self, name: str, folder: Path, metadata: dict[str, Any]) -> None:
-        """The adapter in `folder` as an artifact, if it was asked for and the cell has one.
+        """Logs the adapter in `folder` as an artifact, if it was asked for and the cell has one.
 
         Args:
             name: Of the cell; characters that W&B does not take become hyphens.
@@ -177,7 +179,7 @@ def tracked(options: WandbOptions, folder: Path, about: RunDescription, config: 
 def report_finished(
     options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
-    """Tell W&B's sweep agent the metrics of a cell that had finished before: its sweep waits for a run with them."""
+    """Tells W&B's sweep agent the metrics of a cell that had finished before: its sweep waits for a run with them."""
     if not under_sweep_agent():
         return
     with _running(options, folder, about, config) as run:
@@ -190,7 +192,7 @@ def under_sweep_agent() -> bool:
 
 
 def sync_hint(options: WandbOptions, folder: Path) -> str | None:
-    """How to bring an offline run to the dashboard; None for other modes."""
+    """Returns how to bring an offline run to the dashboard; None for other modes."""
     if options.effective_mode != "offline":
         return None
     return f"W&B ran offline; to see the run there: wandb sync {folder}/wandb/offline-run-*"
@@ -209,12 +211,12 @@ def _running(options: WandbOptions, folder: Path, about: RunDescription, config:
 
 
 def _start(options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any]) -> Any:
-    """A run of its own even when an earlier cell of this process left one behind."""
+    """Starts a run of its own even when an earlier cell of this process left one behind."""
     mode = options.effective_mode
     if mode == "disabled":
         return None
     resumable = mode == "online" and not under_sweep_agent()
-    with _refusal_told():
+    with _refusals_as_user_errors():
         run = _wandb().init(
             mode=mode,
             dir=str(folder),
@@ -240,19 +242,21 @@ def _finish(run: Any, exit_code: int) -> None:
 
 
 def _replay(run: Any, rows: list[dict[str, Any]]) -> None:
-    """Log rows as Lightning's logger has done it."""
+    """Logs rows as Lightning's logger has done it."""
     for row in rows:
         run.log({STEP if name == "step" else name: value for name, value in row.items()})
 
 
 def _first_process() -> bool:
     """Whether this is the one of a job's processes that logs."""
+    from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @functools.cache
 def _wandb() -> Any:
-    """The library, told once a process that the terminal is not its own."""
+    """The library, set up once in a process so that it leaves the terminal alone."""
     import wandb
 
     wandb.setup(wandb.Settings(silent=True, console="off"))
@@ -262,12 +266,12 @@ def _wandb() -> Any:
 @functools.cache
 def _has_key() -> bool:
     """Whether a key is known, from the environment or a login; none is asked for and none is tried."""
-    with _refusal_told():
+    with _refusals_as_user_errors():
         return bool(_wandb().login(prompt=False, verify=False))
 
 
 @contextmanager
-def _refusal_told() -> Iterator[None]:
+def _refusals_as_user_errors() -> Iterator[None]:
     try:
         yield
     except _wandb().errors.Error as error:

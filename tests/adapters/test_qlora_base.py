@@ -161,7 +161,7 @@ def test_without_the_extra_it_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> N
     """One line with the command, before a model is loaded; whoever goes on gets the same line."""
     find_spec = importlib.util.find_spec
     missing = lambda name: None if name == "bitsandbytes" else find_spec(name)  # noqa: E731
-    monkeypatch.setattr("layersel.adapters.nf4.find_spec", missing)
+    monkeypatch.setattr("layersel.adapters.nf4_package.find_spec", missing)
     (problem,) = Qlora().problems()
     assert problem.endswith("not installed; pip install 'layersel[qlora]'")
     model = tiny("bert")
