@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -24,16 +25,20 @@ from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 
 Shapes = dict[str, tuple[int, ...]]
+"""The shapes of tensors, by name."""
 
-# A tensor's name in a weight file: the adapted module, then what belongs to the adapter.
-TENSOR = re.compile(re.escape(KEY) + r"(?P<module>.+)\.(?P<part>(lora|vera|ia3|oft|shira|fourierft)_.+)")
+LOW_RANK = {"lora_A.weight", "lora_B.weight"}
+"""The tensors of a module whose change is B·A, and nothing else."""
 
 
 def load_adapter(backbone: Backbone, folder: Path) -> Placed:
-    """Put a saved adapter into the pretrained model of `backbone`, frozen.
+    """Puts a saved adapter into the pretrained model of `backbone`, frozen.
+
+    It may be of any of PEFT's families that stand on linear modules, also of one that no kind here places.
 
     Raises:
-        UserError: No adapter there, or one of another model: a module it adapts is missing or has another shape.
+        UserError: No adapter there, or one of another model: a module it adapts is missing or has another shape; or
+            tensors that do not belong to the adapter of a linear module.
     """
     return _load_full(backbone, folder) if (folder / LAYERS).is_file() else _load_peft(backbone, folder)
 
@@ -47,8 +52,9 @@ def _load_peft(backbone: Backbone, folder: Path) -> PeftPlaced:
         config = PeftConfig.from_pretrained(str(folder))
         shapes = _shapes(folder / SAFETENSORS_WEIGHTS_NAME)
         double_quant = bool(json.loads(nf4.read_text(encoding="utf-8"))["double_quant"]) if nf4.is_file() else None
-    _check_modules(backbone, shapes, folder)
-    _check_patterns(config, shapes, folder)
+    adapted_shapes = _by_module(config, shapes, folder)
+    _check_modules(backbone, adapted_shapes, folder)
+    _check_patterns(config, list(adapted_shapes), folder)
     if double_quant is not None:
         quantise_layers(backbone, double_quant)
     with _reading(folder), without_peft_notes():
@@ -58,7 +64,7 @@ def _load_peft(backbone: Backbone, folder: Path) -> PeftPlaced:
     layers = adapted_layers(backbone)
     if double_quant is not None:
         return QloraPlaced(backbone, layers, adapted, double_quant)
-    low_rank = config.peft_type == "LORA" and not config.use_dora
+    low_rank = all(set(parts) == LOW_RANK for parts in adapted_shapes.values())
     return (LoraPlaced if low_rank else PeftPlaced)(backbone, layers, adapted)
 
 
@@ -97,26 +103,47 @@ def _reading(folder: Path) -> Iterator[None]:
         raise UserError(f"adapter: {str(folder)!r} cannot be read as a PEFT adapter ({reason})") from error
 
 
-def _check_modules(backbone: Backbone, shapes: Shapes, folder: Path) -> None:
-    modules = dict(backbone.model.named_modules())
+def _by_module(config: PeftConfig, shapes: Shapes, folder: Path) -> dict[str, Shapes]:
+    """Returns the shapes of the tensors of each adapted module, as PEFT names those of this family of adapters.
+
+    Tensors that modules share stand outside of the model and are left out.
+
+    Raises:
+        UserError: A tensor is not of this family, or none is.
+    """
+    prefix, family = PEFT_TYPE_TO_PREFIX_MAPPING.get(config.peft_type), getattr(config.peft_type, "value", None)
+    found: dict[str, Shapes] = {}
     for key, shape in shapes.items():
-        tensor = TENSOR.fullmatch(key)
-        if tensor is None:
+        if not key.startswith(KEY):
             continue
-        name = tensor["module"]
-        module = modules.get(name)
-        if not isinstance(module, nn.Linear | Conv1D):
+        module, separator, part = key.removeprefix(KEY).partition(f".{prefix}")
+        if not separator:
+            raise UserError(f"adapter: {str(folder)!r} has the tensor {key}, which is none of a {family} adapter")
+        found.setdefault(module, {})[f"{prefix}{part}"] = shape
+    if not found:
+        raise UserError(f"adapter: {str(folder)!r} has no tensor of a {family} adapter of some module")
+    return found
+
+
+def _check_modules(backbone: Backbone, adapted_shapes: dict[str, Shapes], folder: Path) -> None:
+    modules = dict(backbone.model.named_modules())
+    for name, shapes in adapted_shapes.items():
+        if name not in modules:
             raise _another_model(folder, f"it adapts {name}, which this model lacks")
+        module = modules[name]
+        if not isinstance(module, nn.Linear | Conv1D):
+            kind = type(module).__name__
+            raise UserError(f"adapter: {str(folder)!r} adapts {name}, a {kind}; expected linear modules only")
         outputs, inputs = widths(module)
-        by_part = {"lora_A.weight": (inputs, -1), "lora_B.weight": (outputs, 0), "vera_lambda_b": (outputs, 0)}
-        expected, axis = by_part.get(tensor["part"], (shape[0], 0))
-        if shape[axis] != expected:
-            raise _another_model(folder, f"{name} has a width of {expected} here, but of {shape[axis]} in the adapter")
+        expected = {"lora_A.weight": (1, inputs), "lora_B.weight": (0, outputs), "vera_lambda_b": (0, outputs)}
+        for part, (axis, width) in expected.items():
+            found = shapes.get(part, ())[axis : axis + 1]
+            if found not in ((), (width,)):
+                raise _another_model(folder, f"{name} has a width of {width} here, but of {found[0]} in the adapter")
 
 
-def _check_patterns(config: PeftConfig, shapes: Shapes, folder: Path) -> None:
-    """PEFT only warns of a rank or scale for a module that is not there."""
-    names = {tensor["module"] for key in shapes if (tensor := TENSOR.fullmatch(key)) is not None}
+def _check_patterns(config: PeftConfig, names: list[str], folder: Path) -> None:
+    """Raises a `UserError` for a rank or scale of a module that is not adapted, of which PEFT only warns."""
     patterns = {*(getattr(config, "rank_pattern", None) or {}), *(getattr(config, "alpha_pattern", None) or {})}
     for pattern in sorted(patterns):
         if not any(re.fullmatch(rf"(.*\.)?({pattern})", name) for name in names):
@@ -124,10 +151,9 @@ def _check_patterns(config: PeftConfig, shapes: Shapes, folder: Path) -> None:
 
 
 def _check_loaded(adapted: PeftModel, shapes: Shapes, folder: Path) -> None:
-    placed = {key for key in get_peft_model_state_dict(adapted, save_embedding_layers=False) if TENSOR.fullmatch(key)}
-    stored = {key for key in shapes if TENSOR.fullmatch(key)}
-    if placed != stored:
-        raise _another_model(folder, f"{len(placed ^ stored)} of its tensors have no counterpart")
+    without = set(get_peft_model_state_dict(adapted, save_embedding_layers=False)) ^ set(shapes)
+    if without:
+        raise _another_model(folder, f"{len(without)} of its tensors have no counterpart, as {min(without)}")
 
 
 def _another_model(folder: Path, why: str) -> UserError:

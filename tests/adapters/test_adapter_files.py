@@ -1,5 +1,6 @@
 """Saved adapters are plain PEFT folders; loading gives the same vectors or one line that says why not."""
 
+import copy
 import json
 import shutil
 from dataclasses import dataclass
@@ -8,7 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 from models import ARCHITECTURES, WIDTH, bert, llama, padded, ragged, seeded, tiny
-from peft import PeftModel
+from peft import (
+    BOFTConfig,
+    LNTuningConfig,
+    LoHaConfig,
+    LoKrConfig,
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    VBLoRAConfig,
+    get_peft_model,
+)
+from peft.tuners.tuners_utils import BaseTunerLayer
 from placing import in_place
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -190,6 +203,108 @@ def test_weights_that_the_configuration_does_not_place_are_refused(saved: Path) 
     extra = {key.replace("layer.0", "layer.1"): weight.clone() for key, weight in weights.items() if "layer.0" in key}
     save_file(weights | extra, saved / WEIGHTS)
     assert "4 of its tensors have no counterpart" in _refusal(saved)
+
+
+# Other families of PEFT's
+
+FAMILIES: list[PeftConfig] = [
+    LoHaConfig(r=2, target_modules=["query", "value"]),
+    LoKrConfig(r=2, target_modules=["query", "dense"]),
+    BOFTConfig(boft_block_size=4, target_modules=["query"]),
+    VBLoRAConfig(r=2, num_vectors=8, vector_length=16, target_modules=["query"]),  # with a tensor that modules share
+]
+NOT_ON_LINEAR_MODULES: list[tuple[PeftConfig, str]] = [
+    (LNTuningConfig(target_modules=["LayerNorm"]), "adapts embeddings.LayerNorm, a LayerNorm; expected linear modules"),
+    (LoraConfig(target_modules=["query", "word_embeddings"]), "word_embeddings, a Embedding; expected linear modules"),
+    (LoraConfig(target_modules=["query"], bias="all"), "LayerNorm.bias, which is none of a LORA adapter"),
+    (LoraConfig(target_modules=["query"], modules_to_save=["pooler"]), "pooler.dense.bias, which is none of a LORA"),
+    (PrefixTuningConfig(num_virtual_tokens=2, task_type="FEATURE_EXTRACTION"), "has no tensor of a PREFIX_TUNING"),
+]
+
+
+def _family(config: PeftConfig) -> str:
+    return str(config.peft_type.value)
+
+
+def _save_family(config: PeftConfig, folder: Path) -> None:
+    """Save an adapter of the tiny BERT with PEFT alone, random throughout."""
+    get_peft_model(tiny("bert"), copy.deepcopy(config)).save_pretrained(str(folder), save_embedding_layers=False)
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        key: torch.randn(weight.shape, generator=generator).mul_(0.3) if weight.is_floating_point() else weight
+        for key, weight in load_file(folder / WEIGHTS).items()
+    }
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("config", FAMILIES, ids=_family)
+def test_a_family_without_a_kind_of_its_own_is_loaded_as_by_peft(config: PeftConfig, tmp_path: Path) -> None:
+    """The vectors are those of `PeftModel.from_pretrained`; switched off, those of the pretrained model."""
+    _save_family(config, tmp_path / "adapter")
+    expected, backbone = tiny("bert"), Backbone(tiny("bert"), None, "mean")
+    pretrained = _vectors(backbone.model)
+    PeftModel.from_pretrained(expected, str(tmp_path / "adapter")).eval()
+    placed = load_adapter(backbone, tmp_path / "adapter")
+    vectors = _vectors(backbone.eval().model)
+    assert torch.equal(vectors, _vectors(expected))
+    assert not torch.allclose(vectors, pretrained, atol=1e-2)
+    with placed.disabled():
+        assert torch.equal(_vectors(backbone.model), pretrained)
+    assert len(placed.changes()) == sum(isinstance(part, BaseTunerLayer) for part in backbone.modules())
+    placed.merge()
+    torch.testing.assert_close(_vectors(backbone.model), vectors, rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("config", FAMILIES, ids=_family)
+def test_a_family_without_a_kind_of_its_own_is_refused_on_another_model(config: PeftConfig, tmp_path: Path) -> None:
+    """By the names of its modules, and by their shapes."""
+    _save_family(config, tmp_path / "adapter")
+    assert "which this model lacks" in _refusal(tmp_path / "adapter", tiny("llama"))
+    _refusal(tmp_path / "adapter", seeded(lambda: BertModel(bert(hidden_size=64, intermediate_size=96))))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("config", "expected"), NOT_ON_LINEAR_MODULES, ids=["norms", "embeddings", "biases", "modules", "prefix"]
+)
+def test_what_is_not_on_linear_modules_is_refused(config: PeftConfig, expected: str, tmp_path: Path) -> None:
+    """Norms, embeddings, biases and whole modules that are trained too, and prefixes."""
+    _save_family(config, tmp_path / "adapter")
+    assert expected in _refusal(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("base_model.model.", "", "has no tensor of a LORA adapter"),
+        ("base_model.model.", "base_model.", "has no tensor of a LORA adapter"),
+        (".lora_", ".hada_", "encoder.layer.0.attention.self.query.hada_A.weight, which is none of a LORA adapter"),
+        (
+            "layer.0.attention",
+            "layer.attention",
+            "it adapts encoder.layer.attention.self.query, which this model lacks",
+        ),
+    ],
+)
+def test_tensors_with_other_names_are_refused(saved: Path, old: str, new: str, expected: str) -> None:
+    """Whole files of them, and one among others."""
+    weights = {key.replace(old, new): weight.clone() for key, weight in load_file(saved / WEIGHTS).items()}
+    save_file(weights, saved / WEIGHTS)
+    assert expected in _refusal(saved)
+
+
+def test_a_configuration_of_another_family_is_refused(saved: Path) -> None:
+    """LoHa has none of LoRA's tensors."""
+    _reconfigure(saved, peft_type="LOHA")
+    assert "lora_A.weight, which is none of a LOHA adapter" in _refusal(saved)
+
+
+def test_a_shared_tensor_that_the_model_does_not_take_is_refused(saved: Path) -> None:
+    """It belongs to no module, and nothing of the adapter reads it."""
+    save_file(load_file(saved / WEIGHTS) | {"base_model.vera_A": torch.zeros(3, WIDTH)}, saved / WEIGHTS)
+    assert "1 of its tensors have no counterpart, as base_model.vera_A" in _refusal(saved)
 
 
 # Adapters of other models
