@@ -1,4 +1,4 @@
-"""AdaLoRA in its place: ranks that fall in the training."""
+"""AdaLoRA in a model: its ranks fall during the training."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from layersel.adapters.placed import ExportedLora
 from layersel.backbone.backbone import Backbone
 
 MEANS = ("ipt", "exp_avg_ipt", "exp_avg_unc")
-"""What PEFT's allocator keeps of each parameter."""
+"""The names of the running means that PEFT's allocator keeps of each parameter."""
 
 
 class AdaLoraPlaced(ExportedLora):
-    """AdaLoRA in its place.
+    """AdaLoRA in the layers of a backbone; what it adds and saves is a standard LoRA.
 
     Args:
         backbone: The backbone that carries it.
@@ -31,7 +31,7 @@ class AdaLoraPlaced(ExportedLora):
         self._settled = False
 
     def begin(self, n_steps: int) -> None:
-        """Scale the schedule to the training; ranks are allocated anew in about a hundred of its steps."""
+        """Scales the schedule to the training; ranks are allocated anew in about a hundred of its steps."""
         config = self.adapted.peft_config["default"]
         config.total_step = n_steps
         config.tfinal = n_steps - max(round(self._end * n_steps), 1)
@@ -40,13 +40,13 @@ class AdaLoraPlaced(ExportedLora):
         config.rank_pattern = None
 
     def state(self) -> dict[str, Any]:
-        """The running means, the triplets that are left, and whether they stay."""
+        """Returns the running means, the triplets that are left, and whether these stay as they are."""
         allocator = self.adapted.base_model.rankallocator
         means = {name: getattr(allocator, name) for name in MEANS}
         return means | {"left": self.adapted.peft_config["default"].rank_pattern, "settled": self._settled}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from them."""
+        """Restores what `state` returned; nothing to restore is allowed."""
         if not state:
             return
         allocator, device = self.adapted.base_model.rankallocator, self.backbone.device
@@ -56,7 +56,7 @@ class AdaLoraPlaced(ExportedLora):
         self._settled = state["settled"]
 
     def penalty(self) -> Tensor:
-        """The weight times the mean over A and B of ‖A·Aᵀ − I‖ and ‖Bᵀ·B − I‖ (equation 4, Frobenius norms)."""
+        """Returns the weight times the mean over A and B of ‖A·Aᵀ − I‖ and ‖Bᵀ·B − I‖ (equation 4, Frobenius norms)."""
         weight: float = self.adapted.peft_config["default"].orth_reg_weight
         deviations = []
         for _, layer in self._tuners():
@@ -66,7 +66,7 @@ class AdaLoraPlaced(ExportedLora):
         return weight * torch.stack(deviations).mean()
 
     def after_step(self, step: int) -> None:
-        """Update the importance from the gradients of this step, and zero what is over the budget.
+        """Updates the importance from the gradients of this step, and zeroes what is over the budget.
 
         A step that was skipped at the end of the schedule, where the ranks are settled, is made up for by the next.
         """
@@ -81,7 +81,7 @@ class AdaLoraPlaced(ExportedLora):
         tuner.update_and_allocate(done)
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Of the triplets that are left; a module without any keeps one of zeros, for LoRA has no rank 0."""
+        """Returns those of the triplets that are left; a module without any gets one of zeros: LoRA has no rank 0."""
         return {name: _factors(layer) for name, layer in self._tuners()}
 
 

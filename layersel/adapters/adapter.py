@@ -30,16 +30,16 @@ class Adapter:
 
     @property
     def name(self) -> str:
-        """The kind's name: that of its module."""
+        """The name of the kind, which is that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "Placed":
         """Freezes the model and puts the adapter into the chosen layers, of which there is at least one.
 
         Args:
-            backbone: With the pretrained model, on its device.
+            backbone: The backbone with the pretrained model, on its device.
             selection: The chosen layers and the names of their projections.
-            generator: Of the initial values.
+            generator: Draws the initial values.
 
         Raises:
             UserError: The options do not fit this model: a projection that it lacks, a rank above its width.

@@ -19,6 +19,6 @@ class Change:
 
     @classmethod
     def low_rank(cls, up_OR: Tensor, down_RI: Tensor) -> "Change":
-        """The change B·A."""
+        """Returns the change B·A."""
         up_OR, down_RI = (factor.detach().float().cpu().contiguous() for factor in (up_OR, down_RI))
         return cls(up_OR @ down_RI, (up_OR, down_RI))

@@ -13,6 +13,7 @@ from layersel.errors import UserError
 from layersel.files import atomic_folder
 
 LAYERS = "layers.safetensors"
+"""The name of the file with the trained parameters."""
 
 
 class FullPlaced(Placed):
@@ -28,22 +29,22 @@ class FullPlaced(Placed):
         self._originals = Originals(backbone.model.get_parameter(name) for name in self._names)
 
     def disabled(self) -> AbstractContextManager[None]:
-        """With the pretrained parameters."""
+        """Within the block the layers have their pretrained parameters."""
         return self._originals.swapped_in()
 
     def merge(self) -> None:
-        """They are the weights already."""
+        """Freezes the layers, whose weights are the trained ones already."""
         self.backbone.requires_grad_(False)
 
     def changes(self) -> dict[str, Change]:
-        """Always a `UserError`: biases and norms change too."""
+        """Raises a `UserError`, since biases and norms change too."""
         raise UserError(
             "adapter=full: its changes are not only weight matrices (biases and norms change too), so they cannot be "
             "compared or merged with others; use adapter=lora"
         )
 
     def save(self, folder: Path) -> None:
-        """Write `layers.safetensors`, the parameters of the chosen layers by their full names."""
+        """Writes `layers.safetensors`, the parameters of the chosen layers by their full names."""
         parameters = {name: self.backbone.model.get_parameter(name).detach().cpu().contiguous() for name in self._names}
         with atomic_folder(folder) as draft:
             save_file(parameters, draft / LAYERS, metadata={"format": "pt"})

@@ -95,7 +95,7 @@ def _shapes(path: Path) -> Shapes:
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """What a broken file makes the libraries raise becomes one line."""
+    """Turns what the libraries raise for a broken file into one line."""
     try:
         yield
     except (ValueError, TypeError, KeyError, OSError, RuntimeError, SafetensorError) as error:

@@ -9,11 +9,11 @@ from layersel.errors import UserError
 
 
 def quantise_layers(backbone: Backbone, double_quant: bool) -> None:
-    """Turn every linear module of the transformer layers into a frozen 4-bit one; the rest stays as it is.
+    """Turns every linear module of the transformer layers into a frozen 4-bit one; the rest stays as it is.
 
     Args:
-        backbone: Whose layers are changed; a `Conv1D` becomes a linear module.
-        double_quant: Quantise the scales of the blocks of 64 weights, too.
+        backbone: The backbone whose layers are changed; a `Conv1D` becomes a linear module.
+        double_quant: Whether the scales of the blocks of 64 weights are quantised, too.
 
     Raises:
         UserError: bitsandbytes is not installed, or a matrix is not made of whole blocks.

@@ -10,7 +10,7 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 BLOCK = 64
-"""How many weights have a scale in common."""
+"""The number of weights that have a scale in common."""
 
 
 class Nf4Linear(Linear4bit):  # type: ignore[misc]  # it has no types
@@ -21,7 +21,7 @@ class Nf4Linear(Linear4bit):  # type: ignore[misc]  # it has no types
 
     Args:
         module: The linear module or `Conv1D` whose weight it takes, quantised, and whose bias.
-        double_quant: Quantise the scales of the blocks, too.
+        double_quant: Whether the scales of the blocks are quantised, too.
     """
 
     def __init__(self, module: nn.Linear | Conv1D, double_quant: bool):
@@ -37,7 +37,7 @@ class Nf4Linear(Linear4bit):  # type: ignore[misc]  # it has no types
         self.requires_grad_(False).train(module.training).to(weight_OI.device)  # this quantises
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The product of the weight with the inputs (…×in_features), and the bias."""
+        """Returns the product of the weight with the inputs (…×in_features), plus the bias."""
         if inputs.device.type != "cpu" or self.in_features % BLOCK == 0:
             return super().forward(inputs)  # type: ignore[no-any-return]
         state = copy.copy(self.weight.quant_state)

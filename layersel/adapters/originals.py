@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Originals:
-    """Copies of parameters, taken when it is made."""
+    """Copies of parameters, taken when the object is made."""
 
     def __init__(self, parameters: Iterable[nn.Parameter]):
         self._copies = [(parameter, parameter.detach().clone()) for parameter in parameters]

@@ -29,7 +29,7 @@ class PeftAdapter(Adapter):
     """The option of PEFT's configuration that seeds what is drawn without the global generator."""
 
     def peft_config(self, selection: "Selection") -> "PeftConfig":
-        """The PEFT configuration for the chosen layers, with the full names of their modules."""
+        """Returns the PEFT configuration for the chosen layers, with the full names of their modules."""
         raise NotImplementedError
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
@@ -45,7 +45,7 @@ class PeftAdapter(Adapter):
         return self.placed(backbone, selection.layers, place(backbone, selection, config, generator))
 
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "PeftPlaced":
-        """What `place` returns."""
+        """Returns the object with which the placed adapter is used; `place` returns it."""
         from layersel.adapters.placed import PeftPlaced
 
         return PeftPlaced(backbone, layers, adapted)

@@ -1,4 +1,4 @@
-"""An adapter in its place: switched off and on, trained, merged, compared with the pretrained weights, saved."""
+"""An adapter in a model: it is switched off and on, trained, merged, compared with the pretrained weights, saved."""
 
 import copy
 from collections.abc import Iterator
@@ -39,30 +39,30 @@ class Placed:
         raise NotImplementedError
 
     def train_mode(self) -> None:
-        """Turn the adapter's own dropout on, whatever mode the rest of the model is in."""
+        """Turns the adapter's own dropout on, whatever mode the rest of the model is in."""
 
     def begin(self, n_steps: int) -> None:
-        """Called once before the first of `n_steps` optimizer steps."""
+        """Prepares a training; called once before the first of `n_steps` optimizer steps."""
 
     def state(self) -> dict[str, Any]:
-        """What it keeps between steps beside its parameters: tensors and plain values, for checkpoints."""
+        """Returns what it keeps between steps beside its parameters: tensors and plain values, for checkpoints."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Called after `begin` with an earlier `state`, or with nothing."""
+        """Restores an earlier `state`, which may be empty; called after `begin`."""
 
     def penalty(self) -> Tensor | None:
-        """What the adapter adds to the loss of a step."""
+        """Returns what the adapter adds to the loss of a step; None for nothing."""
         return None
 
     def after_step(self, step: int) -> None:
-        """Called after the optimizer has done step `step`, counted from 0, while its gradients are still there.
+        """Reacts to the optimizer's step `step`, counted from 0, while its gradients are still there.
 
         In Lightning that is `on_train_batch_end`: gradients are dropped within the next step, after its forward pass.
         """
 
     def merge(self) -> None:
-        """Put the adapter into the weights: a plain frozen model remains, and this object is of no further use.
+        """Puts the adapter into the weights: a plain frozen model remains, and this object is of no further use.
 
         Raises:
             UserError: The weights cannot take it.
@@ -70,7 +70,7 @@ class Placed:
         raise NotImplementedError
 
     def changes(self) -> dict[str, Change]:
-        """ΔW of each changed weight matrix, by the full name of its module; the model stays as it is.
+        """Returns ΔW of each changed weight matrix, by the full name of its module; the model stays as it is.
 
         Raises:
             UserError: What it changes is not only matrices.
@@ -78,33 +78,33 @@ class Placed:
         raise NotImplementedError
 
     def save(self, folder: Path) -> None:
-        """Write the adapter so that `load_adapter` restores it; a folder that stands there is replaced whole."""
+        """Writes the adapter so that `load_adapter` restores it; a folder that stands there is replaced whole."""
         raise NotImplementedError
 
 
 class Unadapted(Placed):
-    """No adapter: the model as it is. Nothing to switch off, to merge or to save."""
+    """The model without an adapter: there is nothing to switch off, to merge or to save."""
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone, [])
 
     def disabled(self) -> AbstractContextManager[None]:
-        """Nothing changes."""
+        """Changes nothing."""
         return nullcontext()
 
     def merge(self) -> None:
-        """Nothing changes."""
+        """Changes nothing."""
 
     def changes(self) -> dict[str, Change]:
-        """None."""
+        """Returns no change."""
         return {}
 
     def save(self, folder: Path) -> None:
-        """Write nothing: the pretrained model is all there is."""
+        """Writes nothing: the pretrained model is all there is."""
 
 
 class PeftPlaced(Placed):
-    """An adapter of PEFT's, saved in PEFT's own format.
+    """An adapter that PEFT has placed, saved in its own format.
 
     Attributes:
         adapted: PEFT's wrapper of `backbone.model`.
@@ -116,7 +116,7 @@ class PeftPlaced(Placed):
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """The adapters are bypassed; what was trainable is so again afterwards, which PEFT alone would not keep."""
+        """Bypasses the adapters; what was trainable is so again afterwards, which PEFT alone would not keep."""
         trainable = [(parameter, parameter.requires_grad) for parameter in self.adapted.parameters()]
         try:
             with self.adapted.disable_adapter():
@@ -126,21 +126,21 @@ class PeftPlaced(Placed):
                 parameter.requires_grad_(flag)
 
     def train_mode(self) -> None:
-        """All of an adapter's dropout is inside its layer, in which nothing else depends on the mode."""
+        """Turns on the dropout inside PEFT's layers, in which nothing else depends on the mode."""
         for _, layer in self._tuners():
             layer.train()
 
     def merge(self) -> None:
-        """Through PEFT, which puts the plain modules back under their names."""
+        """Merges through PEFT, which puts the plain modules back under their names."""
         self.adapted.merge_and_unload()
         self.backbone.requires_grad_(False)
 
     def changes(self) -> dict[str, Change]:
-        """Of merged copies, one at a time."""
+        """Returns ΔW from merged copies of the adapted modules, made one at a time."""
         return {name: self._change(name, layer) for name, layer in self._tuners()}
 
     def save(self, folder: Path) -> None:
-        """A plain PEFT folder."""
+        """Writes a plain PEFT folder."""
         save_adapter(self.adapted, folder)
 
     def _change(self, name: str, layer: BaseTunerLayer) -> Change:
@@ -152,7 +152,7 @@ class PeftPlaced(Placed):
         return Change(weight_of(merged) - weight_of(layer))
 
     def _tuners(self) -> list[tuple[str, BaseTunerLayer]]:
-        """PEFT's layers by the names that their modules have in the plain model."""
+        """Returns PEFT's layers, by the names that their modules have in the plain model."""
         return [(name, part) for name, part in self.backbone.model.named_modules() if isinstance(part, BaseTunerLayer)]
 
 
@@ -160,19 +160,19 @@ class LoraPlaced(PeftPlaced):
     """Adapters that add scale·B·A to the weight, and nothing else."""
 
     def changes(self) -> dict[str, Change]:
-        """With their factors."""
+        """Returns ΔW with its factors."""
         return {name: Change.low_rank(*factors) for name, factors in self.factors().items()}
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Copies of scale·B (O×R) and A (R×I) by the full name of the module."""
+        """Returns copies of scale·B (O×R) and A (R×I) by the full name of the module."""
         return {name: lora_factors(layer) for name, layer in self._tuners()}
 
 
 class ExportedLora(LoraPlaced):
-    """Low-rank adapters of another make than LoRA, saved as the standard LoRA that they amount to."""
+    """Low-rank adapters of another kind than LoRA, saved as the standard LoRA that they are equal to."""
 
     def save(self, folder: Path) -> None:
-        """A plain LoRA folder, to be used on the pretrained model."""
+        """Writes a plain LoRA folder, to be used on the pretrained model."""
         save_lora(self.factors(), folder)
 
 
@@ -193,12 +193,12 @@ class MovedBaseLora(ExportedLora):
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """PEFT would leave W_res."""
+        """Puts the pretrained weights back within the block, where PEFT alone would leave W_res."""
         with super().disabled(), self._originals.swapped_in():
             yield
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Of ΔW = scale·(B·A − B₀·A₀), with twice the rank."""
+        """Returns the factors of ΔW = scale·(B·A − B₀·A₀), with twice the rank."""
         return {
             name: (torch.cat([up_OR, -initial_up_OR], dim=1), torch.cat([down_RI, initial_down_RI]))
             for name, (up_OR, down_RI) in super().factors().items()
@@ -207,13 +207,13 @@ class MovedBaseLora(ExportedLora):
 
 
 def lora_factors(layer: LoraLayer) -> tuple[Tensor, Tensor]:
-    """Copies of scale·B (O×R) and A (R×I) of a LoRA layer."""
+    """Returns copies of scale·B (O×R) and A (R×I) of a LoRA layer."""
     (name,) = layer.active_adapters
     up_OR, down_RI = layer.lora_B[name].weight.detach(), layer.lora_A[name].weight.detach()
     return up_OR * layer.scaling[name], down_RI.clone()
 
 
 def weight_of(module: nn.Module) -> Tensor:
-    """The weight (O×I) of a linear module or a `Conv1D`, below a PEFT layer if there is one; float32 on the CPU."""
+    """Returns the weight (O×I, float32, CPU) of a linear module or `Conv1D`, below a PEFT layer if there is one."""
     base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
     return weight_OI(base).detach().to("cpu", torch.float32)

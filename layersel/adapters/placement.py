@@ -1,4 +1,4 @@
-"""Adapters go where the selection says, and nowhere else."""
+"""Placing adapters through PEFT, with a check that they stand in the chosen layers and nowhere else."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from layersel.selection.selection import Selection
 
 
 def place(backbone: Backbone, selection: Selection, config: PeftConfig, generator: torch.Generator) -> PeftModel:
-    """Put the adapters of `config` into the model of `backbone`; all other parameters are frozen.
+    """Puts the adapters of `config` into the model of `backbone`; all other parameters are frozen.
 
     PEFT draws the initial values from the global generator, which is set from `generator` and restored.
 
@@ -32,7 +32,7 @@ def place(backbone: Backbone, selection: Selection, config: PeftConfig, generato
 
 @contextmanager
 def without_peft_notes() -> Iterator[None]:
-    """Hide what PEFT says of itself (a deprecated property, a Conv1D seen to) and what is checked here anyway."""
+    """Hides PEFT's warnings about its own code (a deprecated property, a Conv1D) and what is checked here anyway."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
@@ -41,7 +41,7 @@ def without_peft_notes() -> Iterator[None]:
 
 
 def adapted_layers(backbone: Backbone) -> list[int]:
-    """Indices of the layers with an adapter inside, or with parameters of their own that are trained.
+    """Returns the indices of the layers with an adapter inside, or with parameters of their own that are trained.
 
     In a model that nothing has been placed in, and whose parameters nobody has frozen, there are none.
     """
@@ -55,7 +55,7 @@ def adapted_layers(backbone: Backbone) -> list[int]:
 
 
 def check_placement(backbone: Backbone, chosen: list[int]) -> None:
-    """Compare the layers that carry an adapter, and the total number of adapters, with the chosen layers.
+    """Compares the layers that carry an adapter, and the total number of adapters, with the chosen layers.
 
     Raises:
         RuntimeError: They differ; the message has both.
@@ -68,13 +68,13 @@ def check_placement(backbone: Backbone, chosen: list[int]) -> None:
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """(trainable, total) parameters; a shared one counts once, two that 4-bit weights pack in a byte count twice."""
+    """Returns the numbers of trainable and of all parameters; shared ones count once, 4-bit ones one by one."""
     sizes = [(_size(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
 
 
 def widths(module: nn.Module) -> tuple[int, int]:
-    """(outputs, inputs) of a linear module or a `Conv1D`.
+    """Returns the outputs and inputs of a linear module or a `Conv1D`.
 
     Example:
         >>> widths(nn.Linear(2, 3)), widths(Conv1D(3, 2))

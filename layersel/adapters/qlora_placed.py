@@ -11,6 +11,7 @@ from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 
 NF4 = "nf4.json"
+"""The name of the file that says how the base is quantised."""
 
 
 class QloraPlaced(LoraPlaced):
@@ -21,12 +22,12 @@ class QloraPlaced(LoraPlaced):
         self._double_quant = double_quant
 
     def merge(self) -> None:
-        """Always a `UserError`."""
+        """Raises a `UserError`, since the update would be rounded to 4 bits."""
         raise UserError(
             "adapter=qlora: cannot be merged, for its update would be rounded to 4 bits; leave merge out of the order, "
             "or use adapter=lora"
         )
 
     def save(self, folder: Path) -> None:
-        """A plain PEFT folder, and beside it how to make the base."""
+        """Writes a plain PEFT folder with a further file that says how the base is quantised."""
         save_adapter(self.adapted, folder, {NF4: json.dumps({"double_quant": self._double_quant})})

@@ -15,11 +15,11 @@ from layersel.files import atomic_folder
 # Shapes: O outputs and I inputs of a weight matrix, R rank.
 
 KEY = "base_model.model."
-"""What PEFT puts before the name of an adapted module in a weight file."""
+"""The prefix of an adapted module's name in PEFT's weight files."""
 
 
 def save_adapter(adapted: PeftModel, folder: Path, notes: Mapping[str, str] | None = None) -> None:
-    """Write `adapter_config.json` and `adapter_model.safetensors`, as `PeftModel.from_pretrained` reads them.
+    """Writes `adapter_config.json` and `adapter_model.safetensors`, as `PeftModel.from_pretrained` reads them.
 
     Args:
         adapted: The model with its adapter.
@@ -33,7 +33,7 @@ def save_adapter(adapted: PeftModel, folder: Path, notes: Mapping[str, str] | No
 
 
 def save_lora(factors: Mapping[str, tuple[Tensor, Tensor]], folder: Path) -> None:
-    """Write weight changes B·A as a standard LoRA that `PeftModel.from_pretrained` reads; its own scale is 1.
+    """Writes weight changes B·A as a standard LoRA that `PeftModel.from_pretrained` reads; its own scale is 1.
 
     Args:
         factors: B (O×R) and A (R×I) by the full name of the module; ranks may differ.

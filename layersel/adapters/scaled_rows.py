@@ -23,10 +23,10 @@ class ScaledRows(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The rows, scaled."""
+        """The rows of this module, scaled."""
         rows = self.matrix[self.rows]
         return rows if self.scale is None else self.scale[self.rows, None] * rows
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The product of the weight with the inputs (…×columns)."""
+        """Returns the product of the weight with the inputs (…×columns)."""
         return functional.linear(inputs, self.weight)

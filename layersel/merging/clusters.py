@@ -14,13 +14,13 @@ from layersel.merging.factoring import svd_of
 
 
 def merged_units(changes_T: Sequence[Change], rank: int | None, restarts: int, generator: torch.Generator) -> Tensor:
-    """ΔW (O×I, float64) with one rank for each cluster of the units of all changes.
+    """Returns ΔW (O×I, float64) with one rank for each cluster of the units of all changes.
 
     Args:
         changes_T: The changes of one module.
-        rank: The number of clusters; None = that of distinct units.
-        restarts: Starts of k-means, of which the tightest clustering is kept.
-        generator: Seeds them.
+        rank: The number of clusters; None for that of distinct units.
+        restarts: The number of starts of k-means, of which the tightest clustering is kept.
+        generator: Seeds the starts.
     """
     pools = [pool for change in changes_T if len(pool := units(change))]
     outputs, inputs = changes_T[0].dense.shape
@@ -37,13 +37,13 @@ def merged_units(changes_T: Sequence[Change], rank: int | None, restarts: int, g
 
 
 def units(change: Change) -> Tensor:
-    """The rank-one units [A_j ; B_:,j] of a change (U×D, float64)."""
+    """Returns the rank-one units [A_j ; B_:,j] of a change (U×D, float64)."""
     up_OR, down_RI = svd_of(change).balanced() if change.factors is None else change.factors
     return torch.cat([down_RI.double(), up_OR.double().T], dim=1)
 
 
 def rescaled_centroid(members_UD: Tensor) -> Tensor:
-    """The mean of the members (D), as long as they are on average; zero where they cancel out.
+    """Returns the mean of the members (D), as long as they are on average; zero where they cancel out.
 
     Example:
         >>> rescaled_centroid(torch.tensor([[3.0, 0.0], [0.0, 3.0]]))

@@ -14,7 +14,9 @@ from layersel.merging.merge import AdapterChanges
 # Shapes: P entries of a weight matrix.
 
 OVERLAP = 0.1
+"""The overlap of subspaces below which two adapters are independent."""
 CANCELLED = (0.45, 0.55)
+"""The cancelled shares between which they are independent, as with random signs."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,11 @@ class Conflict:
         second: Name of the other.
         shared: Number of modules that both change; without any, all numbers but the cosine are NaN.
         sign_disagreement: Share of the entries that both change in which their signs differ.
-        cancelled: That share by magnitude: of Σ min(|a|, |b|), what is lost when a and b are added up.
+        cancelled: That share by magnitude: of Σ min(|a|, |b|), what cancels out when a and b are added up.
         column_overlap: ‖U_aᵀ·U_b‖²_F / min(r_a, r_b) of the column spaces, mean over the shared modules: 1 if one lies
             in the other, about max(r_a, r_b)/d by chance (Hu et al. 2022, equation 4).
-        row_overlap: The same of the row spaces.
-        cosine: Of the two whole adapters, zero where one of them has no change.
+        row_overlap: The same for the row spaces.
+        cosine: The cosine of the two whole adapters; zero if one of them has no change.
     """
 
     first: str
@@ -44,7 +46,7 @@ class Conflict:
 
     @property
     def verdict(self) -> str:
-        """`disjoint`, `independent`, `conflict` or `agreement`.
+        """The kind of the conflict: `disjoint`, `independent`, `conflict` or `agreement`.
 
         Disjoint without shared modules. Independent if no space overlaps by 0.1, or if 45 to 55 % of the shared
         magnitude cancels out, as random signs do. Otherwise a conflict above 55 % and an agreement below 45 %.
@@ -57,7 +59,7 @@ class Conflict:
         return "conflict" if self.cancelled > high else "agreement"
 
     def line(self) -> str:
-        """The verdict with its numbers, in one line."""
+        """Returns the verdict with its numbers, in one line."""
         verdict = f"{self.first} and {self.second}: {self.verdict}"
         if self.shared == 0:
             return f"{verdict}; no module is changed by both"
@@ -111,7 +113,7 @@ def _compare(
 
 
 def overlap(first_DR: Tensor, second_DR: Tensor) -> float:
-    """‖U_aᵀ·U_b‖²_F / min(r_a, r_b) of two orthonormal bases, from 0 (orthogonal) to 1 (one within the other).
+    """Returns ‖U_aᵀ·U_b‖²_F / min(r_a, r_b) of two orthonormal bases, from 0 (orthogonal) to 1 (one within the other).
 
     Example:
         >>> unit = torch.eye(3)
@@ -122,7 +124,7 @@ def overlap(first_DR: Tensor, second_DR: Tensor) -> float:
 
 
 def _opposed(a: AdapterChanges, b: AdapterChanges, shared: list[str]) -> tuple[float, float]:
-    """The share of entries with differing signs, by number and by the smaller magnitude; NaN without entries."""
+    """Returns the share of entries with differing signs, by number and by the smaller magnitude; NaN without any."""
     if not shared:
         return math.nan, math.nan
     a_P, b_P = (torch.cat([adapter[name].dense.double().flatten() for name in shared]) for adapter in (a, b))

@@ -1,4 +1,4 @@
-"""What merge methods do with the entries of stacked weight changes: stack, trim, drop, elect signs, average."""
+"""Entry-wise operations on stacked weight changes: stack, trim, drop, elect signs, average."""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from layersel.merging.method import Changes
 
 
 def stacked(changes: Changes) -> dict[str, Tensor]:
-    """The adapters' ΔW of each module (T×O×I, float64)."""
+    """Returns the adapters' ΔW of each module (T×O×I, float64)."""
     return {name: torch.stack([change.dense.double() for change in group]) for name, group in changes.items()}
 
 
 def dropped_out(stacks: Mapping[str, Tensor], drop: float, generator: torch.Generator) -> dict[str, Tensor]:
-    """Each entry of the stacks (T×O×I each) zero with probability `drop`, else divided by 1 − `drop`."""
+    """Returns the stacks (T×O×I each) with each entry zero with probability `drop`, else divided by 1 − `drop`."""
     return {
         name: stacks[name] * (torch.rand(stacks[name].shape, generator=generator) >= drop) / (1 - drop)
         for name in sorted(stacks)
@@ -25,7 +25,7 @@ def dropped_out(stacks: Mapping[str, Tensor], drop: float, generator: torch.Gene
 
 
 def trimmed(stacks: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
-    """The stacks (T×O×I each) with all but each adapter's ⌊density·P + ½⌋ largest entries at zero.
+    """Returns the stacks (T×O×I each) with all but each adapter's ⌊density·P + ½⌋ largest entries at zero.
 
     P is the number of entries of the modules in which the adapter is not zero. Of entries of the same magnitude the
     first are kept, by module name and then by row.
@@ -44,7 +44,7 @@ def trimmed(stacks: Mapping[str, Tensor], density: float) -> dict[str, Tensor]:
 
 
 def largest(values_P: Tensor, count: int) -> Tensor:
-    """A mask (P) of exactly the `count` largest values (at least 1), of equal ones the first.
+    """Returns a mask (P) of exactly the `count` largest values (at least 1), of equal ones the first.
 
     Example:
         >>> largest(torch.tensor([1.0, 3.0, 1.0, 2.0]), 3)
@@ -58,7 +58,7 @@ def largest(values_P: Tensor, count: int) -> Tensor:
 
 
 def elected_mean(stack_TOI: Tensor) -> Tensor:
-    """The mean of the entries whose sign is that of their sum (O×I); 0 where the sum is 0.
+    """Returns the mean of the entries whose sign is that of their sum (O×I); 0 where the sum is 0.
 
     Example:
         >>> elected_mean(torch.tensor([[[2.0, 1.0]], [[4.0, -1.0]], [[-1.0, 0.0]]]))
@@ -69,7 +69,7 @@ def elected_mean(stack_TOI: Tensor) -> Tensor:
 
 
 def entrywise_quantile(stack_TOI: Tensor, quantile: float) -> Tensor:
-    """The quantile over the first dimension, linearly interpolated (`torch.quantile` has a size limit).
+    """Returns the quantile over the first dimension, interpolated linearly (`torch.quantile` has a size limit).
 
     Example:
         >>> entrywise_quantile(torch.tensor([[[0.0]], [[4.0]], [[2.0]]]), 0.75)

@@ -1,4 +1,4 @@
-"""Singular values of weight changes: from a matrix to two factors of a given rank, and what that loses."""
+"""Singular values of weight changes: a matrix becomes two factors of a given rank, and what these leave out."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from layersel.adapters.change import Change
 # Shapes: O outputs and I inputs of a weight matrix, R rank.
 
 CUTOFF = 1e-5
-"""Singular values up to this are dropped from a joint basis, as in the published code of KnOTS."""
+"""Singular values up to this one are dropped from a joint basis, as in the published code of KnOTS."""
 
 
 class SVD(NamedTuple):
@@ -23,22 +23,22 @@ class SVD(NamedTuple):
     v_RI: Tensor
 
     def cut(self, rank: int) -> "SVD":
-        """The first `rank` terms."""
+        """Returns the first `rank` terms."""
         return SVD(self.u_OR[:, :rank], self.s_R[:rank], self.v_RI[:rank])
 
     def balanced(self) -> tuple[Tensor, Tensor]:
-        """B = U·√s (O×R) and A = √s·V (R×I)."""
+        """Returns B = U·√s (O×R) and A = √s·V (R×I)."""
         root_R = self.s_R.sqrt()
         return self.u_OR * root_R, root_R[:, None] * self.v_RI
 
 
 def svd(matrix_OI: Tensor) -> SVD:
-    """The thin singular value decomposition."""
+    """Returns the thin singular value decomposition."""
     return SVD(*torch.linalg.svd(matrix_OI.double(), full_matrices=False))
 
 
 def svd_of(change: Change) -> SVD:
-    """That of ΔW, without the terms that are rounding; low-rank factors make it cheap.
+    """Returns the decomposition of ΔW, without the terms that are rounding; low-rank factors make it cheap.
 
     With B = Q_B·R_B and Aᵀ = Q_A·R_A, the SVD of the small R_B·R_Aᵀ is that of B·A up to the two orthonormal bases.
     """
@@ -53,7 +53,7 @@ def svd_of(change: Change) -> SVD:
 
 
 def numerical_rank(s_R: Tensor, shape: torch.Size) -> int:
-    """How many singular values stand above the rounding of a float32 matrix of that shape.
+    """Counts the singular values above the rounding of a float32 matrix of that shape.
 
     Example:
         >>> numerical_rank(torch.tensor([3.0, 1.0, 1e-9]), torch.Size([4, 3]))
@@ -66,18 +66,18 @@ def numerical_rank(s_R: Tensor, shape: torch.Size) -> int:
 
 
 def truncate(matrix_OI: Tensor, rank: int | None) -> tuple[tuple[Tensor, Tensor], float]:
-    """The best factors of that rank (Eckart and Young 1936) and the squared Frobenius norm that they leave out.
+    """Returns the best factors of that rank (Eckart and Young 1936) and the squared Frobenius norm that they leave out.
 
     Args:
         matrix_OI: ΔW.
-        rank: R; None = the matrix's own, but at least 1.
+        rank: R; None for the matrix's own, but at least 1.
 
     Returns:
         (B, A), (O×R, R×I) in float32 with √s in each, and the sum of the squares of the other singular values.
 
     Example:
-        >>> (up, down), lost = truncate(torch.diag(torch.tensor([4.0, 1.0])), rank=1)
-        >>> (up @ down).diagonal(), lost
+        >>> (up, down), left_out = truncate(torch.diag(torch.tensor([4.0, 1.0])), rank=1)
+        >>> (up @ down).diagonal(), left_out
         (tensor([4., 0.]), 1.0)
     """
     whole = svd(matrix_OI)

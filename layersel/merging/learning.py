@@ -1,4 +1,4 @@
-"""λ that is learnt on unlabelled texts (AdaMerging)."""
+"""Learning λ on unlabelled texts (AdaMerging)."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from layersel.errors import UserError
 
 
 def learn_weights(loss: Callable[[Tensor], Tensor], start_TL: Tensor, steps: int, learning_rate: float) -> Tensor:
-    """λ (T×L, float32) of little loss, by Adam from the start, brought back into [0, 1] after each step.
+    """Returns λ (T×L, float32) of little loss, found by Adam from the start and kept in [0, 1] after each step.
 
     The published code lets λ leave the interval and clamps what it uses, so that a λ outside gets no gradient ever
     again; here it can come back.
@@ -35,7 +35,7 @@ def learn_weights(loss: Callable[[Tensor], Tensor], start_TL: Tensor, steps: int
 
 
 def prediction_entropy(logits_N: Tensor) -> Tensor:
-    """The mean entropy, in nats, of the predictions that log-odds make.
+    """Returns the mean entropy, in nats, of the predictions that log-odds make.
 
     Example:
         >>> prediction_entropy(torch.tensor([0.0, 0.0])), prediction_entropy(torch.tensor([-200.0, 200.0]))
@@ -46,7 +46,7 @@ def prediction_entropy(logits_N: Tensor) -> Tensor:
 
 
 def guarded_entropy(logits_N: Tensor, prior: Tensor, guard: float) -> Tensor:
-    """H(p) − H(p̄) + guard·KL(p̄‖π) with p̄ the mean prediction and π the prior.
+    """Returns H(p) − H(p̄) + guard·KL(p̄‖π) with p̄ the mean prediction and π the prior.
 
     Predictions that are alike gain nothing by certainty: H(p) = H(p̄), and what is left is least at p̄ = π.
     """
@@ -59,6 +59,6 @@ def guarded_entropy(logits_N: Tensor, prior: Tensor, guard: float) -> Tensor:
 
 
 def mean_prediction(logits_N: Tensor) -> Tensor:
-    """The mean probability that log-odds make, kept off 0 and 1 by rounding."""
+    """Returns the mean probability that log-odds make, kept off 0 and 1 by the rounding of a float."""
     tiny = torch.finfo(logits_N.dtype).eps
     return torch.sigmoid(logits_N).mean().clamp(tiny, 1 - tiny)

@@ -15,7 +15,7 @@ from layersel.merging.merge import AdapterChanges, checked_shapes
 
 
 def module_layers(backbone: Backbone) -> dict[str, int]:
-    """The layer of each projection of the backbone, by full module name."""
+    """Returns the layer of each projection of the backbone, by full module name."""
     return {name: layer for layer, named in enumerate(backbone.projections) for name in named.values()}
 
 
@@ -27,12 +27,12 @@ def merged_live(
 
     Args:
         backbone: The pretrained backbone, without an adapter in place; its own parameters stay what and where they are.
-        adapters: The changes.
-        layer_of: As in `merge_adapters`.
+        adapters: The changes of each adapter.
+        layer_of: The layer of every module that can be adapted, as from `module_layers`.
         weights_TL: λ (T×L).
 
     Raises:
-        UserError: As `merge_adapters`, or a matrix of another shape than the backbone's.
+        UserError: The adapters do not fit together (see `merge_adapters`), or a matrix has another shape than here.
     """
     names = checked_shapes(adapters, layer_of)
     modules = {name: backbone.model.get_submodule(name) for name in names}
@@ -52,7 +52,7 @@ def merged_live(
 
 
 def _changed_weight(name: str, module: nn.Module, change_OI: Tensor) -> Tensor:
-    """W + ΔW in the orientation of the module's own weight."""
+    """Returns W + ΔW in the orientation of the module's own weight."""
     weight: Tensor = module.get_parameter("weight")
     change = change_OI.T if isinstance(module, Conv1D) else change_OI
     if change.shape != weight.shape:

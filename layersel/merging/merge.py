@@ -1,4 +1,4 @@
-"""Adapters in, one adapter out: the union of their modules, the method, and the factors of the wanted rank."""
+"""Merging adapters into one: the union of their modules, the method, and factors of the wanted rank."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from layersel.merging.method import MergeMethod
 # Shapes: T adapters, L layers, O outputs and I inputs of a weight matrix, R rank.
 
 AdapterChanges = Mapping[str, Change]
-"""What an adapter changes, by full module name."""
+"""The changes that an adapter makes, by full module name."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """One adapter made of several.
+    """One adapter, merged from several.
 
     Attributes:
         factors: B (O×R) and A (R×I) of each module, ΔW = B·A, for `save_lora`.
@@ -41,14 +41,14 @@ def merge_adapters(
     generator: torch.Generator,
     weights_TL: Tensor | None = None,
 ) -> Merged:
-    """Merge adapters, whatever layers and ranks each of them has; where one has no change, its ΔW is zero.
+    """Merges adapters, whatever layers and ranks each of them has; where one has no change, its ΔW is zero.
 
     Args:
         method: The method with its options.
-        adapters: Their changes, in the order of the weights.
+        adapters: The changes of each, in the order of the weights.
         layer_of: The layer of every module that can be adapted, over all layers of the model (`module_layers`).
-        generator: Of the method's draws (dropped entries, first centroids).
-        weights_TL: λ (T×L, or T×1 for the same in all layers), if found by a search or learnt; None = by the options.
+        generator: Draws what the method needs (dropped entries, first centroids).
+        weights_TL: λ (T×L, or T×1 for the same in all layers), if searched or learnt; None for that of the options.
 
     Raises:
         UserError: No adapter, or one without a change; modules that the model lacks or of differing shapes, as with
@@ -70,16 +70,16 @@ def merge_adapters(
 
 
 def check_mergeable(method: MergeMethod, adapters: Sequence[AdapterChanges], layer_of: Mapping[str, int]) -> Tensor:
-    """λ (T×L) by the options; raises what `merge_adapters` would, before λ is searched or learnt."""
+    """Returns λ (T×L) of the options; raises what `merge_adapters` would, before λ is searched or learnt."""
     _check_rank(method.rank, checked_shapes(adapters, layer_of))
     return method.given_weights(len(adapters), max(layer_of.values()) + 1)
 
 
 def checked_shapes(adapters: Sequence[AdapterChanges], layer_of: Mapping[str, int]) -> dict[str, torch.Size]:
-    """The shapes of all modules that some adapter changes, sorted by name.
+    """Returns the shapes of all modules that some adapter changes, sorted by name.
 
     Raises:
-        UserError: As `merge_adapters` has it, of the adapters.
+        UserError: The adapters do not fit together, see `merge_adapters`.
     """
     if not adapters:
         raise UserError("merging: expected adapters, but got none")
@@ -112,7 +112,7 @@ def _nothing(shape: torch.Size) -> Change:
 
 
 def _scaled(change: Change, weight: float) -> Change:
-    """λ·ΔW; √|λ| goes to each factor, so that they keep their proportion."""
+    """Returns λ·ΔW; √|λ| goes to each factor, so that they keep their proportion."""
     if change.factors is None:
         return Change(change.dense * weight)
     (up_OR, down_RI), root = change.factors, abs(weight) ** 0.5

@@ -1,4 +1,4 @@
-"""What a merge method is: from the changes that several adapters make to the weights to one change."""
+"""What a merge method is: options that make one change of the weights from those of several adapters."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Shapes: T adapters, L layers, O outputs and I inputs of a weight matrix, R rank.
 
 Changes = Mapping[str, Sequence["Change"]]
-"""By module name, the changes of the T adapters: already times λ, and zero where an adapter has none."""
+"""The changes of the T adapters by module name, already times λ, and zero where an adapter has none."""
 
 SEARCHES = ("common", "each")
 
@@ -35,7 +35,7 @@ class Merging:
 
     @property
     def name(self) -> str:
-        """The method's name: that of its module."""
+        """The name of the method, which is that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
     def problems(self) -> list[str]:
@@ -61,7 +61,7 @@ class MergeMethod(Merging):
     layer_weights: list[list[Any]] | None = None  # Any: OmegaConf does not take a 1 for a nested float
     """λ of each adapter in each layer: one list for each adapter, with one number for each layer of the model."""
     search: str | None = None
-    """Choose λ from grid by the few-shot sets: common (one for all adapters), each (one for each), null = do not."""
+    """Choose λ from grid by the held-out loss: common (one for all adapters), each (one for each); null = do not."""
     grid: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     """The λ that are tried in a search."""
 
@@ -83,15 +83,15 @@ class MergeMethod(Merging):
         return 1.0
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
-        """Merges: returns ΔW (O×I, float64) of every module, before it is brought to the wanted rank."""
+        """Returns ΔW (O×I, float64) of every module, before it is brought to the wanted rank."""
         raise NotImplementedError
 
     def scale(self, weights_TL: "Tensor") -> "Tensor":
-        """What each adapter's ΔW is multiplied by, from λ: λ itself."""
+        """Returns what each adapter's ΔW is multiplied by (T×L): λ itself, unless a method normalises it."""
         return weights_TL
 
     def given_weights(self, n_adapters: int, n_layers: int) -> "Tensor":
-        """λ (T×L, float64) as the options have it.
+        """Returns λ (T×L, float64) as the options have it.
 
         Raises:
             UserError: The options name another number of adapters or layers.
@@ -154,14 +154,14 @@ class LearntWeights(MergeMethod):
     """A method whose λ of each adapter and layer is learnt on unlabelled texts before the merge."""
 
     learning_rate: float = 1e-3
-    """Of Adam; λ moves by at most about this much in a step."""
+    """Learning rate of Adam; λ moves by at most about this much in a step."""
     steps: int = 500
     """Steps of Adam."""
     batch_size: int = 16
     """Unlabelled texts of each dataset in a step."""
 
     def loss(self, logits: "Sequence[Tensor]", priors: "Sequence[Tensor]") -> "Tensor":
-        """What λ minimises (0-dimensional).
+        """Returns what λ minimises (0-dimensional).
 
         Args:
             logits: For each dataset, the log-odds (N) of a batch of its texts under λ.

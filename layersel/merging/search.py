@@ -1,4 +1,4 @@
-"""λ chosen from a grid by what it does on the few-shot sets."""
+"""Choosing λ from a grid by its loss."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def search_weights(loss: Callable[[Tensor], float], n_adapters: int, grid: Sequence[float], each: bool) -> Tensor:
-    """The λ (T×1, the same in all layers) of least loss: the best common one, then, with `each`, one adapter at a time.
+    """Returns the λ (T×1, the same in all layers) of least loss: a common one, with `each` then one adapter at a time.
 
     Adapters are gone through in their order until none gets a better λ; of equal losses the earlier λ stays, so the
     result is always the same and never worse than the best common λ.
 
     Args:
-        loss: Of λ (T×1); NaN counts as the worst.
+        loss: The loss of λ (T×1); NaN counts as the worst.
         n_adapters: T.
         grid: The λ to choose from.
         each: Whether every adapter gets a λ of its own.

@@ -39,7 +39,7 @@ class AdaLora(Lora):
     """Weight of the penalty that keeps A and B orthogonal."""
 
     def peft_config(self, selection: "Selection") -> "AdaLoraConfig":
-        """The PEFT configuration; the schedule is set when the number of training steps is known."""
+        """Returns the PEFT configuration; the schedule is set when the number of training steps is known."""
         from peft import AdaLoraConfig
 
         return AdaLoraConfig(
@@ -55,13 +55,13 @@ class AdaLora(Lora):
         )
 
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "AdaLoraPlaced":
-        """With the schedule of the ranks."""
+        """Returns an `AdaLoraPlaced`, which has the schedule of the ranks."""
         from layersel.adapters.adalora_placed import AdaLoraPlaced
 
         return AdaLoraPlaced(backbone, layers, adapted, self.start, self.end)
 
     def problems(self) -> list[str]:
-        """As `Lora.problems`, and a schedule that leaves nothing to allocate."""
+        """Returns one line for each option that is wrong, a schedule that leaves nothing to allocate among them."""
         found = super().problems()
         if not 1 <= self.target_rank < max(self.rank, 2):
             found.append(f"adapter.target_rank: expected 1 to {self.rank - 1}, below rank, but got {self.target_rank}")

@@ -23,7 +23,7 @@ class Dora(Lora):
     options: ClassVar[dict[str, Any]] = {"use_dora": True}
 
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "PeftPlaced":
-        """The rescaling of W makes the change one of full rank."""
+        """Returns a `PeftPlaced`, since rescaling W makes the change one of full rank."""
         from layersel.adapters.placed import PeftPlaced
 
         return PeftPlaced(backbone, layers, adapted)

@@ -30,7 +30,7 @@ class FourierFT(PeftAdapter):
     seed_option: ClassVar[str] = "random_loc_seed"
 
     def peft_config(self, selection: "Selection") -> "FourierFTConfig":
-        """The PEFT configuration for the chosen layers."""
+        """Returns the PEFT configuration for the chosen layers."""
         from peft import FourierFTConfig
 
         return FourierFTConfig(
@@ -41,7 +41,7 @@ class FourierFT(PeftAdapter):
         )
 
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
-        """As `PeftAdapter.check_modules`, and that a matrix has so many frequencies."""
+        """Raises a `UserError` if the adapter does not fit these modules, or one has fewer frequencies than n."""
         super().check_modules(backbone, names)
         for name in names:
             size = backbone.model.get_submodule(name).weight.numel()
@@ -51,7 +51,7 @@ class FourierFT(PeftAdapter):
                 )
 
     def problems(self) -> list[str]:
-        """As `PeftAdapter.problems`, and numbers out of range."""
+        """Returns one line for each option that is wrong, numbers out of range among them."""
         found = super().problems()
         if self.n_frequency < 1:
             found.append(f"adapter.n_frequency: expected at least 1, but got {self.n_frequency}")

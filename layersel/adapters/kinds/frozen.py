@@ -21,7 +21,7 @@ class Frozen(Adapter):
     keeps_modules: ClassVar[bool] = False
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "Unadapted":
-        """Freeze the model."""
+        """Freezes the model."""
         from layersel.adapters.placed import Unadapted
 
         backbone.requires_grad_(False)

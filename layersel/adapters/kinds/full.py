@@ -22,7 +22,7 @@ class Full(Adapter):
     moves_biases: ClassVar[bool] = True
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "FullPlaced":
-        """Freeze the other layers."""
+        """Freezes all but the chosen layers."""
         from layersel.adapters.full_placed import FullPlaced
         from layersel.adapters.placement import check_placement
 

@@ -27,7 +27,7 @@ class IA3(PeftAdapter):
     moves_biases: ClassVar[bool] = True
 
     def peft_config(self, selection: "Selection") -> "IA3Config":
-        """The PEFT configuration for the chosen layers."""
+        """Returns the PEFT configuration for the chosen layers."""
         from peft import IA3Config
 
         return IA3Config(

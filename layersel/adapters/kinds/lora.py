@@ -28,29 +28,29 @@ class Lora(PeftAdapter):
     """Dropout of the adapter's input."""
 
     options: ClassVar[dict[str, Any]] = {}
-    """What sets a relative of LoRA apart: further options of `peft.LoraConfig`."""
+    """Further options of `peft.LoraConfig`, by which a variant differs from LoRA."""
 
     def peft_config(self, selection: "Selection") -> "LoraConfig":
-        """The PEFT configuration for the chosen layers."""
+        """Returns the PEFT configuration for the chosen layers."""
         return selection.lora_config(
             r=self.rank, alpha=self.alpha, projections=self.projections, lora_dropout=self.dropout, **self.options
         )
 
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "PeftPlaced":
-        """Low rank."""
+        """Returns a `LoraPlaced`: the change has low rank."""
         from layersel.adapters.placed import LoraPlaced
 
         return LoraPlaced(backbone, layers, adapted)
 
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
-        """As `PeftAdapter.check_modules`, and the rank."""
+        """Raises a `UserError` if the adapter does not fit these modules, the rank included."""
         from layersel.adapters.module_checks import check_rank
 
         super().check_modules(backbone, names)
         check_rank(backbone, names, self.rank)
 
     def problems(self) -> list[str]:
-        """As `PeftAdapter.problems`, and numbers out of range."""
+        """Returns one line for each option that is wrong, numbers out of range among them."""
         found = rank_problems(self.rank)
         if self.alpha is not None and self.alpha <= 0:
             found.append(f"adapter.alpha: expected a number above 0, but got {self.alpha:g}")

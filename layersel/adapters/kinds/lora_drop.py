@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 class LoraDrop(Lora):
     """W + (alpha/rank)·B·A in every layer, where the layers that are not chosen have the same B and A.
 
-    Each projection has a shared pair of its own. Saved as a standard LoRA.
+    Each projection has a shared B and A of its own. Saved as a standard LoRA.
 
     Reference: Zhou et al. 2025, "LoRA-drop: efficient LoRA parameter pruning based on output evaluation", section 3.
     """
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
-        """As `Adapter.place`, in all layers.
+        """Places LoRA in all layers, then lets those that are not chosen share one.
 
         Raises:
-            UserError: A projection has not the same shape in all layers that share.
+            UserError: A projection does not have the same shape in all layers that share.
         """
         from layersel.adapters.module_checks import check_same_shapes
 
@@ -45,7 +45,7 @@ class LoraDrop(Lora):
         return placed
 
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "ExportedLora":
-        """Saved as a standard LoRA."""
+        """Returns an `ExportedLora`, which is saved as a standard LoRA."""
         from layersel.adapters.placed import ExportedLora
 
         return ExportedLora(backbone, layers, adapted)

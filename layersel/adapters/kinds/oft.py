@@ -21,12 +21,12 @@ class Oft(PeftAdapter):
     """
 
     block_size: int = 32
-    """Width of a block R_i; must divide the inputs of every adapted module."""
+    """Width of a block R_i, which must divide the inputs of every adapted module."""
 
     takes_conv1d: ClassVar[bool] = False
 
     def peft_config(self, selection: "Selection") -> "OFTConfig":
-        """The PEFT configuration, with the exact Cayley transform instead of its series."""
+        """Returns the PEFT configuration, with the exact Cayley transform instead of its series."""
         from peft import OFTConfig
 
         return OFTConfig(
@@ -36,7 +36,7 @@ class Oft(PeftAdapter):
         )
 
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
-        """As `PeftAdapter.check_modules`, and the size of the blocks, which PEFT would change instead."""
+        """Raises a `UserError` if the adapter does not fit these modules; PEFT would change the size of the blocks."""
         super().check_modules(backbone, names)
         for name in names:
             inputs = backbone.model.get_submodule(name).in_features
@@ -47,7 +47,7 @@ class Oft(PeftAdapter):
                 )
 
     def problems(self) -> list[str]:
-        """As `PeftAdapter.problems`, and a block without a rotation."""
+        """Returns one line for each option that is wrong, a block too small to rotate among them."""
         found = super().problems()
         if self.block_size < 2:
             found.append(f"adapter.block_size: expected at least 2, but got {self.block_size}")

@@ -8,7 +8,7 @@ from layersel.adapters.kinds.pissa import Pissa
 
 @dataclass
 class Olora(Pissa):
-    """As PiSSA, where B and A start as the first columns of Q and the first rows of R of W = Q·R.
+    """W_res + (alpha/rank)·B·A as in PiSSA; B and A start as the first columns of Q and rows of R of W = Q·R.
 
     Reference: Büyükakyüz 2024, "OLoRA: orthonormal low-rank adaptation of large language models", algorithm 1.
     """

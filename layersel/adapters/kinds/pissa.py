@@ -26,7 +26,7 @@ class Pissa(Lora):
     options: ClassVar[dict[str, Any]] = {"init_lora_weights": "pissa"}
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "MovedBaseLora":
-        """As `Adapter.place`; the pretrained weights are kept, since PEFT changes them."""
+        """Places the adapter through PEFT and keeps the pretrained weights, which PEFT changes."""
         from layersel.adapters.originals import Originals
         from layersel.adapters.placed import MovedBaseLora
         from layersel.adapters.placement import place

@@ -29,7 +29,7 @@ class Qlora(Lora):
     quantised_base: ClassVar[bool] = True
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
-        """As `Adapter.place`, on quantised layers."""
+        """Quantises the layers, then places LoRA."""
         from layersel.adapters.nf4 import quantise_layers
 
         self.check_modules(backbone, selection.target_modules(self.projections))
@@ -37,12 +37,12 @@ class Qlora(Lora):
         return super().place(backbone, selection, generator)
 
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "QloraPlaced":
-        """Not to be merged."""
+        """Returns a `QloraPlaced`, which cannot be merged."""
         from layersel.adapters.qlora_placed import QloraPlaced
 
         return QloraPlaced(backbone, layers, adapted, self.double_quant)
 
     def problems(self) -> list[str]:
-        """As `Lora.problems`, and the package that may be missing."""
+        """Returns one line for each option that is wrong, and one if bitsandbytes is missing."""
         problem = nf4_problem()
         return super().problems() + ([] if problem is None else [problem])

@@ -30,13 +30,13 @@ class Shira(PeftAdapter):
     seed_option: ClassVar[str] = "random_seed"
 
     def peft_config(self, selection: "Selection") -> "ShiraConfig":
-        """The PEFT configuration for the chosen layers."""
+        """Returns the PEFT configuration for the chosen layers."""
         from peft import ShiraConfig
 
         return ShiraConfig(r=self.rank, target_modules=selection.target_modules(self.projections))
 
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
-        """As `PeftAdapter.check_modules`, and that a matrix has so many entries."""
+        """Raises a `UserError` if the adapter does not fit these modules, or one has too few entries."""
         super().check_modules(backbone, names)
         for name in names:
             outputs, inputs = backbone.model.get_submodule(name).weight.shape
@@ -48,5 +48,5 @@ class Shira(PeftAdapter):
                 )
 
     def problems(self) -> list[str]:
-        """As `PeftAdapter.problems`, and no entries."""
+        """Returns one line for each option that is wrong, the rank among them."""
         return super().problems() + rank_problems(self.rank)

@@ -1,4 +1,4 @@
-"""Tied-LoRA (Renduchintala et al. 2023): one pair of factors for all chosen layers, scaled by vectors of each."""
+"""Tied-LoRA (Renduchintala et al. 2023): two factors for all chosen layers, scaled by vectors of each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,16 +54,16 @@ class TiedLora(PeftAdapter):
     """A, in common: trained or frozen."""
 
     def peft_config(self, selection: "Selection") -> "LoraConfig":
-        """Of the LoRA whose factors are then tied."""
+        """Returns the configuration of the LoRA whose factors are then tied."""
         return selection.lora_config(
             r=self.rank, alpha=self.rank, projections=self.projections, lora_dropout=self.dropout
         )
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
-        """As `Adapter.place`: LoRA through PEFT, then its factors are replaced by tied ones.
+        """Places LoRA through PEFT and replaces its factors by tied ones.
 
         Raises:
-            UserError: A projection has not the same shape in all chosen layers.
+            UserError: A projection does not have the same shape in all chosen layers.
         """
         from layersel.adapters.module_checks import check_same_shapes
 
@@ -77,20 +77,20 @@ class TiedLora(PeftAdapter):
         return placed
 
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "ExportedLora":
-        """Saved as a standard LoRA."""
+        """Returns an `ExportedLora`, which is saved as a standard LoRA."""
         from layersel.adapters.placed import ExportedLora
 
         return ExportedLora(backbone, layers, adapted)
 
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
-        """As `PeftAdapter.check_modules`, and the rank."""
+        """Raises a `UserError` if the adapter does not fit these modules, the rank included."""
         from layersel.adapters.module_checks import check_rank
 
         super().check_modules(backbone, names)
         check_rank(backbone, names, self.rank)
 
     def problems(self) -> list[str]:
-        """As `PeftAdapter.problems`, numbers out of range, and states that the factors cannot have."""
+        """Returns one line for each option that is wrong, states that a factor cannot have among them."""
         found = super().problems() + rank_problems(self.rank) + dropout_problems(self.dropout)
         states = {name: getattr(self, name) for name in STATES}
         found += [
@@ -103,7 +103,7 @@ class TiedLora(PeftAdapter):
         return found
 
     def _groups(self, selection: "Selection") -> Iterator[list[list[str]]]:
-        """For each fused matrix, the names of its modules in every chosen layer."""
+        """Yields, for each fused matrix, the names of its modules in every chosen layer."""
         for group in SAME_INPUT:
             wanted = [name for name in group if name in self.projections]
             if wanted:
@@ -142,5 +142,5 @@ class TiedLora(PeftAdapter):
 
     @property
     def _zero(self) -> str:
-        """Which of the factors starts at 0."""
+        """The factor that starts at 0."""
         return next(name for name in STATES if getattr(self, name) == TRAINED)

@@ -25,12 +25,12 @@ class Vera(PeftAdapter):
     dropout: float = 0.0
     """Dropout of the adapter's input."""
     d_initial: float = 0.1
-    """What d starts at."""
+    """The value that d starts at."""
 
     seed_option: ClassVar[str] = "projection_prng_key"
 
     def peft_config(self, selection: "Selection") -> "VeraConfig":
-        """The PEFT configuration; the random matrices are saved too."""
+        """Returns the PEFT configuration; the random matrices are saved too."""
         from peft import VeraConfig
 
         return VeraConfig(
@@ -41,7 +41,7 @@ class Vera(PeftAdapter):
         )
 
     def problems(self) -> list[str]:
-        """As `PeftAdapter.problems`, and numbers out of range."""
+        """Returns one line for each option that is wrong, numbers out of range among them."""
         found = super().problems() + rank_problems(self.rank) + dropout_problems(self.dropout)
         if self.d_initial == 0:
             found.append("adapter.d_initial: expected another number than 0, with which b has no gradient, but got 0")

@@ -32,11 +32,11 @@ class AdaMerging(TaskArithmetic, LearntWeights):
 
     @property
     def own_weight(self) -> float:
-        """λ of every adapter at the start: 0.3."""
+        """λ of every adapter at the start, which is 0.3."""
         return 0.3
 
     def loss(self, logits: "Sequence[Tensor]", priors: "Sequence[Tensor]") -> "Tensor":
-        """What λ minimises: the mean over the datasets of the entropy of predictions, guarded unless g is 0."""
+        """Returns the mean over the datasets of the entropy of their predictions, guarded unless g is 0."""
         import torch
 
         from layersel.merging.learning import guarded_entropy, prediction_entropy

@@ -22,13 +22,13 @@ class Average(MergeMethod):
     """
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
-        """Adds up: the normalised λ is in the changes already."""
+        """Adds the changes up, which are already times the normalised λ."""
         from layersel.merging.entries import stacked
 
         return {name: stack.sum(0) for name, stack in stacked(changes).items()}
 
     def scale(self, weights_TL: "Tensor") -> "Tensor":
-        """Divides λ by its sum, in each layer.
+        """Returns λ divided by its sum in each layer.
 
         Raises:
             UserError: The sum is 0 in some layer.

@@ -32,11 +32,11 @@ class Dare(MergeMethod):
 
     @property
     def own_weight(self) -> float:
-        """λ of every adapter unless the user gives others: that of the inner method."""
+        """λ of every adapter unless the user gives others, which is that of the inner method."""
         return OWN_WEIGHT if self.inner == "task_arithmetic" else 1.0
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
-        """Drops and rescales, then merges."""
+        """Drops and rescales entries, then merges by the inner method."""
         from layersel.merging.entries import dropped_out, elected_mean, stacked
 
         def inner(stack_TOI: "Tensor") -> "Tensor":
@@ -54,5 +54,5 @@ class Dare(MergeMethod):
 
 
 def drop_problems(drop: float) -> list[str]:
-    """Returns a line if the probability leaves nothing, or is none."""
+    """Returns a line if the probability leaves nothing, or is no probability."""
     return [] if 0 <= drop < 1 else [f"merging.drop: expected 0 <= p < 1, but got {drop}"]

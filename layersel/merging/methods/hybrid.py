@@ -17,7 +17,7 @@ class Hybrid(MergeMethod):
     Above 0.5 it favours positive entries, so merging negated adapters does not give the negated result; of two
     adapters on different layers, each entry keeps a share q of itself where it is positive and 1 − q where not.
 
-    Reference: Faria, hybrid adapters for citation screening (75 % quantile, rank 8).
+    Reference: Faria, hybrid adapters (75 % quantile, rank 8).
     """
 
     quantile: float = 0.75

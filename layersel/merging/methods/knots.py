@@ -26,14 +26,14 @@ class Knots(MergeMethod):
     """
 
     inner: str = "ties"
-    """What merges the Σ·V_t: average, ties, dare (drop and rescale, then the sign election of ties)."""
+    """The method that merges the Σ·V_t: average, ties, dare (drop and rescale, then the sign election of ties)."""
     density: float = 0.2
     """With inner=ties, the share of an adapter's Σ·V_t that is kept."""
     drop: float = 0.5
     """With inner=dare, the probability to drop an entry."""
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
-        """Aligns, merges, and goes back by U."""
+        """Aligns the changes, merges them, and goes back by U."""
         from layersel.merging.entries import stacked
         from layersel.merging.factoring import joint_basis
 

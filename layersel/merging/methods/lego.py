@@ -28,7 +28,7 @@ class Lego(MergeMethod):
     """Starts of k-means by k-means++, of which the tightest clustering is kept."""
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
-        """Clusters and rebuilds, module by module."""
+        """Clusters the units and rebuilds each module from the centroids."""
         from layersel.merging.clusters import merged_units
 
         return {name: merged_units(changes[name], self.rank, self.restarts, generator) for name in sorted(changes)}

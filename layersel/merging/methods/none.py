@@ -1,4 +1,4 @@
-"""No merging: a cell of one review."""
+"""No merging: a cell of one dataset."""
 
 from dataclasses import dataclass
 

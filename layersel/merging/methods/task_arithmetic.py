@@ -24,11 +24,11 @@ class TaskArithmetic(MergeMethod):
 
     @property
     def own_weight(self) -> float:
-        """λ of every adapter unless the user gives others: 0.4."""
+        """λ of every adapter unless the user gives others, which is 0.4."""
         return OWN_WEIGHT
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
-        """Adds up: λ is in the changes already."""
+        """Adds the changes up, which are already times λ."""
         from layersel.merging.entries import stacked
 
         return {name: stack.sum(0) for name, stack in stacked(changes).items()}

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Ties(MergeMethod):
-    """Keep each adapter's largest entries, elect the sign of their sum, average the entries of that sign.
+    """Keeps each adapter's largest entries, elects the sign of their sum, averages the entries of that sign.
 
     Trimming is over the whole adapter, as in the paper: its strongest layers keep more than its weakest. Entries of
-    layers that it does not have are not counted, so what it keeps does not depend on whom it is merged with. With
+    layers that it does not have are not counted, so what it keeps does not depend on the other adapters. With
     density 1, merging one adapter, or A with A, returns it. An entry that sums to 0 is 0 in the result, by the paper's
     equation; its published code takes the sign that prevails in the whole model there.
 
@@ -27,7 +27,7 @@ class Ties(MergeMethod):
     """Share of an adapter's entries that is kept, the largest by magnitude."""
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
-        """Trims, elects, averages."""
+        """Trims the adapters, elects signs and averages the entries that agree."""
         from layersel.merging.entries import elected_mean, stacked, trimmed
 
         return {name: elected_mean(stack) for name, stack in trimmed(stacked(changes), self.density).items()}
