@@ -31,8 +31,8 @@ def check_same_shapes(backbone: Backbone, names_by_layer: Sequence[Sequence[str]
                 )
 
 
-def check_rank(backbone: Backbone, names: Sequence[str], rank: int, option: str = "rank") -> None:
+def check_rank(backbone: Backbone, names: Sequence[str], rank: int) -> None:
     """Raises a `UserError` if a rank is above that of one of the weight matrices."""
     least, name = min((min(widths(backbone.model.get_submodule(name))), name) for name in names)
     if rank > least:
-        raise UserError(f"adapter.{option}: expected at most {least}, the smaller width of {name}, but got {rank}")
+        raise UserError(f"adapter.rank: expected at most {least}, the smaller width of {name}, but got {rank}")

@@ -97,7 +97,7 @@ def test_each_bad_option_is_one_line(kind: type[MergeMethod], options: dict[str,
 
 
 def test_datasets_and_runs_count_together() -> None:
-    """One of each is two adapters; all mistakes are told at once."""
+    """One of each is two adapters; all mistakes are named at once."""
     assert Ties(datasets=["ADHD"], runs=["runs/a"]).problems() == []
     assert Ties(**TWO, search="common").problems() == []
     assert len(Ties(rank=0, density=0.0, weights=[1.0], search="x").problems()) == 6
