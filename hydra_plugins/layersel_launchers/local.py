@@ -39,9 +39,11 @@ class LocalLauncher(Launcher):
         resources.check()
         sweep = Sweep.of(self.config, self.context)
         jobs = sweep.add(job_overrides, initial_job_idx, self.workers)
-        if sweep.pool is None:
+        left = list(sweep.to_run(jobs))
+        if left and sweep.pool is None:
             sweep.pool = Pool(sweep.grid, self.context, sweep.compose, resources, sweep.tell)
-        sweep.pool.run(jobs)
+        if left and sweep.pool is not None:
+            sweep.pool.run(left)
         return sweep.returns(jobs)
 
     def _threads(self) -> int | None:

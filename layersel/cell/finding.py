@@ -42,9 +42,14 @@ class CellMatch:
 
 
 class Finder:
-    """Tells where cells lie; a dataset that several of them have is read once."""
+    """Tells where cells lie; a dataset that several of them have is read once.
+
+    Attributes:
+        other_code: The cells found so far that other code has finished, and that must run again.
+    """
 
     def __init__(self) -> None:
+        self.other_code: list[CellMatch] = []
         self._datasets: dict[str, Dataset] = {}
 
     def find(self, config: DictConfig) -> CellMatch | None:
@@ -62,7 +67,12 @@ class Finder:
         config = name_a_dataset(config)
         cell = build(config, Cell)
         identity = self._identity(cell, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-        return None if identity is None else match(identity, cell)
+        if identity is None:
+            return None
+        found = match(identity, cell)
+        if found.other_code is not None and cell.other_code != "accept":
+            self.other_code.append(found)
+        return found
 
     def dataset(self, cell: Cell) -> Dataset:
         """The dataset of a cell."""

@@ -111,7 +111,7 @@ class Tracker:
 
         self.run = run
         self.artifacts = artifacts
-        self.loggers: "list[Logger]" = [CSVLogger(save_dir=str(folder), name="", version="logs")]
+        self.loggers: list[Logger] = [CSVLogger(save_dir=str(folder), name="", version="logs")]
         if run is not None:
             self.loggers.append(WandbLogger(experiment=run))
 

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", nargs="+", help="output folder, grid, cell, or a quoted glob of these")
     parser.add_argument("--reference", help='configuration to compare with, such as "selection=none" (the default)')
-    parser.add_argument("--metric", default="awss@95", help="column of cells.csv to compare (default: %(default)s)")
+    parser.add_argument("--metric", help="column of cells.csv to compare (default: what the cells' task is judged by)")
     parser.add_argument("--out", type=Path, help="folder for the files (default: the one folder that is given)")
     return parser
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from layersel.errors import UserError
+from layersel.errors import UserError, one_of
 from layersel.sweep.reading import (
     LABELS,
     STATES,
+    Measure,
     Row,
     Scalar,
     StateOf,
@@ -38,12 +39,28 @@ class Cells:
         options: Which columns are options.
         metrics: Which columns are metrics; empty for a cell that has not finished.
         notes: What a person should know, a line each.
+        measures: What the cells are compared by, each once.
     """
 
     table: pd.DataFrame
     options: list[str]
     metrics: list[str]
     notes: list[str]
+    measures: Sequence[Measure] = ()
+
+    def measure(self, name: str | None) -> Measure:
+        """What the cells are compared by, or the metric of that name, in the direction of the one that it ends with.
+
+        Raises:
+            UserError: The cells are compared by several metrics, and none is named.
+        """
+        if name is None:
+            if len(self.measures) > 1:
+                raise one_of("metric", None, [own.name for own in self.measures], "name one; the cells have several")
+            return self.measures[0] if self.measures else Measure("", "", higher_is_better=True)
+        known = [own for own in self.measures if name == own.name or name.endswith(f"/{own.name}")]
+        title = known[0].title if known and known[0].name == name else name
+        return Measure(name, title, known[0].higher_is_better if known else True)
 
 
 def collect(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -> Cells:
@@ -67,7 +84,8 @@ def collect(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -> Cel
         rows += [row for own in found.values() for row in own]
         notes += [f"{place}: holds no cell; left out" for place in _foreign(found)]
     rows = sorted(_distinct(rows), key=_order)
-    return Cells(*_tabled(rows), notes=[*dict.fromkeys(notes), *_repeated(rows)])
+    measures = dict.fromkeys(row.measure for row in rows if row.measure is not None)
+    return Cells(*_tabled(rows), notes=[*dict.fromkeys(notes), *_repeated(rows)], measures=list(measures))
 
 
 def _places(path: str | Path) -> list[Path]:
@@ -139,7 +157,7 @@ def _repeated(rows: Iterable[Row]) -> list[str]:
 
 
 def _order(row: Row) -> list[tuple[int, float, str]]:
-    """By review, then by the other labels and options, then by seed."""
+    """By dataset, then by the other labels and options, then by seed."""
     what = [row.labels.get(label) for label in LABELS if label != "seed"]
     options = [part for name in sorted(row.options) if name != "seed" for part in (name, row.options[name])]
     last = [row.configuration, row.labels.get("seed"), row.identity, row.cell, row.overrides]

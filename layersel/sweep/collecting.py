@@ -14,13 +14,13 @@ from rich.text import Text
 from layersel.files import atomic_path
 from layersel.runs.folder import FINISHED, RunFolder
 from layersel.sweep.cells import Cells, collect
-from layersel.sweep.comparing import ALL_REVIEWS, compare, group
+from layersel.sweep.comparing import ALL_DATASETS, compare, group
 from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.reading import STATES
+from layersel.terminal.tables import format_number
 
-METRIC = "awss@95"
 SHOWN = 40
-"""Most groups on the terminal; of more, those over all reviews."""
+"""Most groups on the terminal; of more, those over all datasets."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Summary:
         return bool((self.cells["state"] == FINISHED).all())
 
 
-def summarise(folder: Path, reference: str | None = None, metric: str = METRIC) -> bool:
+def summarise(folder: Path, reference: str | None = None, metric: str | None = None) -> bool:
     """Collect a grid, or an output folder, into itself: tables, report, and what the terminal shows.
 
     Args:
         folder: The grid's; the files are written there.
         reference: The configuration to compare with, such as "selection=none".
-        metric: What is compared.
+        metric: What is compared; None = what the cells are compared by.
 
     Returns:
         Whether every cell has finished.
@@ -62,27 +62,30 @@ def summarise(folder: Path, reference: str | None = None, metric: str = METRIC) 
     return summarise_into(folder, [folder], reference, metric)
 
 
-def summarise_into(out: Path, paths: Sequence[str | Path], reference: str | None, metric: str) -> bool:
+def summarise_into(out: Path, paths: Sequence[str | Path], reference: str | None, metric: str | None) -> bool:
     """As `summarise`, of several folders and globs together, into the folder `out`."""
     from layersel.sweep.report import write_report
 
-    summary = tables(collect(paths, lambda folder: RunFolder(folder).state), reference, metric)
+    cells = collect(paths, lambda folder: RunFolder(folder).state)
+    summary = tables(cells, reference, metric)
     write_tables(out, summary)
-    records = [_records(table) for table in (summary.cells, summary.groups, summary.comparisons)]
-    write_report(out / "report.html", out.resolve().name, *records)
+    own, groups, comparisons = map(_records, (summary.cells, summary.groups, summary.comparisons))
+    higher = cells.measure(metric).higher_is_better
+    write_report(out / "report.html", out.resolve().name, own, groups, comparisons, higher)
     show(summary)
     Console().print(f"The tables and report.html are in {out}", soft_wrap=True, markup=False, highlight=False)
     return summary.complete
 
 
-def tables(cells: Cells, reference: str | None, metric: str) -> Summary:
+def tables(cells: Cells, reference: str | None, metric: str | None) -> Summary:
     """The cells, their groups, and their comparisons with the reference."""
+    measure = cells.measure(metric)
     options = configurations(cells)
     found, lines = references(options, reference)
     cells = named(cells, options)
-    groups = group(cells, metric)
+    groups = group(cells, measure)
     return Summary(
-        cells.table, groups, compare(cells, metric, found), [*cells.notes, *lines, *_left_out(cells.table, groups)]
+        cells.table, groups, compare(cells, measure, found), [*cells.notes, *lines, *_left_out(cells.table, groups)]
     )
 
 
@@ -103,11 +106,11 @@ def show(summary: Summary) -> None:
     told = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
     console.print(f"{len(summary.cells)} cells: {told}", highlight=False)
     many = len(summary.groups) > SHOWN
-    brief = many or summary.cells["review"].nunique() == 1
-    console.print(_groups(summary.groups[summary.groups["review"] == ALL_REVIEWS] if brief else summary.groups))
+    brief = many or summary.cells["dataset"].nunique() == 1
+    console.print(_groups(summary.groups[summary.groups["dataset"] == ALL_DATASETS] if brief else summary.groups))
     if many:
         console.print(
-            f"{len(summary.groups)} rows, those of each review among them, are in groups.csv", highlight=False
+            f"{len(summary.groups)} rows, those of each dataset among them, are in groups.csv", highlight=False
         )
     if len(summary.comparisons):
         console.print(_comparisons(summary.comparisons))
@@ -118,22 +121,22 @@ def show(summary: Summary) -> None:
 
 
 def _left_out(cells: pd.DataFrame, groups: pd.DataFrame) -> list[str]:
-    """The reviews that are not in the mean over all."""
-    reviews = cells["review"].nunique()
-    averaged = int(groups.loc[groups["review"] == ALL_REVIEWS, "reviews"].max()) if len(groups) else reviews
-    if averaged == reviews or not groups["n"].any():
+    """The datasets that are not in the mean over all."""
+    datasets = cells["dataset"].nunique()
+    averaged = int(groups.loc[groups["dataset"] == ALL_DATASETS, "datasets"].max()) if len(groups) else datasets
+    if averaged == datasets or not groups["n"].any():
         return []
-    return [f"{ALL_REVIEWS}: the mean of the {averaged} of {reviews} reviews that every configuration has a value for"]
+    return [f"{ALL_DATASETS}: the mean of the {averaged} of {datasets} that every configuration has a value for"]
 
 
 def _groups(groups: pd.DataFrame) -> Table:
-    columns = ("configuration", "review", "n", "mean ± std", "95 % interval", "Pareto")
+    columns = ("configuration", "dataset", "n", "mean ± std", "95 % interval", "Pareto")
     rows = [
         [
             row["name"],
-            row["review"],
+            row["dataset"],
             f"{row['n']} of {row['expected']}",
-            f"{_number(row['mean'])} ± {_number(row['std'])}",
+            f"{format_number(row['mean'])} ± {format_number(row['std'])}",
             _interval(row),
             "*" if row["pareto"] else "",
         ]
@@ -143,17 +146,17 @@ def _groups(groups: pd.DataFrame) -> Table:
 
 
 def _comparisons(comparisons: pd.DataFrame) -> Table:
-    columns = ("configuration", "reference", "pairs", "difference", "95 % interval", "wins/ties/losses", "p", "Holm")
+    columns = ("configuration", "reference", "compared", "difference", "95 % interval", "wins/ties/losses", "p", "Holm")
     rows = [
         [
             row["name"],
             row["reference"],
-            str(row["pairs"]),
-            _number(row["difference"]),
+            str(row["compared"]),
+            format_number(row["difference"]),
             _interval(row),
             f"{row['wins']}/{row['ties']}/{row['losses']}",
-            _number(row["p"]),
-            _number(row["p_holm"]),
+            format_number(row["p"]),
+            format_number(row["p_holm"]),
         ]
         for row in _records(comparisons)
     ]
@@ -184,11 +187,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def _interval(row: dict[str, Any]) -> str:
-    return "-" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if row["low"] is None else f"{format_number(row['low'])} to {format_number(row['high'])}"
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

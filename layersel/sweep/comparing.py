@@ -1,4 +1,4 @@
-"""What the configurations of a grid are worth: over their seeds and reviews, and against a reference."""
+"""What the configurations of a grid are worth: over their seeds and datasets, and against a reference."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import pandas as pd
 from layersel.errors import one_of
 from layersel.runs.folder import FAILED, FINISHED
 from layersel.sweep.cells import Cells
-from layersel.sweep.reading import DAMAGED
+from layersel.sweep.reading import DAMAGED, Measure
 from layersel.sweep.statistics import (
     Floats,
     bootstrap_interval,
@@ -21,14 +21,14 @@ from layersel.sweep.statistics import (
     wins_ties_losses,
 )
 
-ALL_REVIEWS = "all reviews"
+ALL_DATASETS = "all datasets"
 PARAMETERS, SECONDS = "parameters/trainable", "seconds/total"
 GROUPS = (
     "configuration",
     "name",
-    "review",
+    "dataset",
     "metric",
-    "reviews",
+    "datasets",
     "n",
     "expected",
     "failed",
@@ -45,8 +45,8 @@ COMPARISONS = (
     "name",
     "reference",
     "metric",
-    "pairs",
-    "unpaired",
+    "compared",
+    "uncompared",
     "difference",
     "std",
     "low",
@@ -61,17 +61,17 @@ SEED = 0
 """Of every interval alone: the same values have the same interval in whatever table."""
 
 
-def group(cells: Cells, metric: str) -> pd.DataFrame:
-    """Each configuration over its seeds: a row over all reviews, and one for each review.
+def group(cells: Cells, measure: Measure) -> pd.DataFrame:
+    """Each configuration over its seeds: a row over all datasets, and one for each dataset.
 
-    Over all reviews stands the mean of the reviews' means, of those reviews (`reviews` many) in which every
-    configuration that has finished anywhere has a value: else easy reviews would speak for one and hard ones against
+    Over all datasets stands the mean of the datasets' means, of those datasets (`datasets` many) in which every
+    configuration that has finished anywhere has a value: else easy datasets would speak for one and hard ones against
     another. `n` is the number of values in the mean; `expected`, `failed` and `missing` (running and interrupted ones
-    among them) count all cells, over all reviews too. `parameters` and `seconds` are means over the same reviews.
+    among them) count all cells, over all datasets too. `parameters` and `seconds` are means over the same datasets.
 
     Args:
         cells: With names, from `named`.
-        metric: One of their metrics.
+        measure: One of their metrics, with its direction.
 
     Returns:
         The columns `GROUPS`; `pareto` says which configurations no other one beats in mean, parameters and seconds.
@@ -79,27 +79,28 @@ def group(cells: Cells, metric: str) -> pd.DataFrame:
     Raises:
         UserError: No finished cell has that metric.
     """
+    metric = measure.name
     known = _valued(cells, metric)
-    parts = dict(iter(known.groupby(["configuration", "review"], sort=False)))
-    common = _common_reviews(known)
+    parts = dict(iter(known.groupby(["configuration", "dataset"], sort=False)))
+    common = _common_datasets(known)
     rows = []
     for configuration, own in known.groupby("configuration", sort=False):
-        reviews = [parts[configuration, review] for review in own["review"].unique()]
-        shared = [part for part in reviews if part["review"].iloc[0] in common]
-        rows.append(_group(own, shared, ALL_REVIEWS, metric))
-        rows += [_group(part, [part], part["review"].iloc[0], metric) for part in reviews]
-    return _typed(_with_front(pd.DataFrame(rows, columns=GROUPS)))
+        datasets = [parts[configuration, dataset] for dataset in own["dataset"].unique()]
+        shared = [part for part in datasets if part["dataset"].iloc[0] in common]
+        rows.append(_group(own, shared, ALL_DATASETS, metric))
+        rows += [_group(part, [part], part["dataset"].iloc[0], metric) for part in datasets]
+    return _typed(_with_front(pd.DataFrame(rows, columns=GROUPS), measure))
 
 
-def compare(cells: Cells, metric: str, references: dict[str, str]) -> pd.DataFrame:
-    """Each configuration against its reference: differences over the same reviews and seeds.
+def compare(cells: Cells, measure: Measure, references: dict[str, str]) -> pd.DataFrame:
+    """Each configuration against its reference: differences over the same datasets and seeds.
 
-    A difference above 0 is a win. `unpaired` are the values of either that have no counterpart. `p` is Wilcoxon's, and
-    `p_holm` is corrected for all comparisons of the table.
+    A difference above 0 is a win, where lower is better one below 0. `uncompared` are the values of either that have no
+    counterpart. `p` is Wilcoxon's, and `p_holm` is corrected for all comparisons of the table.
 
     Args:
         cells: With names, from `named`.
-        metric: One of their metrics.
+        measure: One of their metrics, with its direction.
         references: Reference by configuration, from `references`.
 
     Returns:
@@ -108,13 +109,13 @@ def compare(cells: Cells, metric: str, references: dict[str, str]) -> pd.DataFra
     Raises:
         UserError: No finished cell has that metric.
     """
-    known = _valued(cells, metric).dropna(subset="value")
-    values = dict(iter(known.set_index(["review", "seed"]).groupby("configuration", sort=False)["value"]))
+    known = _valued(cells, measure.name).dropna(subset="value")
+    values = dict(iter(known.set_index(["dataset", "seed"]).groupby("configuration", sort=False)["value"]))
     called = dict(zip(cells.table["configuration"], cells.table["name"], strict=True))
-    none = known.set_index(["review", "seed"])["value"].iloc[:0]
+    none = known.set_index(["dataset", "seed"])["value"].iloc[:0]
     rows = [
-        {"name": called[own], "reference": called[other], "metric": metric}
-        | _difference(values.get(own, none), values.get(other, none))
+        {"name": called[own], "reference": called[other], "metric": measure.name}
+        | _difference(values.get(own, none), values.get(other, none), measure)
         for own, other in references.items()
     ]
     table = pd.DataFrame(rows, columns=COMPARISONS)
@@ -130,26 +131,26 @@ def _valued(cells: Cells, metric: str) -> pd.DataFrame:
     known = cells.table[cells.table["configuration"].notna()]
     numbers = {"value": metric, "parameters": PARAMETERS, "seconds": SECONDS}
     columns = {own: known[name].astype("float64") if name in numeric else np.nan for own, name in numbers.items()}
-    return known[["configuration", "name", "review", "seed", "state"]].astype(object).assign(**columns)
+    return known[["configuration", "name", "dataset", "seed", "state"]].astype(object).assign(**columns)
 
 
-def _common_reviews(known: pd.DataFrame) -> set[str]:
+def _common_datasets(known: pd.DataFrame) -> set[str]:
     finished = known.dropna(subset="value")
-    having = finished.groupby("review")["configuration"].nunique()
+    having = finished.groupby("dataset")["configuration"].nunique()
     return set(having.index[having == finished["configuration"].nunique()])
 
 
-def _group(own: pd.DataFrame, reviews: Sequence[pd.DataFrame], review: str, metric: str) -> dict[str, Any]:
-    """A row: counts of all `own` cells, numbers of those in `reviews`."""
-    samples = [values for part in reviews if len(values := _finite(part, "value"))]
+def _group(own: pd.DataFrame, datasets: Sequence[pd.DataFrame], dataset: str, metric: str) -> dict[str, Any]:
+    """A row: counts of all `own` cells, numbers of those in `datasets`."""
+    samples = [values for part in datasets if len(values := _finite(part, "value"))]
     low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
     failed = int(own["state"].isin([FAILED, DAMAGED]).sum())
     return {
         "configuration": own["configuration"].iloc[0],
         "name": own["name"].iloc[0],
-        "review": review,
+        "dataset": dataset,
         "metric": metric,
-        "reviews": len(samples),
+        "datasets": len(samples),
         "n": sum(map(len, samples)),
         "expected": len(own),
         "failed": failed,
@@ -158,8 +159,8 @@ def _group(own: pd.DataFrame, reviews: Sequence[pd.DataFrame], review: str, metr
         "std": deviation(samples),
         "low": low,
         "high": high,
-        "parameters": mean_of_means([_finite(part, "parameters") for part in reviews]),
-        "seconds": mean_of_means([_finite(part, "seconds") for part in reviews]),
+        "parameters": mean_of_means([_finite(part, "parameters") for part in datasets]),
+        "seconds": mean_of_means([_finite(part, "seconds") for part in datasets]),
     }
 
 
@@ -167,23 +168,23 @@ def _finite(part: pd.DataFrame, column: str) -> Floats:
     return part[column].dropna().to_numpy(dtype=float)
 
 
-def _with_front(table: pd.DataFrame) -> pd.DataFrame:
-    overall = table["review"] == ALL_REVIEWS
+def _with_front(table: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+    overall = table["dataset"] == ALL_DATASETS
     table["pareto"] = pd.Series(pd.NA, index=table.index, dtype="boolean")
     values = table.loc[overall, ["mean", "parameters", "seconds"]].to_numpy(dtype=float)
-    table.loc[overall, "pareto"] = pareto_front(values, highest=[True, False, False])
+    table.loc[overall, "pareto"] = pareto_front(values, highest=[measure.higher_is_better, False, False])
     return table
 
 
-def _difference(own: "pd.Series[float]", other: "pd.Series[float]") -> dict[str, Any]:
-    pairs = pd.concat([series[~series.index.duplicated(keep=False)] for series in (own, other)], axis=1, join="inner")
-    differences = (pairs.iloc[:, 0] - pairs.iloc[:, 1]).to_numpy(dtype=float)
+def _difference(own: "pd.Series[float]", other: "pd.Series[float]", measure: Measure) -> dict[str, Any]:
+    both = pd.concat([series[~series.index.duplicated(keep=False)] for series in (own, other)], axis=1, join="inner")
+    differences = (both.iloc[:, 0] - both.iloc[:, 1]).to_numpy(dtype=float)
     samples = [differences] if len(differences) else []
     low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
-    wins, ties, losses = wins_ties_losses(differences)
+    wins, ties, losses = wins_ties_losses(differences if measure.higher_is_better else -differences)
     return {
-        "pairs": len(differences),
-        "unpaired": len(own) + len(other) - 2 * len(differences),
+        "compared": len(differences),
+        "uncompared": len(own) + len(other) - 2 * len(differences),
         "difference": mean_of_means(samples),
         "std": deviation(samples),
         "low": low,
@@ -197,7 +198,7 @@ def _difference(own: "pd.Series[float]", other: "pd.Series[float]") -> dict[str,
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     """Types that do not depend on what the table holds."""
-    text = {"configuration", "name", "review", "metric", "reference"}
-    whole = {"reviews", "n", "expected", "failed", "missing", "pairs", "unpaired", "wins", "ties", "losses"}
+    text = {"configuration", "name", "dataset", "metric", "reference"}
+    whole = {"datasets", "n", "expected", "failed", "missing", "compared", "uncompared", "wins", "ties", "losses"}
     types = {name: "string" if name in text else "Int64" if name in whole else "float64" for name in table}
     return table.astype(types | ({"pareto": "boolean"} if "pareto" in table else {}))

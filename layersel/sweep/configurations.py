@@ -15,7 +15,7 @@ NULL = as_text(None)
 def configurations(cells: Cells) -> pd.DataFrame:
     """The options that all cells of a configuration share, as text; a row for each, named by its hash."""
     known = cells.table[cells.table["configuration"].notna()]
-    columns = [name for name in (*LABELS, *cells.options) if name not in ("review", "seed")]
+    columns = [name for name in (*LABELS, *cells.options) if name not in ("dataset", "seed")]
     texts = known[columns].astype(object).map(lambda value: as_text(None if pd.isna(value) else value))
     grouped = texts.groupby(known["configuration"].astype(object), sort=False)
     shared = (grouped.nunique() == 1).all()

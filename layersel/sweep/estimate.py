@@ -17,7 +17,7 @@ MINUTE, HOUR = 60.0, 3600.0
 def estimate(grid: Grid, jobs: Sequence[Job], configs: Sequence[DictConfig], workers: int) -> str:
     """A line: how many cells there are, how many have finished in an earlier call, and the time for the others.
 
-    A cell is expected to take the median of the finished cells below the same output folder that have its review and
+    A cell is expected to take the median of the finished cells below the same output folder that have its dataset and
     its model; where there is none, that of all finished cells.
     """
     done = [folder is not None and folder.state == FINISHED for folder in map(grid.cell_of, jobs)]
@@ -36,7 +36,7 @@ def estimate(grid: Grid, jobs: Sequence[Job], configs: Sequence[DictConfig], wor
 
 
 def _seconds(output: Path) -> dict[str, list[float]]:
-    """The seconds of the finished cells below a folder, by their review and model."""
+    """The seconds of the finished cells below a folder, by their dataset and model."""
     known: dict[str, list[float]] = {}
     for file in output.glob("*/metrics.json"):
         identity, metrics = _read(file.with_name("identity.json")), _read(file)

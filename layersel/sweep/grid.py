@@ -51,7 +51,8 @@ class Outcome:
         cell: Its folder's name; None where its options did not even make a cell.
         error: Why it failed, in one line.
         reused: It had finished before.
-        value: What a sweeper may optimise: AWSS@95.
+        value: What a sweeper may optimise: the metric that the cell is compared by.
+        title: How people write that metric.
         crashed: It failed by something that no one foresaw, which leaves libraries in an unknown state.
     """
 
@@ -61,6 +62,7 @@ class Outcome:
     error: str | None = None
     reused: bool = False
     value: float | None = None
+    title: str | None = None
     crashed: bool = False
 
 

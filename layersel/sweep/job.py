@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
@@ -18,11 +18,10 @@ from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.terminal.messages import print_error
 
 if TYPE_CHECKING:
-    from layersel.cell.finding import Finder  # loads PyTorch
+    from layersel.cell.finding import Finder
 
 POLL = 2.0
 """Seconds between two looks at a cell that another process runs."""
-OBJECTIVE = "awss@95"
 
 
 def do_job(grid: Grid, job: Job, config: DictConfig, context: HydraContext, wait: bool) -> Outcome | None:
@@ -54,28 +53,28 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
 
     cell: list[tuple[str, bool]] = []
 
-    def named(folder: RunFolder) -> None:
+    def on_folder(folder: RunFolder) -> None:
         cell[:] = [(folder.path.name, folder.state == FINISHED and not config.force)]
         grid.record(Outcome(job, RUNNING, folder.path.name))
 
-    def ended(state: str, error: str | None = None, value: float | None = None, crashed: bool = False) -> Outcome:
+    def ended(state: str, **more: Any) -> Outcome:
         name, reused = cell[0] if cell else (None, False)
-        outcome = Outcome(job, state, name, error, reused and state == FINISHED, value, crashed)
+        outcome = Outcome(job, state, name, reused=reused and state == FINISHED, **more)
         grid.record(outcome)
         return outcome
 
     try:
-        folder = _waiting(lambda: train(config, named), wait)
+        folder = _waiting(lambda: train(config, on_folder), wait)
     except RunBusyError:
         return None
     except KeyboardInterrupt:
-        return ended(INTERRUPTED, "interrupted")
+        return ended(INTERRUPTED, error="interrupted")
     except BaseException as error:  # a cell may even exit: the ones after it shall run
         print_error(error)
-        return ended(FAILED, error_line(error), crashed=not isinstance(error, UserError))
+        return ended(FAILED, error=error_line(error), crashed=not isinstance(error, UserError))
     finally:
         gc.collect()
-    return ended(FINISHED, value=_objective(folder))
+    return ended(FINISHED, **_objective(folder))
 
 
 def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> Outcome | None:
@@ -93,14 +92,16 @@ def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> O
         return None
     own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     try:
-        folder = finder.folder(own)
+        found = finder.find(own)
     except (UserError, OmegaConfBaseException):  # told by the job, if it is wrong where that runs, too
         return None
-    if folder is None:
+    if found is None:
         return None
+    accepted = found.other_code if config.other_code == "accept" else None
+    folder = found.folder if accepted is None else accepted
     state = folder.state
     if state == FINISHED:
-        outcome = Outcome(job, FINISHED, folder.path.name, reused=True, value=_objective(folder))
+        outcome = Outcome(job, FINISHED, folder.path.name, reused=True, **_objective(folder))
     elif state == FAILED and not config.retry:
         outcome = Outcome(job, FAILED, folder.path.name, str(folder.failure()))
     else:
@@ -109,9 +110,11 @@ def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> O
     return outcome
 
 
-def _objective(folder: RunFolder) -> float:
-    value = folder.read_metrics()[OBJECTIVE]
-    return math.nan if value is None else float(value)
+def _objective(folder: RunFolder) -> dict[str, Any]:
+    """The value and the title of the metric that a finished cell is compared by."""
+    metric = folder.read_identity()["metric"]
+    value = folder.read_metrics()[metric["name"]]
+    return {"value": math.nan if value is None else float(value), "title": metric["title"]}
 
 
 def _waiting(train: Callable[[], RunFolder], wait: bool) -> RunFolder:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, open_dict
 from layersel.errors import UserError
 from layersel.runs.folder import FINISHED
 from layersel.sweep.estimate import estimate
-from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
+from layersel.sweep.grid import Grid, Job, Outcome, counted, grid_name, tally
 from layersel.sweep.local import Pool
 
 NAME = re.compile(r"[\w.+-]+")
@@ -65,10 +65,33 @@ class Sweep:
             config.hydra.job.id = config.hydra.job.num = job.num
         return config
 
+    def to_run(self, jobs: Sequence[Job]) -> dict[Job, DictConfig]:
+        """The jobs that must run, with their configs; those whose cells have ended before are told.
+
+        Cells that other code has finished are counted in a line of their own.
+        """
+        from layersel.cell.finding import Finder  # Hydra imports this file whenever it starts
+        from layersel.sweep.job import done_before
+
+        finder, left = Finder(), {}
+        for job in jobs:
+            config = self.compose(job)
+            outcome = done_before(self.grid, job, config, finder)
+            if outcome is None:
+                left[job] = config
+            else:
+                self.tell(outcome)
+        if finder.other_code:
+            modules = ", ".join(sorted({module for found in finder.other_code for module in found.differing}))
+            what = f"{counted(len(finder.other_code), 'finished cell')} of other code ({modules} differ) run again"
+            sys.stdout.write(f"{what}; other_code=accept takes them as they are\n")
+            sys.stdout.flush()
+        return left
+
     def tell(self, outcome: Outcome) -> None:
         """A line on a job that has ended."""
         self.outcomes[outcome.job.num] = outcome
-        value = "" if outcome.value is None else f", AWSS@95 {outcome.value:.3f}"
+        value = "" if outcome.value is None else f", {outcome.title} {outcome.value:.3f}"
         how = "had finished before" if outcome.reused else outcome.state
         why = "" if outcome.error is None else f": {outcome.error}"
         sys.stdout.write(f"[{len(self.outcomes)}/{len(self.jobs)}] {outcome.job.title}: {how}{value}{why}\n")

@@ -14,11 +14,26 @@ MISSING, DAMAGED = "missing", "damaged"
 """States beside those of a run: never begun, and not readable."""
 STATES = (FINISHED, RUNNING, INTERRUPTED, FAILED, DAMAGED, MISSING)
 """All states, those that say most about a cell first."""
-LABELS = ("review", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
+LABELS = ("dataset", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
 """What a person knows a cell by."""
 
 Scalar = str | int | float | bool | None
 StateOf = Callable[[Path], str | None]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What cells are compared by, as their tasks declare it.
+
+    Attributes:
+        name: The key in `metrics.json`.
+        title: How people write it.
+        higher_is_better: Its direction.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -31,11 +46,12 @@ class Row:
         error: Why it failed or cannot be read.
         overrides: Of its job, as they are typed.
         variant: Hash of what it is but for the seed.
-        configuration: Hash of what it is but for seed and review.
+        configuration: Hash of what it is but for seed and dataset.
         identity: Hash of all that it is.
         labels: Values of `LABELS`.
         options: Every deciding option by its dotted name.
         metrics: Of a finished cell.
+        measure: What the cell is compared by.
         layers: The chosen layers, such as "3,4,5".
         n_layers: How many there are to choose from.
     """
@@ -52,10 +68,11 @@ class Row:
     metrics: dict[str, Scalar] = field(default_factory=dict)
     layers: str | None = None
     n_layers: int | None = None
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True)
-class Job:
+class RecordedJob:
     """A job of a grid, and what was recorded of it; `state` is None if it never began."""
 
     overrides: list[str]
@@ -158,6 +175,7 @@ def _with_state(row: Row, folder: Path, state_of: StateOf) -> Row:
 def _with_identity(row: Row, file: Path) -> Row:
     identity = _read(file)
     labels, options = _scalars(identity, "labels", file), _scalars(identity, "options", file)
+    measure = _scalars(identity, "metric", file)
     return replace(
         row,
         variant=_text(identity, "variant", file),
@@ -165,6 +183,7 @@ def _with_identity(row: Row, file: Path) -> Row:
         identity=_text(identity, "identity", file),
         labels={label: labels.get(label) for label in LABELS},
         options=options,
+        measure=Measure(str(measure.get("name")), str(measure.get("title")), bool(measure.get("higher_is_better"))),
     )
 
 
@@ -178,7 +197,7 @@ def _with_results(row: Row, folder: Path) -> Row:
     return replace(row, metrics=metrics, layers=",".join(map(str, layers)), n_layers=len(scores))
 
 
-def _read_jobs(folder: Path) -> list[Job]:
+def _read_jobs(folder: Path) -> list[RecordedJob]:
     file = folder / "grid.json"
     try:
         jobs = _list(_read(file), "jobs", file)
@@ -190,18 +209,18 @@ def _read_jobs(folder: Path) -> list[Job]:
         ) from error
 
 
-def _read_job(folder: Path, num: int, overrides: list[str]) -> Job:
+def _read_job(folder: Path, num: int, overrides: list[str]) -> RecordedJob:
     file = folder / f"{num}.json"
     if not file.is_file():
-        return Job(overrides, None, None, None)
+        return RecordedJob(overrides, None, None, None)
     try:
         told = _read(file)
-        return Job(overrides, _text(told, "state", file), told.get("cell"), told.get("error"))
+        return RecordedJob(overrides, _text(told, "state", file), told.get("cell"), told.get("error"))
     except DamagedError as error:
-        return Job(overrides, DAMAGED, None, str(error))
+        return RecordedJob(overrides, DAMAGED, None, str(error))
 
 
-def _job_row(job: Job, output: Path, state_of: StateOf) -> Row:
+def _job_row(job: RecordedJob, output: Path, state_of: StateOf) -> Row:
     typed = shlex.join(job.overrides)
     folder = None if job.cell is None else output / Path(job.cell).name
     if folder is not None and is_cell(folder):
@@ -213,7 +232,7 @@ def _job_row(job: Job, output: Path, state_of: StateOf) -> Row:
     return Row(job.cell, job.state or MISSING, job.error, typed)
 
 
-def _as_sibling(row: Row, job: Job, sibling: Row | None) -> Row:
+def _as_sibling(row: Row, job: RecordedJob, sibling: Row | None) -> Row:
     if sibling is None:
         return row
     return replace(

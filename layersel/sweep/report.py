@@ -21,6 +21,7 @@ def write_report(
     cells: list[dict[str, Any]],
     groups: list[dict[str, Any]],
     comparisons: list[dict[str, Any]],
+    higher_is_better: bool = True,
 ) -> None:
     """Write the report of a grid to `path`, atomically.
 
@@ -32,21 +33,27 @@ def write_report(
         path: The HTML file.
         title: What the page is headed with, such as the grid's name.
         cells: A record for each cell, in any state; any columns beside the known ones are shown in the table.
-        groups: A record for each configuration and review, and for each configuration over all reviews.
+        groups: A record for each configuration and dataset, and for each configuration over all datasets.
         comparisons: A record for each configuration that is compared with the reference.
+        higher_is_better: The direction of the metric.
     """
-    write_text(path, report_html(title, cells, groups, comparisons))
+    write_text(path, report_html(title, cells, groups, comparisons, higher_is_better))
 
 
 def report_html(
-    title: str, cells: list[dict[str, Any]], groups: list[dict[str, Any]], comparisons: list[dict[str, Any]]
+    title: str,
+    cells: list[dict[str, Any]],
+    groups: list[dict[str, Any]],
+    comparisons: list[dict[str, Any]],
+    higher_is_better: bool = True,
 ) -> str:
     """The page that `write_report` writes."""
+    about = {"title": title, "higher": higher_is_better}
     tables = {"cells": cells, "groups": groups, "comparisons": comparisons}
     style = (PAGE / "report.css").read_text(encoding="utf-8")
     script = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return Template((PAGE / "template.html").read_text(encoding="utf-8")).substitute(
-        data=_script_safe({"title": title, **{name: _columns(records) for name, records in tables.items()}}),
+        data=_script_safe(about | {name: _columns(records) for name, records in tables.items()}),
         style=style,
         style_hash=_hash(style),
         script=script,

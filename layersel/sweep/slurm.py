@@ -16,10 +16,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 import layersel
-from layersel.cell.finding import Finder
 from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome
-from layersel.sweep.job import do_job, done_before
+from layersel.sweep.job import do_job
 from layersel.sweep.launch import Sweep
 from layersel.terminal.messages import hide_library_warnings
 
@@ -108,7 +107,7 @@ def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) ->
         settings: The launcher's, by the names of `conf/hydra/launcher/slurm.yaml`.
     """
     executor = _executor(settings)
-    configs = _to_run(sweep, jobs)
+    configs = sweep.to_run(jobs)
     if not configs:
         return
     source = source_fingerprint()
@@ -127,19 +126,6 @@ def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) ->
         for job in submitted:
             job.cancel(check=False)
         raise
-
-
-def _to_run(sweep: Sweep, jobs: Sequence[Job]) -> dict[Job, DictConfig]:
-    """The jobs, with their configs, but for those whose cells have ended before, which are told."""
-    finder, left = Finder(), {}
-    for job in jobs:
-        config = sweep.compose(job)
-        outcome = done_before(sweep.grid, job, config, finder)
-        if outcome is None:
-            left[job] = config
-        else:
-            sweep.tell(outcome)
-    return left
 
 
 def source_fingerprint() -> str:

@@ -18,7 +18,7 @@ Sample = Floats | Sequence[float]
 
 
 def mean_of_means(samples: Sequence[Sample]) -> float:
-    """The mean over samples (a review each) of their means; NaN where a sample has no value, or there is none."""
+    """The mean over samples (a dataset each) of their means; NaN where a sample has no value, or there is none."""
     if not samples or min(map(len, samples)) == 0:
         return float("nan")
     return float(np.mean([np.mean(sample) for sample in samples]))
@@ -43,7 +43,7 @@ def bootstrap_interval(
     Either is too narrow for very few seeds (of 3 values a resample repeats one in a ninth of the cases).
 
     Args:
-        samples: Values of one review each.
+        samples: Values of one dataset each.
         generator: Draws the resamples.
         confidence: Share of the resamples within the interval.
 

@@ -34,7 +34,7 @@ class Order:
 def serve(connection: Connection, grid: Grid, context: HydraContext) -> None:
     """Do jobs until there are no more, or the parent is gone; each is answered by its outcome, None for a busy cell."""
     begin_child()  # the parent decides what a Ctrl-C interrupts
-    from layersel import cell  # noqa: F401  # while no job's clock runs
+    import layersel.cell.training_cell  # noqa: F401  # while no job's clock runs
 
     while True:
         order: Order | None = connection.recv()

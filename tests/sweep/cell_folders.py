@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-LABELS = ("review", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
+LABELS = ("dataset", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
+METRIC = {"name": "awss@95", "title": "AWSS@95", "higher_is_better": True}
 DEFAULTS: dict[str, Any] = {
-    "review": "NSAIDS",
+    "dataset": "NSAIDS",
     "model": "minilm",
     "selection": "cka",
     "n": 3,
@@ -40,6 +41,7 @@ def make_cell(
     error: str | None = None,
     options: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
+    metric: dict[str, Any] | None = None,
     versions: str = "1",
     **labels: Any,
 ) -> Path:
@@ -49,14 +51,17 @@ def make_cell(
     flat |= {"task.epochs": 1, "order": "train,merge"} | (options or {})
     what = [labels["model"], labels["precision"], flat]
     hashes = {
-        "identity": digest(what, labels["review"], labels["seed"], versions),
-        "variant": digest(what, labels["review"]),
+        "identity": digest(what, labels["dataset"], labels["seed"], versions),
+        "variant": digest(what, labels["dataset"]),
         "configuration": digest(what),
     }
     folder = (
-        output / f"{labels['review']}-{labels['selection']}{labels['n']}-seed{labels['seed']}-{hashes['identity'][:8]}"
+        output / f"{labels['dataset']}-{labels['selection']}{labels['n']}-seed{labels['seed']}-{hashes['identity'][:8]}"
     )
-    dump(folder / "identity.json", hashes | {"labels": labels, "options": flat, "versions": {"layersel": versions}})
+    dump(
+        folder / "identity.json",
+        hashes | {"labels": labels, "options": flat, "metric": metric or METRIC, "versions": {"layersel": versions}},
+    )
     told = {} if error is None else {"error": error, "traceback": "Traceback …"}
     dump(folder / "status.json", {"state": state, "started": 1.0, "updated": 2.0, "attempt": 1, **told})
     if state == "finished":

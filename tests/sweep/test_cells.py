@@ -24,7 +24,7 @@ def test_a_finished_cell_is_one_row(tmp_path: Path) -> None:
     cells = collect([tmp_path])
     (row,) = rows(cells)
     assert {label: row[label] for label in LABELS} == {
-        "review": "NSAIDS", "model": "minilm", "selection": "cka", "n": 3, "adapter": "lora", "rank": 8,
+        "dataset": "NSAIDS", "model": "minilm", "selection": "cka", "n": 3, "adapter": "lora", "rank": 8,
         "precision": "fp32", "pruning": "none", "merging": "none", "seed": 0,
     }  # fmt: skip
     assert (row["cell"], row["state"], row["error"], row["overrides"]) == (folder.name, "finished", None, None)
@@ -65,8 +65,8 @@ def test_who_knows_better_is_asked_about_running_cells_only(tmp_path: Path) -> N
 def test_the_order_of_running_leaves_no_trace(tmp_path: Path) -> None:
     """Sorted by what the cells are: numbers by size, then words, gaps last, seeds innermost."""
     settings = [
-        {"review": review, "selection": selection, "n": n, "seed": seed}
-        for review in ("ADHD", "NSAIDS")
+        {"dataset": dataset, "selection": selection, "n": n, "seed": seed}
+        for dataset in ("ADHD", "NSAIDS")
         for selection, n in (("cka", 0.5), ("cka", 3), ("cka", 12), ("cka", None), ("none", None))
         for seed in (0, 2, 10)
     ]
@@ -133,7 +133,12 @@ def test_jobs_without_a_cell_are_rows(tmp_path: Path) -> None:
             assert row[column] == sibling[column]
     assert found["seed=2 selection.n=3"]["error"] == "adapter.rank: expected 1 or more"
     lonely = found["selection.n=4 seed=0"]
-    assert (lonely["state"], lonely["configuration"], lonely["review"], lonely["seed"]) == ("missing", None, None, None)
+    assert (lonely["state"], lonely["configuration"], lonely["dataset"], lonely["seed"]) == (
+        "missing",
+        None,
+        None,
+        None,
+    )
 
 
 def test_an_output_folder_is_its_cells_alone(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_a_grid_is_summarised_in_its_folder(
         assert expected in printed
     assert "ValueError: [bold]no layers" in printed
     assert "y=1" not in printed  # as all jobs have it
-    title, cells, groups, comparisons = reported[0]
+    title, cells, groups, comparisons, higher = reported[0]
+    assert higher is True
     assert (title, len(cells), len(groups), len(comparisons)) == ("budget", 4, 4, 1)
     assert groups[0]["std"] is None
     assert {type(value) for record in (*cells, *groups, *comparisons) for value in record.values()} <= {
@@ -60,20 +61,20 @@ def test_a_grid_is_summarised_in_its_folder(
 
 def test_files_hold_what_was_collected(tmp_path: Path) -> None:
     """CSV and Parquet alike, types kept, with titles that a careless writer would break; the same in every call."""
-    make_cell(tmp_path, 1 / 3, review=TITLE, options={"x.flag": True, "x.number": None})
-    make_cell(tmp_path, None, review=TITLE, seed=1, options={"x.flag": True, "x.number": 4})
-    make_cell(tmp_path, state="failed", error=TITLE, review=TITLE, seed=2)
+    make_cell(tmp_path, 1 / 3, dataset=TITLE, options={"x.flag": True, "x.number": None})
+    make_cell(tmp_path, None, dataset=TITLE, seed=1, options={"x.flag": True, "x.number": 4})
+    make_cell(tmp_path, state="failed", error=TITLE, dataset=TITLE, seed=2)
     assert main([str(tmp_path)]) == 1
     cells = collect([tmp_path])
     table = named(cells, configurations(cells)).table
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "cells.parquet"), table)
     read = pd.read_csv(tmp_path / "cells.csv", dtype=dict(table.dtypes))
     pd.testing.assert_frame_equal(read, table)
-    assert read["review"].unique().tolist() == [TITLE]
+    assert read["dataset"].unique().tolist() == [TITLE]
     first = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.name in FILES}
     assert main([str(tmp_path)]) == 1
     assert {name: (tmp_path / name).read_bytes() for name in first} == first
-    assert pd.read_csv(tmp_path / "groups.csv")["review"].tolist().count(TITLE) == 3
+    assert pd.read_csv(tmp_path / "groups.csv")["dataset"].tolist().count(TITLE) == 3
 
 
 def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,21 +112,21 @@ def test_running_cells_of_dead_processes_are_interrupted(tmp_path: Path) -> None
     assert pd.read_csv(tmp_path / "cells.csv")["state"].tolist() == ["interrupted"]
 
 
-def test_mean_over_some_reviews_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mean_over_some_datasets_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """How many, and why."""
-    for n, review in ((1, "A"), (1, "B"), (2, "A")):
-        make_cell(tmp_path, n=n, review=review)
+    for n, dataset in ((1, "A"), (1, "B"), (2, "A")):
+        make_cell(tmp_path, n=n, dataset=dataset)
     assert summarise(tmp_path, reference="n=1")
-    assert "the mean of the 1 of 2 reviews that every configuration has a value for" in capsys.readouterr().out
+    assert "the mean of the 1 of 2 that every configuration has a value for" in capsys.readouterr().out
 
 
-def test_many_reviews_are_not_all_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_datasets_are_not_all_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The mean over them is, and where the rest is found."""
     for number in range(45):
-        make_cell(tmp_path, review=f"R{number}")
+        make_cell(tmp_path, dataset=f"R{number}")
     assert summarise(tmp_path)
     printed = capsys.readouterr().out
-    assert "46 rows, those of each review among them, are in groups.csv" in printed
+    assert "46 rows, those of each dataset among them, are in groups.csv" in printed
     assert ("R17" in printed, "45 of 45" in printed) == (False, True)
 
 

@@ -1,4 +1,4 @@
-"""Configurations over their seeds and reviews, and against a reference."""
+"""Configurations over their seeds and datasets, and against a reference."""
 
 import math
 from pathlib import Path
@@ -12,10 +12,11 @@ from scipy.stats import wilcoxon
 
 from layersel.errors import UserError
 from layersel.sweep.cells import Cells, collect
-from layersel.sweep.comparing import ALL_REVIEWS, COMPARISONS, GROUPS, compare, group
+from layersel.sweep.comparing import ALL_DATASETS, COMPARISONS, GROUPS, compare, group
 from layersel.sweep.configurations import configurations, named, names, references
+from layersel.sweep.reading import Measure
 
-AWSS = "awss@95"
+AWSS = Measure("awss@95", "AWSS@95", higher_is_better=True)
 
 
 def read(output: Path) -> Cells:
@@ -24,9 +25,10 @@ def read(output: Path) -> Cells:
     return named(cells, configurations(cells))
 
 
-def groups_of(output: Path, metric: str = AWSS) -> pd.DataFrame:
-    """Groups by name and review."""
-    return group(read(output), metric).set_index(["name", "review"]).sort_index()
+def groups_of(output: Path, metric: str | None = None) -> pd.DataFrame:
+    """Groups by name and dataset."""
+    cells = read(output)
+    return group(cells, cells.measure(metric)).set_index(["name", "dataset"]).sort_index()
 
 
 def compared(output: Path, reference: str | None = None) -> tuple[pd.DataFrame, list[str]]:
@@ -44,22 +46,22 @@ def make(output: Path, values: dict[tuple[str, int], list[float | None]], **labe
 
 
 def test_groups_by_hand(tmp_path: Path) -> None:
-    """Mean, deviation and counts of each review; over all reviews each review weighs the same."""
-    make(tmp_path, {("cka", 1): [0.2, 0.4, 0.9], ("cka", 2): [0.5]}, review="ADHD")
-    make(tmp_path, {("cka", 1): [0.6, 0.8], ("cka", 2): [0.1, 0.3]}, review="Statins")
+    """Mean, deviation and counts of each dataset; over all datasets each dataset weighs the same."""
+    make(tmp_path, {("cka", 1): [0.2, 0.4, 0.9], ("cka", 2): [0.5]}, dataset="ADHD")
+    make(tmp_path, {("cka", 1): [0.6, 0.8], ("cka", 2): [0.1, 0.3]}, dataset="Statins")
     table = groups_of(tmp_path)
     one = table.loc[("n=1", "ADHD")]
     assert one["mean"] == pytest.approx(0.5)
     assert one["std"] == pytest.approx(np.std([0.2, 0.4, 0.9], ddof=1))
     assert 0.2 <= one["low"] < 0.5 < one["high"] <= 0.9
-    assert (one["n"], one["expected"], one["failed"], one["missing"], one["reviews"]) == (3, 3, 0, 0, 1)
+    assert (one["n"], one["expected"], one["failed"], one["missing"], one["datasets"]) == (3, 3, 0, 0, 1)
     single = table.loc[("n=2", "ADHD")]
     assert (single["n"], single["mean"]) == (1, 0.5)
     assert single[["std", "low", "high"]].isna().all()
-    overall = table.loc[("n=1", ALL_REVIEWS)]
-    assert (overall["reviews"], overall["n"], overall["mean"]) == (2, 5, pytest.approx((0.5 + 0.7) / 2))
+    overall = table.loc[("n=1", ALL_DATASETS)]
+    assert (overall["datasets"], overall["n"], overall["mean"]) == (2, 5, pytest.approx((0.5 + 0.7) / 2))
     assert overall["low"] < overall["mean"] < overall["high"]
-    assert pd.isna(table.loc[("n=2", ALL_REVIEWS), "low"])
+    assert pd.isna(table.loc[("n=2", ALL_DATASETS), "low"])
     assert list(group(read(tmp_path), AWSS).columns) == list(GROUPS)
     assert (overall["parameters"], overall["seconds"]) == (100, 10.5)
 
@@ -75,29 +77,29 @@ def test_cells_without_a_value_are_counted_not_averaged(tmp_path: Path) -> None:
     assert row["mean"] == pytest.approx(0.5)
 
 
-def test_reviews_that_not_all_have_are_left_out_of_the_mean(tmp_path: Path) -> None:
-    """Else easy reviews would speak for one configuration and hard ones against another."""
-    make(tmp_path, {("cka", 1): [0.2], ("cka", 2): [0.3]}, review="Hard")
-    make(tmp_path, {("cka", 2): [0.9]}, review="Easy")
-    make_cell(tmp_path, None, "failed", n=1, review="Easy")
-    make_cell(tmp_path, None, "failed", n=7, review="Hard")  # has finished nowhere: does not empty the others' mean
+def test_datasets_that_not_all_have_are_left_out_of_the_mean(tmp_path: Path) -> None:
+    """Else easy datasets would speak for one configuration and hard ones against another."""
+    make(tmp_path, {("cka", 1): [0.2], ("cka", 2): [0.3]}, dataset="Hard")
+    make(tmp_path, {("cka", 2): [0.9]}, dataset="Easy")
+    make_cell(tmp_path, None, "failed", n=1, dataset="Easy")
+    make_cell(tmp_path, None, "failed", n=7, dataset="Hard")  # has finished nowhere: does not empty the others' mean
     table = groups_of(tmp_path)
-    found = {own: table.loc[(f"n={own}", ALL_REVIEWS)] for own in (1, 2, 7)}
+    found = {own: table.loc[(f"n={own}", ALL_DATASETS)] for own in (1, 2, 7)}
     assert [found[own]["mean"] for own in (1, 2)] == [0.2, 0.3]
-    assert [found[own]["reviews"] for own in (1, 2, 7)] == [1, 1, 0]
+    assert [found[own]["datasets"] for own in (1, 2, 7)] == [1, 1, 0]
     assert [found[own]["failed"] for own in (1, 2, 7)] == [1, 0, 1]
     assert math.isnan(found[7]["mean"])
     assert table.loc[("n=2", "Easy"), "mean"] == 0.9
 
 
-def test_the_front_is_marked_over_all_reviews(tmp_path: Path) -> None:
+def test_the_front_is_marked_over_all_datasets(tmp_path: Path) -> None:
     """Good, small or quick: one that another beats in all three is not on it, nor one without numbers."""
     for n, awss, parameters, seconds in ((1, 0.5, 10, 5), (2, 0.6, 20, 9), (3, 0.4, 20, 9), (4, 0.3, 30, 1)):
         make_cell(tmp_path, awss, n=n, metrics={"parameters/trainable": parameters, "seconds/total": seconds})
     make_cell(tmp_path, None, "failed", n=5)
     table = groups_of(tmp_path)["pareto"]
-    assert {n: table[(f"n={n}", ALL_REVIEWS)] for n in range(1, 6)} == {1: True, 2: True, 3: False, 4: True, 5: False}
-    assert table.xs("NSAIDS", level="review").isna().all()
+    assert {n: table[(f"n={n}", ALL_DATASETS)] for n in range(1, 6)} == {1: True, 2: True, 3: False, 4: True, 5: False}
+    assert table.xs("NSAIDS", level="dataset").isna().all()
 
 
 def test_the_same_values_have_the_same_interval_in_any_table(tmp_path: Path) -> None:
@@ -112,11 +114,11 @@ def test_nothing_finished_is_a_table_too(tmp_path: Path) -> None:
     """Of counts; whatever metric is asked for."""
     make_cell(tmp_path, state="failed", seed=0)
     make_cell(tmp_path, state="failed", selection="none")
-    row = groups_of(tmp_path, "any").loc[("selection=cka", ALL_REVIEWS)]
+    row = groups_of(tmp_path, "any").loc[("selection=cka", ALL_DATASETS)]
     assert (row["n"], row["failed"]) == (0, 1)
     assert pd.isna(row["mean"])
     table, lines = compared(tmp_path)
-    assert (table["pairs"].tolist(), lines) == ([0], [])
+    assert (table["compared"].tolist(), lines) == ([0], [])
     assert table[["difference", "p", "p_holm"]].isna().all(axis=None)
 
 
@@ -129,18 +131,18 @@ def test_unknown_metrics_are_refused(tmp_path: Path) -> None:
 
 
 def test_comparison_by_hand(tmp_path: Path) -> None:
-    """Over the same reviews and seeds only; ties are not wins; p as scipy has it, corrected for two comparisons."""
-    for shift, review in ((0.0, "A"), (0.2, "B")):
-        make(tmp_path, {("none", 0): [0.3 + shift, 0.4 + shift, 0.5 + shift]}, review=review)
-        make(tmp_path, {("cka", 2): [0.4 + shift, 0.4 + shift, 0.3 + shift, 0.9]}, review=review)
-        make(tmp_path, {("last", 2): [0.35 + shift, 0.47 + shift]}, review=review)
+    """Over the same datasets and seeds only; ties are not wins; p as scipy has it, corrected for two comparisons."""
+    for shift, dataset in ((0.0, "A"), (0.2, "B")):
+        make(tmp_path, {("none", 0): [0.3 + shift, 0.4 + shift, 0.5 + shift]}, dataset=dataset)
+        make(tmp_path, {("cka", 2): [0.4 + shift, 0.4 + shift, 0.3 + shift, 0.9]}, dataset=dataset)
+        make(tmp_path, {("last", 2): [0.35 + shift, 0.47 + shift]}, dataset=dataset)
     table, lines = compared(tmp_path)
     assert lines == []
     assert list(compare(read(tmp_path), AWSS, {}).columns) == list(COMPARISONS)
     cka, last = table.loc["selection=cka n=2"], table.loc["selection=last n=2"]
     assert set(table["reference"]) == {"selection=none n=0"}
-    assert (cka["pairs"], cka["unpaired"], cka["wins"], cka["ties"], cka["losses"]) == (6, 2, 2, 2, 2)
-    assert (last["pairs"], last["unpaired"], last["wins"], last["ties"], last["losses"]) == (4, 2, 4, 0, 0)
+    assert (cka["compared"], cka["uncompared"], cka["wins"], cka["ties"], cka["losses"]) == (6, 2, 2, 2, 2)
+    assert (last["compared"], last["uncompared"], last["wins"], last["ties"], last["losses"]) == (4, 2, 4, 0, 0)
     differences = np.array([0.1, 0, -0.2] * 2)
     assert cka["difference"] == pytest.approx(differences.mean())
     assert cka["std"] == pytest.approx(differences.std(ddof=1))
@@ -162,11 +164,11 @@ def test_identical_values(tmp_path: Path) -> None:
 
 
 def test_doubled_cells_are_not_paired(tmp_path: Path) -> None:
-    """Which of two cells with the same review and seed stands against the reference's nobody can say."""
+    """Which of two cells with the same dataset and seed stands against the reference's nobody can say."""
     make(tmp_path, {("none", 0): [0.3, 0.3], ("cka", 1): [0.4, 0.5]})
     make_cell(tmp_path, 0.9, selection="cka", n=1, seed=1, versions="2")
     row = compared(tmp_path)[0].iloc[0]
-    assert (row["pairs"], row["unpaired"], row["difference"]) == (1, 3, pytest.approx(0.1))
+    assert (row["compared"], row["uncompared"], row["difference"]) == (1, 3, pytest.approx(0.1))
 
 
 NAMED = [
@@ -192,15 +194,15 @@ NAMED = [
 
 @pytest.mark.parametrize(("several", "expected"), NAMED)
 def test_names_tell_what_differs(tmp_path: Path, several: list[dict[str, Any]], expected: list[str]) -> None:
-    """Labels first; seeds and reviews are no part of a configuration."""
+    """Labels first; seeds and datasets are no part of a configuration."""
     for number, own in enumerate(several):
-        make_cell(tmp_path, float(number), seed=number, review=f"R{number}", **own)
+        make_cell(tmp_path, float(number), seed=number, dataset=f"R{number}", **own)
     table = read(tmp_path).table.sort_values("awss@95")
     assert table["name"].tolist() == expected
     assert list(table.columns[5:7]) == ["configuration", "name"]
 
 
-def test_options_that_go_with_the_review_name_nothing(tmp_path: Path) -> None:
+def test_options_that_go_with_the_dataset_name_nothing(tmp_path: Path) -> None:
     """They differ within a configuration."""
     options = pd.DataFrame({"n": ["1", "1"]}, index=["abcdefgh1", "abcdefgi2"])
     assert names(options) == {"abcdefgh1": "all configuration=abcdefgh", "abcdefgi2": "all configuration=abcdefgi"}
@@ -261,3 +263,30 @@ def test_without_a_reference_only_one_untouched_encoder_is_compared_with(tmp_pat
     assert lines == ["no comparison: 0 configurations have selection=none; name a reference"]
     make(tmp_path, {("none", 0): [0.3]}, rank=4)
     assert set(compared(tmp_path)[0]["reference"]) == {"selection=none n=0 rank=4"}
+
+
+def test_lower_may_be_better(tmp_path: Path) -> None:
+    """The direction is the cells' own: wins are lower values, and so is the front."""
+    rmse = {"name": "rmse", "title": "RMSE", "higher_is_better": False}
+    for seed in range(3):
+        for selection, value in (("none", 0.5), ("cka", 0.4)):
+            make_cell(tmp_path, selection=selection, seed=seed, metrics={"rmse": value + seed / 100}, metric=rmse)
+    cells = read(tmp_path)
+    measure = cells.measure(None)
+    assert measure == Measure("rmse", "RMSE", higher_is_better=False)
+    found, _ = references(configurations(cells), "selection=none")
+    (row,) = compare(cells, measure, found).to_dict("records")
+    assert (row["wins"], row["ties"], row["losses"]) == (3, 0, 0)
+    assert row["difference"] == pytest.approx(-0.1)
+    table = group(cells, measure)
+    front = table[table["pareto"].fillna(value=False)]
+    assert front["name"].tolist() == ["selection=cka"]
+    assert cells.measure("base/rmse").higher_is_better is False
+
+
+def test_cells_of_several_metrics_need_a_name(tmp_path: Path) -> None:
+    """One line that lists them."""
+    make_cell(tmp_path, seed=0)
+    make_cell(tmp_path, seed=1, metric={"name": "rmse", "title": "RMSE", "higher_is_better": False})
+    with pytest.raises(UserError, match=r"^metric: expected one of awss@95, rmse, but got None; name one"):
+        read(tmp_path).measure(None)

@@ -20,9 +20,9 @@ JOB = Job.of(0, ["seed=0"], ["seed=0,1"])
 @pytest.fixture(scope="module")
 def options(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Of a cell that has finished."""
-    (review,) = write_reviews(tmp_path_factory.mktemp("reviews"), 1, size=20)
+    (dataset,) = write_reviews(tmp_path_factory.mktemp("datasets"), 1, size=20)
     model = ["model=minilm", f"model.path={tiny_model_folder}", "model.max_length=16", "logger=csv", "trainer=cpu"]
-    cell = ["data=table", f"data.path={review}", "selection=last", "selection.n=1", "task.max_steps=1"]
+    cell = ["data=table", f"data.path={dataset}", "selection=last", "selection.n=1", "task.max_steps=1"]
     chosen = [*model, *cell, f"output={tmp_path_factory.mktemp('runs')}"]
     assert here("train.py", *chosen) == 0
     return chosen
@@ -69,7 +69,7 @@ def test_a_failed_cell_waits_for_retry(options: list[str], tmp_path: Path) -> No
         ["seed=1"],
         ["data.path=none.csv"],
         ["task.epochs=-1"],
-        ["merging=average", "merging.reviews=[a,b]"],
+        ["merging=average", "merging.datasets=[a,b]"],
         ["task.head_c=${oc.env:NO_SUCH_VARIABLE}"],
     ],
     ids=lambda more: more[0],

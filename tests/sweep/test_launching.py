@@ -17,7 +17,7 @@ from layersel.sweep.local import Resources
 
 SAID = ["model=minilm", "seed=0,1"]
 JOBS = [Job.of(seed, ["model=minilm", f"seed={seed}"], SAID) for seed in (0, 1)]
-NSAIDS, ADHD = {"review": "NSAIDS"}, {"review": "ADHD"}
+NSAIDS, ADHD = {"dataset": "NSAIDS"}, {"dataset": "ADHD"}
 SMALL, LARGE = {"path": "small"}, {"path": "large"}
 
 
@@ -76,18 +76,19 @@ def test_a_lost_job_keeps_its_cell(grid: Grid) -> None:
         "error": "killed",
         "reused": False,
         "value": None,
+        "title": None,
         "crashed": False,
     }
 
 
 def told(grid: Grid, data: dict[str, str], model: dict[str, str], workers: int = 1) -> str:
-    """The estimate for two jobs on that review and model."""
+    """The estimate for two jobs on that dataset and model."""
     config: Any = OmegaConf.create({"data": data, "model": model})
     return estimate(grid, JOBS, [config, config], workers)
 
 
 def test_the_time_is_told_by_cells_like_these(grid: Grid, tmp_path: Path) -> None:
-    """The median of those with the same review and model, else of all; for each worker its share."""
+    """The median of those with the same dataset and model, else of all; for each worker its share."""
     assert told(grid, NSAIDS, SMALL).startswith("grid a grid: 2 cells; how long a cell takes will be known")
     for number, (seconds, data, model) in enumerate(
         [(10, NSAIDS, SMALL), (20, NSAIDS, SMALL), (900, NSAIDS, SMALL), (50, ADHD, SMALL), (1000, NSAIDS, LARGE)]

@@ -33,16 +33,16 @@ Record = dict[str, Any]
 
 def cell(draw: random.Random, **labels: Any) -> Record:
     """A finished cell with plausible numbers, as collecting gives it."""
-    given = {"review": "NSAIDS", "model": "minilm", "selection": "cka", "n": 3, "adapter": "lora", "rank": 8}
+    given = {"dataset": "NSAIDS", "model": "minilm", "selection": "cka", "n": 3, "adapter": "lora", "rank": 8}
     given |= {"precision": "fp32", "pruning": "none", "merging": "none", "seed": 0} | labels
     layers = _layers(draw, given["selection"], given["n"])
-    base = LEVEL.get(given["review"], 0.4) + draw.gauss(0, 0.02)
+    base = LEVEL.get(given["dataset"], 0.4) + draw.gauss(0, 0.02)
     awss = base + 0.02 * len(layers) ** 0.5 - 0.03 * (given["precision"] == "int4") + draw.gauss(0, 0.03)
-    configuration = " ".join(f"{name}={value}" for name, value in given.items() if name not in {"review", "seed"})
+    configuration = " ".join(f"{name}={value}" for name, value in given.items() if name not in {"dataset", "seed"})
     options = {f"{group}._target_": f"layersel.{group}.{given[group]}" for group in ("selection", "pruning", "merging")}
     options |= {f"option{number}.value": number for number in range(40)}
     return {
-        "cell": f"{given['review']}-{given['selection']}{given['n']}-seed{given['seed']}-{draw.getrandbits(32):08x}",
+        "cell": f"{given['dataset']}-{given['selection']}{given['n']}-seed{given['seed']}-{draw.getrandbits(32):08x}",
         "state": "finished",
         "error": None,
         "overrides": f"seed={given['seed']},selection={given['selection']},selection.n={given['n']}",
@@ -89,17 +89,19 @@ def broken(record: Record, state: str, error: str | None) -> Record:
 
 
 def groups_of(cells: list[Record]) -> list[Record]:
-    """Groups over seeds, and over all reviews, as collecting gives them (with simple intervals)."""
+    """Groups over seeds, and over all datasets, as collecting gives them (with simple intervals)."""
     groups = []
     for configuration in dict.fromkeys(record["configuration"] for record in cells):
         own = [record for record in cells if record["configuration"] == configuration]
-        groups.append(_group(own, "all reviews"))
-        reviews = sorted({str(record["review"]) for record in own})
-        groups += [_group([record for record in own if str(record["review"]) == review], review) for review in reviews]
+        groups.append(_group(own, "all datasets"))
+        datasets = sorted({str(record["dataset"]) for record in own})
+        groups += [
+            _group([record for record in own if str(record["dataset"]) == dataset], dataset) for dataset in datasets
+        ]
     return groups
 
 
-def _group(cells: list[Record], review: str) -> Record:
+def _group(cells: list[Record], dataset: str) -> Record:
     done = [record for record in cells if record["state"] == "finished"]
     values = [record["awss@95"] for record in done if record["awss@95"] is not None]
     mean = statistics.mean(values) if values else None
@@ -108,7 +110,7 @@ def _group(cells: list[Record], review: str) -> Record:
     return {
         "configuration": cells[0]["configuration"],
         "name": cells[0]["name"],
-        "review": review,
+        "dataset": dataset,
         "metric": "awss@95",
         "n": len(values),
         "expected": len(cells),
@@ -120,19 +122,25 @@ def _group(cells: list[Record], review: str) -> Record:
         "high": None if mean is None or half is None else mean + half,
         "parameters": statistics.mean(record["parameters/trainable"] for record in done) if values else None,
         "seconds": statistics.mean(record["seconds/total"] for record in done) if values else None,
-        "pareto": cells[0]["n"] == 3 if review == "all reviews" else None,
+        "pareto": cells[0]["n"] == 3 if dataset == "all datasets" else None,
     }
 
 
 def comparisons_of(groups: list[Record]) -> list[Record]:
     """Each configuration against the first."""
-    whole = [group for group in groups if group["review"] == "all reviews" and group["mean"] is not None]
+    whole = [group for group in groups if group["dataset"] == "all datasets" and group["mean"] is not None]
     return [_comparison(group, whole[0]) for group in whole[1:]]
 
 
 def _comparison(group: Record, reference: Record) -> Record:
     difference = group["mean"] - reference["mean"]
-    record = {"name": group["name"], "reference": reference["name"], "metric": "awss@95", "pairs": 12, "unpaired": 1}
+    record = {
+        "name": group["name"],
+        "reference": reference["name"],
+        "metric": "awss@95",
+        "compared": 12,
+        "uncompared": 1,
+    }
     record |= {"difference": difference, "std": 0.03, "low": difference - 0.02, "high": difference + 0.02}
     return record | {"wins": 8, "ties": 1, "losses": 3, "p": 0.00042, "p_holm": 0.031}
 
@@ -183,6 +191,7 @@ def test_the_page_holds_all_records() -> None:
     tables = Parts(report_html("T", cells, [{"name": "g"}], [])).data
     assert tables == {
         "title": "T",
+        "higher": True,
         "cells": {"columns": ["cell", "n", "extra"], "rows": [["a", 1, None], ["b", None, [1, "x", None]]]},
         "groups": {"columns": ["name"], "rows": [["g"]]},
         "comparisons": {"columns": [], "rows": []},
@@ -260,9 +269,9 @@ def large() -> list[Record]:
     """500 cells of 110 columns."""
     draw = random.Random(7)
     many = grid(
-        draw, selection=["cka", "last", "random", "first"], n=[1, 2, 3, 6], rank=[4, 8], review=REVIEWS, seed=[0, 1, 2]
+        draw, selection=["cka", "last", "random", "first"], n=[1, 2, 3, 6], rank=[4, 8], dataset=REVIEWS, seed=[0, 1, 2]
     )
-    return many + grid(draw, selection=["none", "all"], n=[None], review=REVIEWS, seed=[0, 1])
+    return many + grid(draw, selection=["none", "all"], n=[None], dataset=REVIEWS, seed=[0, 1])
 
 
 def test_a_large_grid_is_a_small_file(tmp_path: Path) -> None:
@@ -329,7 +338,7 @@ def finished(cells: list[Record], **labels: Any) -> list[Record]:
 def test_hostile_texts_are_shown_as_text(opened: Callable[..., Page]) -> None:
     """In the title, the table, the figures, the selects and the list of failed cells; nothing of them runs."""
     text = HOSTILE[0] + HOSTILE[2]
-    cells = grid(random.Random(0), selection=[text, "last"], review=[text], seed=[0, 1])
+    cells = grid(random.Random(0), selection=[text, "last"], dataset=[text], seed=[0, 1])
     cells.append(broken({**cells[0], "cell": text, "overrides": text}, "failed", text))
     page = opened([{**one, "name": text + one["selection"]} for one in cells], title=text)
     assert page.value("window.broken") is None
@@ -337,7 +346,7 @@ def test_hostile_texts_are_shown_as_text(opened: Callable[..., Page]) -> None:
     assert page.texts("h1") == [text]
     assert text in column(page, "cell")
     assert page.texts("#problems code") == [text]
-    assert text in page.texts("#review option")
+    assert text in page.texts("#dataset option")
     assert page.value("document.querySelectorAll('img, body script').length") == 2
 
 
@@ -362,7 +371,7 @@ def test_columns_sort_by_number_with_the_missing_last(opened: Callable[..., Page
     """Up at the first click, down at the second; a keyboard does the same; the state is told to screen readers."""
     cells = grid(random.Random(0), rank=[16, 2, 8, 128], seed=[0, 1])
     for one, value in zip(cells, [3, -2, None, 20, 5e-7, -10, 100, 0.25], strict=True):
-        one["auroc"] = value
+        one |= {"auroc": value, "base/auroc": 0.5}
     cells[2] = broken(cells[2], "failed", "no")
     page = opened(cells)
     page.click("#cells th[data-key='rank'] button")
@@ -380,7 +389,7 @@ def test_columns_sort_by_number_with_the_missing_last(opened: Callable[..., Page
 
 def test_the_filter_narrows_table_and_figures(opened: Callable[..., Page]) -> None:
     """Words anywhere, column=value exactly, the selects; and all again by reset."""
-    cells = grid(random.Random(0), selection=["cka", "last"], rank=[4, 40], review=["NSAIDS", "ADHD"], seed=[0, 1])
+    cells = grid(random.Random(0), selection=["cka", "last"], rank=[4, 40], dataset=["NSAIDS", "ADHD"], seed=[0, 1])
     page = opened(cells)
     assert page.texts("#shown") == ["16 of 16 cells"]
     page.type("#words", "CKA rank=4")
@@ -388,10 +397,10 @@ def test_the_filter_narrows_table_and_figures(opened: Callable[..., Page]) -> No
     assert set(column(page, "selection")) == {"cka"}
     assert set(column(page, "rank")) == {"4"}
     assert [tip.splitlines()[0] for tip in tips(page, "layers", "g")] == ["cka, n 3"] * LAYERS
-    page.value("document.getElementById('review').value = 'ADHD'")
-    page.value("document.getElementById('review').dispatchEvent(new Event('input', {bubbles: true}))")
-    assert column(page, "review") == ["ADHD", "ADHD"]
-    assert {tip.splitlines()[0] for tip in tips(page, "reviews", "rect")} == {"ADHD"}
+    page.value("document.getElementById('dataset').value = 'ADHD'")
+    page.value("document.getElementById('dataset').dispatchEvent(new Event('input', {bubbles: true}))")
+    assert column(page, "dataset") == ["ADHD", "ADHD"]
+    assert {tip.splitlines()[0] for tip in tips(page, "datasets", "rect")} == {"ADHD"}
     page.type("#words", " nothing-has-this")
     assert page.texts("#shown") == ["0 of 16 cells"]
     assert page.value("document.querySelectorAll('#of-cells svg').length") == 0
@@ -417,7 +426,7 @@ def test_the_filtered_table_is_downloaded(opened: Callable[..., Page], tmp_path:
 
 def test_figures_are_saved_as_they_are(opened: Callable[..., Page], tmp_path: Path) -> None:
     """As SVG with its own light colours, and as PNG of three times the size, from a dark page too."""
-    cells = grid(random.Random(0), selection=["cka", "none"], review=["A & <B>"], n=[1, 3], seed=[0, 1])
+    cells = grid(random.Random(0), selection=["cka", "none"], dataset=["A & <B>"], n=[1, 3], seed=[0, 1])
     page = opened(cells, title="my grid")
     shown = page.value("[...document.querySelectorAll('#budget svg *')].length")
     page.look(1400, dark=True)
@@ -448,7 +457,7 @@ def test_the_front_is_what_nothing_beats(opened: Callable[..., Page]) -> None:
     points = [
         (group["parameters"], -group["mean"], group["name"])
         for group in groups_of(cells)
-        if group["review"] == "all reviews"
+        if group["dataset"] == "all datasets"
     ]
     front = {name for x, y, name in points if not any(a <= x and b <= y and (a, b) != (x, y) for a, b, _ in points)}
     told = [tip for tip in tips(page, "pareto-parameters", "text") if "awss@95" in tip]
@@ -462,30 +471,30 @@ def test_the_front_is_what_nothing_beats(opened: Callable[..., Page]) -> None:
     assert "0" in page.texts("#pareto-parameters svg text")
 
 
-def test_the_budget_figure_averages_over_reviews_and_seeds(opened: Callable[..., Page]) -> None:
-    """Over the reviews that every point has, the deviation from seed to seed; no adapter is a point at zero."""
+def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[..., Page]) -> None:
+    """Over the datasets that every point has, the deviation from seed to seed; no adapter is a point at zero."""
     cells = grid(
-        random.Random(1), selection=["cka", "none"], n=[1, 3], review=["NSAIDS", "ADHD", "Statins"], seed=[0, 1, 2]
+        random.Random(1), selection=["cka", "none"], n=[1, 3], dataset=["NSAIDS", "ADHD", "Statins"], seed=[0, 1, 2]
     )
     cells = [one for one in cells if one["selection"] == "cka" or one["n"] == 1]
-    lost = next(one for one in cells if (one["n"], one["review"], one["seed"]) == (3, "ADHD", 2))
+    lost = next(one for one in cells if (one["n"], one["dataset"], one["seed"]) == (3, "ADHD", 2))
     cells[cells.index(lost)] = broken(lost, "failed", "no")
-    cells = [broken(one, "failed", "no") if one["n"] == 1 and one["review"] == "Statins" else one for one in cells]
+    cells = [broken(one, "failed", "no") if one["n"] == 1 and one["dataset"] == "Statins" else one for one in cells]
     page = opened(cells)
     for selection, n, layers in (("cka", 1, 1), ("cka", 3, 3), ("none", 1, 0)):
-        common = [finished(cells, selection=selection, n=n, review=review) for review in ("NSAIDS", "ADHD")]
+        common = [finished(cells, selection=selection, n=n, dataset=dataset) for dataset in ("NSAIDS", "ADHD")]
         mean = statistics.mean(statistics.mean(one["awss@95"] for one in some) for some in common)
         seeds = [[one["awss@95"] for some in common for one in some if one["seed"] == seed] for seed in range(3)]
         std = statistics.stdev(statistics.mean(values) for values in seeds if len(values) == 2)
         count = sum(map(len, common))
         expected = f"{selection}\nN = {layers}: awss@95 {mean:.3f} ± {std:.3f}\n{count} cells"
         assert expected in tips(page, "budget")
-    assert "2 reviews, those that every point has" in page.texts("#budget figcaption")[0]
+    assert "2 datasets, those that every point has" in page.texts("#budget figcaption")[0]
 
 
 def test_the_heat_map_counts_choices(opened: Callable[..., Page]) -> None:
-    """In percent of the finished cells of a selection and N; for each review apart when asked to."""
-    cells = grid(random.Random(2), selection=["random"], n=[2, 4], review=["NSAIDS", "ADHD"], seed=list(range(5)))
+    """In percent of the finished cells of a selection and N; for each dataset apart when asked to."""
+    cells = grid(random.Random(2), selection=["random"], n=[2, 4], dataset=["NSAIDS", "ADHD"], seed=list(range(5)))
     page = opened(cells)
 
     def share(layer: int, **labels: Any) -> str:
@@ -497,15 +506,15 @@ def test_the_heat_map_counts_choices(opened: Callable[..., Page]) -> None:
     assert told == {(f"random, n {n}", share(layer, n=n)) for n in (2, 4) for layer in range(LAYERS)}
     page.click("#layers input")
     told = {(tip.splitlines()[0], tip.splitlines()[1]) for tip in tips(page, "layers", "g")}
-    expected = {(n, review, layer) for n in (2, 4) for review in ("NSAIDS", "ADHD") for layer in range(LAYERS)}
+    expected = {(n, dataset, layer) for n in (2, 4) for dataset in ("NSAIDS", "ADHD") for layer in range(LAYERS)}
     assert told == {
-        (f"random, n {n}, review {review}", share(layer, n=n, review=review)) for n, review, layer in expected
+        (f"random, n {n}, dataset {dataset}", share(layer, n=n, dataset=dataset)) for n, dataset, layer in expected
     }
 
 
 def test_bars_show_the_best_configurations(opened: Callable[..., Page]) -> None:
     """With mean and deviation over the seeds; of many the best twelve, and those that the reader ticks."""
-    cells = grid(random.Random(2), n=list(range(1, 8)), rank=[4, 8], review=["NSAIDS", "ADHD"], seed=[0, 1, 2])
+    cells = grid(random.Random(2), n=list(range(1, 8)), rank=[4, 8], dataset=["NSAIDS", "ADHD"], seed=[0, 1, 2])
     page = opened(cells)
     means = {}
     for name in {one["name"] for one in cells}:
@@ -513,31 +522,31 @@ def test_bars_show_the_best_configurations(opened: Callable[..., Page]) -> None:
         means[name] = statistics.mean(some)
     best = sorted(means, key=lambda name: -means[name])[:12]
     for name in best:
-        values = [one["awss@95"] for one in cells if one["name"] == name and one["review"] == "ADHD"]
+        values = [one["awss@95"] for one in cells if one["name"] == name and one["dataset"] == "ADHD"]
         expected = f"ADHD\n{name}\nawss@95 {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}\n3 cells"
-        assert expected in tips(page, "reviews", "rect")
-    assert len(tips(page, "reviews", "rect")) == 24
-    assert page.texts("#reviews summary") == ["Best 12 of 14 configurations"]
-    page.click("#reviews summary")
-    page.click("#reviews .choices label:last-child input")
-    page.click("#reviews .choices label:first-child input")
-    shown = {tip.splitlines()[1] for tip in tips(page, "reviews", "rect")}
+        assert expected in tips(page, "datasets", "rect")
+    assert len(tips(page, "datasets", "rect")) == 24
+    assert page.texts("#datasets summary") == ["Best 12 of 14 configurations"]
+    page.click("#datasets summary")
+    page.click("#datasets .choices label:last-child input")
+    page.click("#datasets .choices label:first-child input")
+    shown = {tip.splitlines()[1] for tip in tips(page, "datasets", "rect")}
     assert shown == {*best[1:], min(means, key=lambda name: means[name])}
 
 
 def test_choices_are_compared_between_cells_alike(opened: Callable[..., Page]) -> None:
     """A pair agrees in all but the precision; a cell without its counterpart is in none."""
-    cells = grid(random.Random(2), precision=["fp32", "int8"], rank=[4, 8], review=["NSAIDS", "ADHD"], seed=[0, 1])
+    cells = grid(random.Random(2), precision=["fp32", "int8"], rank=[4, 8], dataset=["NSAIDS", "ADHD"], seed=[0, 1])
     cells[0] = broken(cells[0], "failed", "no")
     page = opened(cells)
     differences = [
         one["awss@95"] - other["awss@95"]
         for one in finished(cells, precision="int8")
-        for other in finished(cells, precision="fp32", **{name: one[name] for name in ("rank", "review", "seed")})
+        for other in finished(cells, precision="fp32", **{name: one[name] for name in ("rank", "dataset", "seed")})
     ]
     mean, std = statistics.mean(differences), statistics.stdev(differences)
     assert len(differences) == 7
-    assert f"int8: {mean:+.3f} ± {std:.3f}\n7 pairs".replace("-", MINUS) in tips(page, "choices", "path")
+    assert f"int8: {mean:+.3f} ± {std:.3f}\n7 comparisons".replace("-", MINUS) in tips(page, "choices", "path")
     assert "precision, against fp32" in page.texts("#choices text")
 
 
@@ -547,7 +556,7 @@ def test_merged_adapters_are_compared_with_their_own(opened: Callable[..., Page]
     for one in cells:
         one["own/awss@95"] = one["awss@95"] + 0.125
     page = opened(cells)
-    assert f"hybrid: {MINUS}0.125 ± 0\n2 pairs" in tips(page, "choices", "path")
+    assert f"hybrid: {MINUS}0.125 ± 0\n2 comparisons" in tips(page, "choices", "path")
     assert "no adapter" in page.texts("#choices text")
 
 
@@ -557,7 +566,7 @@ def test_merged_adapters_are_compared_with_their_own(opened: Callable[..., Page]
         [],
         [broken(cell(random.Random(0)), "failed", "no")],
         [{"cell": None, "state": "missing", "error": None, "overrides": "seed=0"}],
-        [{"cell": "a", "state": "finished", "configuration": "c", "review": None, "awss@95": None}],
+        [{"cell": "a", "state": "finished", "configuration": "c", "dataset": None, "awss@95": None}],
     ],
     ids=["no cell", "a failed one", "a missing one", "one without results"],
 )
@@ -580,7 +589,7 @@ def test_one_cell_has_its_figures(opened: Callable[..., Page]) -> None:
 @pytest.mark.parametrize("width", [360, 768, 1400])
 def test_the_page_fits_its_window(opened: Callable[..., Page], width: int) -> None:
     """Only tables and figures scroll sideways, long names included; the figures are drawn to the width."""
-    cells = grid(random.Random(0), review=["A" * 120, "B"], selection=["cka", "last"], n=[1, 3], seed=[0, 1])
+    cells = grid(random.Random(0), dataset=["A" * 120, "B"], selection=["cka", "last"], n=[1, 3], seed=[0, 1])
     page = opened([{**one, "name": one["name"] + " and=" + "x" * 200} for one in cells], title="t" * 150)
     page.look(width)
     page.wait(f"document.querySelector('#budget svg').width.baseVal.value < {width}")

@@ -86,7 +86,7 @@ def test_signed_ranks_ignore_rounding() -> None:
 
 @pytest.mark.parametrize("samples", [[[0.1, 0.4, 0.2, 0.7, 0.3]], [[0.1, 0.5, 0.9], [0.2, 0.3]]])
 def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None:
-    """Against a loop; each review's values are resampled among themselves."""
+    """Against a loop; each dataset's values are resampled among themselves."""
     draw = np.random.default_rng(7)
     means = [np.mean([np.mean(draw.choice(own, len(own))) for own in samples]) for _ in range(8000)]
     low, high = bootstrap_interval(samples, np.random.default_rng(0))
@@ -98,19 +98,19 @@ def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None
 
 @pytest.mark.parametrize("samples", [[], [[0.4]], [[0.4, 0.5], [0.2]]])
 def test_no_interval_of_single_values(samples: list[list[float]]) -> None:
-    """One seed says nothing about the spread, also where another review has more."""
+    """One seed says nothing about the spread, also where another dataset has more."""
     assert np.isnan(bootstrap_interval(samples, np.random.default_rng(0))).all()
     assert np.isnan(deviation(samples))
 
 
 def test_equal_values_are_their_own_interval() -> None:
-    """In each review."""
+    """In each dataset."""
     assert bootstrap_interval([[0.3] * 3], np.random.default_rng(0)) == pytest.approx((0.3, 0.3), rel=1e-15)
     assert bootstrap_interval([[0.3] * 3, [0.5] * 2], np.random.default_rng(0)) == pytest.approx((0.4, 0.4), rel=1e-15)
 
 
 def test_means_and_deviations_by_hand() -> None:
-    """Reviews weigh the same however many seeds they have; deviations of independent reviews add as variances."""
+    """Datasets weigh the same however many seeds they have; deviations of independent datasets add as variances."""
     assert mean_of_means([[1, 3], [10, 12, 14]]) == 7
     assert deviation([[1, 3], [10, 12, 14]]) == pytest.approx((2 + 4) ** 0.5 / 2)
     assert deviation([[1, 3, 8]]) == pytest.approx(np.std([1, 3, 8], ddof=1))

@@ -1,7 +1,15 @@
 // The figures. Each is a function of the records and a width, and returns {svg, note} or, without data, {why}.
 
-const BASE = {"base/": "untouched encoder", "tfidf/": "TF-IDF + SVM"};
-const DASHES = {"base/": "6 4", "tfidf/": "2 3"};
+/** The prefixes of the columns that hold the metric of other outcomes than the adapted model's, such as "base/". */
+function basesOf(cells, metric) {
+  const datasets = new Set(cells.flatMap((cell) => text(cell.dataset).split("+")));
+  const prefixes = Object.keys(cells[0] ?? {}).filter((name) => name.endsWith(`/${metric}`)).map((name) => name.slice(0, -metric.length));
+  return prefixes.filter((prefix) => prefix.indexOf("/") === prefix.length - 1 && !datasets.has(prefix.slice(0, -1)));
+}
+/** Below 0 where the one value of the metric is better than the other. */
+const better = (one, other) => data.higher ? other - one : one - other;
+const titleOf = (prefix) => prefix === "base/" ? "untouched model" : prefix.slice(0, -1);
+const DASHES = ["6 4", "2 3", "8 2 2 2", "1 3"];
 const STROKES = [null, "7 3", "2 3", "9 3 2 3"]; // of lines, beside their marks
 const SHOWN_BARS = 12;
 const PLAIN = {precision: "fp32", pruning: "none", merging: "none"};
@@ -11,10 +19,10 @@ const spread = (deviation) => (deviation === null ? "" : ` ± ${number(deviation
 
 /** Staircase of the points that no other point beats in both directions: x low, y high. */
 function frontOf(points) {
-  const sorted = points.toSorted((one, other) => one.x - other.x || other.y - one.y);
+  const sorted = points.toSorted((one, other) => one.x - other.x || better(one.y, other.y));
   let best = null;
   return sorted.filter(({x, y}) => {
-    const kept = best === null || y > best.y || (y === best.y && x === best.x);
+    const kept = best === null || better(y, best.y) < 0 || (y === best.y && x === best.x);
     if (kept) best = {x, y};
     return kept;
   });
@@ -22,9 +30,9 @@ function frontOf(points) {
 
 /** Mean of the metric against a cost of each configuration, with the front. */
 function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
-  const points = groups.filter((group) => group.review === ALL_REVIEWS && isNumber(group.mean) && isNumber(group[cost]))
+  const points = groups.filter((group) => group.dataset === ALL_DATASETS && isNumber(group.mean) && isNumber(group[cost]))
     .map((group) => ({...group, x: group[cost], y: group.mean, selection: selectionOf.get(group.configuration)}));
-  if (!points.length) return {why: `No configuration has both ${title} and ${metric} over the reviews that all of them have.`};
+  if (!points.length) return {why: `No configuration has both ${title} and ${metric} over the datasets that all of them have.`};
   const front = frontOf(points);
   const box = {left: 62, right: width - 16, top: 16, bottom: 300};
   const costs = points.map((point) => point.x);
@@ -50,8 +58,8 @@ function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
       leftAxis(box, y, `mean ${metric}`), bottomAxis(box, x, title),
       draw("path", {d: `${stairs.join("")}H${box.right}`, fill: "none", stroke: "var(--soft)", "stroke-width": 1.5}),
       ...marks, ...numbers, names.group, hues.group),
-    note: `${plural(points.length, "configuration")}, mean over seeds and reviews. ` +
-      "The numbered ones are the Pareto front: no other has a higher mean at the same cost or less.",
+    note: `${plural(points.length, "configuration")}, mean over seeds and datasets. ` +
+      "The numbered ones are the Pareto front: no other has a better mean at the same cost or less.",
   };
 }
 
@@ -68,21 +76,21 @@ function budgetFigure({cells, metric, hue}, width) {
   const columns = unique(["selection", ...factors]);
   const keyed = groupBy(known, (cell) => keyOf(cell, columns));
   const lines = [...keyed.values()].map((some) => ({first: some[0], points: groupBy(some, (cell) => layersOf(cell).length)}));
-  const reviews = commonReviews(lines.flatMap(({points}) => [...points.values()]));
+  const datasets = commonDatasets(lines.flatMap(({points}) => [...points.values()]));
   if (!known.length) return {why: `No finished cell has both ${metric} and the layers it adapts.`};
-  if (!reviews.length) return {why: "The configurations have no review in common: choose one in the filter."};
+  if (!datasets.length) return {why: "The configurations have no dataset in common: choose one in the filter."};
   lines.sort((one, other) => columns.map((column) => compare(one.first[column], other.first[column])).find(Boolean) ?? 0);
   for (const each of lines) {
     each.means = [...each.points].sort(([one], [other]) => one - other)
-      .map(([n, some]) => ({n, ...meanOverReviews(some, metric, reviews)}));
+      .map(([n, some]) => ({n, ...meanOverDatasets(some, metric, datasets)}));
   }
-  return budgetDrawing({known, lines, columns, reviews, metric, hue}, width);
+  return budgetDrawing({known, lines, columns, datasets, metric, hue}, width);
 }
 
-function budgetDrawing({known, lines, columns, reviews, metric, hue}, width) {
+function budgetDrawing({known, lines, columns, datasets, metric, hue}, width) {
   const box = {left: 62, right: width - 16, top: 16, bottom: 300};
   const means = lines.flatMap((each) => each.means);
-  const baselines = baselinesOf(known, metric, reviews);
+  const baselines = baselinesOf(known, metric, datasets);
   const ends = means.flatMap((point) => [point.mean - (point.std ?? 0), point.mean + (point.std ?? 0)]);
   const y = linearAround([...ends, ...baselines.map((each) => each.mean)], box.bottom, box.top);
   const most = Math.max(1, ...means.map((point) => point.n));
@@ -109,8 +117,8 @@ function budgetDrawing({known, lines, columns, reviews, metric, hue}, width) {
     svg: canvas(width, box.bottom + 66 + keys.height, `${metric} against the number of adapted layers`,
       leftAxis(box, y, `mean ${metric}`), bottomAxis(box, x, "adapted layers (N)"),
       ...baselines.map((each) => baseline(each, box.left, box.right, y)), ...drawn, keys.group),
-    note: `Mean over seeds and ${plural(reviews.length, "review")}` +
-      (reviews.length < unique(known.map((cell) => text(cell.review))).length ? ", those that every point has" : "") +
+    note: `Mean over seeds and ${plural(datasets.length, "dataset")}` +
+      (datasets.length < unique(known.map((cell) => text(cell.dataset))).length ? ", those that every point has" : "") +
       "; error bars: standard deviation from seed to seed.",
   };
 }
@@ -130,28 +138,28 @@ function budgetLine({means}, look, name, y, metric) {
   return draw("g", {}, draw("path", {d: `M${path}`, fill: "none", ...strokeOf(look)}), ...marks);
 }
 
-/** What the same reviews give without an adapter. */
-function baselinesOf(cells, metric, reviews) {
-  const all = Object.keys(BASE).map((prefix) => ({prefix, ...meanOverReviews(cells, prefix + metric, reviews)}));
+/** What the same datasets give without an adapter. */
+function baselinesOf(cells, metric, datasets) {
+  const all = basesOf(cells, metric).map((prefix, place) => ({prefix, place, ...meanOverDatasets(cells, prefix + metric, datasets)}));
   return all.filter((each) => each.mean !== null);
 }
 
-function baseline({prefix, mean: value}, left, right, y) {
-  const tip = `${BASE[prefix]} ${number(value)}`;
-  return line(left, y(value), right, y(value), {stroke: "var(--soft)", "stroke-width": 2, "stroke-dasharray": DASHES[prefix], tip});
+function baseline({prefix, place, mean: value}, left, right, y) {
+  const tip = `${titleOf(prefix)} ${number(value)}`;
+  return line(left, y(value), right, y(value), {stroke: "var(--soft)", "stroke-width": 2, "stroke-dasharray": DASHES[place % DASHES.length], tip});
 }
 
 function baselineEntries(baselines) {
-  return baselines.map(({prefix}) => ({words: BASE[prefix], key: (x, y) =>
-    line(x - 10, y, x + 10, y, {stroke: "var(--soft)", "stroke-width": 2, "stroke-dasharray": DASHES[prefix]})}));
+  return baselines.map(({prefix, place}) => ({words: titleOf(prefix), key: (x, y) =>
+    line(x - 10, y, x + 10, y, {stroke: "var(--soft)", "stroke-width": 2, "stroke-dasharray": DASHES[place % DASHES.length]})}));
 }
 
 /** How often each layer was chosen, a row for each selection and N. */
-function layersFigure({cells, byReview}, width) {
+function layersFigure({cells, byDataset}, width) {
   const known = cells.filter((cell) => cell.state === "finished" && layersOf(cell) !== null && isNumber(cell.n_layers));
   if (!known.length) return {why: "No finished cell says which of its layers were chosen."};
   const models = unique(known.map((cell) => text(cell.model))).length > 1;
-  const columns = [...(models ? ["model"] : []), "selection", "n", ...(byReview ? ["review"] : [])];
+  const columns = [...(models ? ["model"] : []), "selection", "n", ...(byDataset ? ["dataset"] : [])];
   const rows = [...groupBy(known, (cell) => keyOf(cell, columns)).values()]
     .sort(([one], [other]) => columns.map((column) => compare(one[column], other[column])).find(Boolean) ?? 0);
   const names = rows.map(([first]) => clip(describe(first, columns), Math.min(260, width * 0.4)));
@@ -184,59 +192,59 @@ function layersRow(cells, name, whole, size, left, top) {
     label(left + count * size + 8, top + 16, `n=${cells.length}`, {fill: "var(--soft)"}));
 }
 
-/** The finished cells' configurations, the best mean over their common reviews first. */
+/** The finished cells' configurations, the best mean over their common datasets first. */
 function rankedConfigurations(cells, metric) {
   const configurations = [...groupBy(finishedWith(cells, metric), (cell) => text(cell.configuration))];
-  const reviews = commonReviews(configurations.map(([, some]) => some));
+  const datasets = commonDatasets(configurations.map(([, some]) => some));
   const ranked = configurations.map(([configuration, some]) => {
-    const over = reviews.length ? reviews : unique(some.map((cell) => text(cell.review)));
-    return {configuration, name: text(some[0].name), cells: some, mean: meanOverReviews(some, metric, over).mean};
+    const over = datasets.length ? datasets : unique(some.map((cell) => text(cell.dataset)));
+    return {configuration, name: text(some[0].name), cells: some, mean: meanOverDatasets(some, metric, over).mean};
   });
-  return ranked.sort((one, other) => other.mean - one.mean || compare(one.name, other.name));
+  return ranked.sort((one, other) => better(one.mean, other.mean) || compare(one.name, other.name));
 }
 
-/** A group of bars for each review, a bar for each configuration, as in Figure 17 of the thesis. */
-function reviewsFigure({cells, metric, chosen}, width) {
+/** A group of bars for each dataset, a bar for each configuration, as in Figure 17 of the thesis. */
+function datasetsFigure({cells, metric, chosen}, width) {
   const ranked = rankedConfigurations(cells, metric).filter((each) => chosen.has(each.configuration));
   if (!ranked.length) return {why: `No finished cell of these configurations has ${metric}.`};
-  const reviews = unique(ranked.flatMap((each) => each.cells.map((cell) => text(cell.review)))).sort(order);
-  const measured = reviews.map((review) => ({
-    review,
-    bars: ranked.map((each) => ({name: each.name, ...meanOverReviews(each.cells, metric, [review])})),
-    baselines: baselinesOf(ranked.flatMap((each) => each.cells), metric, [review]),
+  const datasets = unique(ranked.flatMap((each) => each.cells.map((cell) => text(cell.dataset)))).sort(order);
+  const measured = datasets.map((dataset) => ({
+    dataset,
+    bars: ranked.map((each) => ({name: each.name, ...meanOverDatasets(each.cells, metric, [dataset])})),
+    baselines: baselinesOf(ranked.flatMap((each) => each.cells), metric, [dataset]),
   }));
   const ends = measured.flatMap(({bars, baselines}) => [...bars, ...baselines])
     .flatMap((each) => (each.mean === null ? [] : [each.mean + (each.std ?? 0), each.mean - (each.std ?? 0)]));
-  const group = Math.max((width - 78) / reviews.length, ranked.length * 9 + 24, 44);
-  const box = {left: 62, right: Math.max(width - 16, 62 + group * reviews.length), top: 16, bottom: 300};
+  const group = Math.max((width - 78) / datasets.length, ranked.length * 9 + 24, 44);
+  const box = {left: 62, right: Math.max(width - 16, 62 + group * datasets.length), top: 16, bottom: 300};
   const y = linear(Math.min(0, ...ends) * 1.05, Math.max(0.01, ...ends) * 1.05, box.bottom, box.top);
   const bar = Math.min(48, (group - 20) / ranked.length);
-  const drawn = measured.map((each, place) => reviewBars(each, box.left + place * group, group, bar, y, metric));
+  const drawn = measured.map((each, place) => datasetBars(each, box.left + place * group, group, bar, y, metric));
   const entries = ranked.map((each, place) => ({
     words: each.name, key: (atX, atY) => draw("rect", {x: atX - 6, y: atY - 6, width: 12, height: 12, ...barPaint(place)}),
   }));
-  const all = baselinesOf(ranked.flatMap((each) => each.cells), metric, reviews);
+  const all = baselinesOf(ranked.flatMap((each) => each.cells), metric, datasets);
   const keys = legend([...entries, ...baselineEntries(all)], 16, box.right, box.bottom + 44);
   return {
-    svg: canvas(box.right + 16, box.bottom + 44 + keys.height, `${metric} by review`, leftAxis(box, y, metric),
+    svg: canvas(box.right + 16, box.bottom + 44 + keys.height, `${metric} by dataset`, leftAxis(box, y, metric),
       bottomAxis(box, {ticks: []}, ""), ...drawn, line(box.left, y(0), box.right, y(0)), keys.group),
-    note: "Mean over seeds; error bars: standard deviation. The best mean over the reviews comes first.",
+    note: "Mean over seeds; error bars: standard deviation. The best mean over the datasets comes first.",
   };
 }
 
 const barPaint = (place) => ({fill: colour(place), "fill-opacity": place < SERIES ? 1 : 0.45, stroke: colour(place)});
 
-function reviewBars({review, bars, baselines}, left, group, bar, y, metric) {
+function datasetBars({dataset, bars, baselines}, left, group, bar, y, metric) {
   const start = left + (group - bar * bars.length) / 2;
   const drawn = bars.flatMap((each, place) => {
     if (each.mean === null) return [];
     const [top, bottom] = [y(Math.max(0, each.mean)), y(Math.min(0, each.mean))];
-    const tip = `${review}\n${each.name}\n${metric} ${number(each.mean)}${spread(each.std)}\n${plural(each.cells, "cell")}`;
+    const tip = `${dataset}\n${each.name}\n${metric} ${number(each.mean)}${spread(each.std)}\n${plural(each.cells, "cell")}`;
     const x = start + place * bar;
     const body = draw("rect", {x: x + 1, y: top, width: bar - 2, height: bottom - top, ...barPaint(place), tip});
     return each.std === null ? [body] : [body, errorBar(x + bar / 2, each.mean, each.std, y, {stroke: "var(--ink)", tip})];
   });
-  const name = label(left + group / 2, 319, clip(review || "no review", group - 6), {"text-anchor": "middle", tip: review});
+  const name = label(left + group / 2, 319, clip(dataset || "no dataset", group - 6), {"text-anchor": "middle", tip: dataset});
   const levels = baselines.map((each) => baseline(each, start - 6, start + bar * bars.length + 6, y));
   return draw("g", {}, ...drawn, ...levels, name);
 }
@@ -259,7 +267,7 @@ function choicesFigure({cells, metric}, width) {
   return {
     svg: canvas(width, top + 52, `Differences in ${metric}`, line(x(0), 8, x(0), top, {stroke: "var(--soft)"}), ...drawn,
       bottomAxis({...box, bottom: top}, x, `difference in ${metric}`)),
-    note: "Each small mark is the difference between two cells that agree in everything else, review and seed included; " +
+    note: "Each small mark is the difference between two cells that agree in everything else, dataset and seed included; " +
       "large: their mean, with standard deviation.",
   };
 }
@@ -268,7 +276,7 @@ function choicesFigure({cells, metric}, width) {
 function choicesOf(cells, group, metric) {
   const factors = factorsOf(cells);
   const own = factors.filter((factor) => factor === group || factor.startsWith(`${group}.`));
-  const others = ["review", "seed", ...factors.filter((factor) => !own.includes(factor))];
+  const others = ["dataset", "seed", ...factors.filter((factor) => !own.includes(factor))];
   const name = (cell) => [text(cell[group]), ...own.filter((factor) => factor !== group && text(cell[factor]) !== "")
     .map((factor) => `${factor.slice(group.length + 1)}=${text(cell[factor])}`)].join(" ");
   const blocks = [...groupBy(cells, (cell) => keyOf(cell, others)).values()].map((some) => groupBy(some, name));
@@ -283,7 +291,7 @@ function choicesOf(cells, group, metric) {
   return {title: `${group}, against ${plain}`, rows: plain === undefined ? [] : against(plain)};
 }
 
-/** Merged adapters against each review's own one, both measured in the same cell. */
+/** Merged adapters against each dataset's own one, both measured in the same cell. */
 function mergedOf(cells, metric) {
   const merged = cells.filter((cell) => isNumber(cell[`own/${metric}`]));
   const row = (name, some, column) => ({name, mean: mean(some.map((cell) => cell[column])),
@@ -291,7 +299,7 @@ function mergedOf(cells, metric) {
   const rows = [...groupBy(merged, (cell) => text(cell.merging))].map(([name, some]) => row(name, some, metric));
   const bare = merged.filter((cell) => isNumber(cell[`base/${metric}`]));
   if (bare.length) rows.push(row("no adapter", bare, `base/${metric}`));
-  return {title: "merging, against the reviews' own adapters", rows};
+  return {title: "merging, against the datasets' own adapters", rows};
 }
 
 function choicesPanel({title, rows}, x, box, top, width) {
@@ -299,7 +307,7 @@ function choicesPanel({title, rows}, x, box, top, width) {
     const y = top + 42 + place * 30;
     const centre = mean(row.differences);
     const deviation = std(row.differences);
-    const tip = `${row.name}: ${signed(centre)}${spread(deviation)}\n${plural(row.differences.length, "pair")}`;
+    const tip = `${row.name}: ${signed(centre)}${spread(deviation)}\n${plural(row.differences.length, "comparison")}`;
     const dots = row.differences.map((difference, index) => mark(0, x(difference), y + ((index * 7) % 15) - 7,
       {fill: "var(--series-0)", "fill-opacity": 0.35, tip: signed(difference)}, 3));
     const bar = deviation === null ? [] : [line(x(centre - deviation), y, x(centre + deviation), y, {"stroke-width": 2})];

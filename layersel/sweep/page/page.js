@@ -47,11 +47,11 @@ function header() {
   const chips = known.map((state) => make("span", {className: `state ${STATES[state] ? state : ""}`},
     `${STATES[state] ?? ""} ${counted.get(state).length} ${state}`));
   at("states").append(make("strong", {}, plural(cells.length, "cell")), " ", ...chips);
-  const [best] = groups.filter((group) => group.review === ALL_REVIEWS && isNumber(group.mean))
-    .sort((one, other) => other.mean - one.mean);
-  if (best) at("best").textContent = `Highest mean ${metric} over all reviews: ${number(best.mean)} by ${best.name}` +
+  const [best] = groups.filter((group) => group.dataset === ALL_DATASETS && isNumber(group.mean))
+    .sort((one, other) => better(one.mean, other.mean));
+  if (best) at("best").textContent = `${data.higher ? "Highest" : "Lowest"} mean ${metric} over all datasets: ${number(best.mean)} by ${best.name}` +
     (best.failed + best.missing ? `, without its ${best.failed + best.missing} failed or missing of ${plural(best.expected, "cell")}.` : ".");
-  const same = ["review", ...LABELS].filter((column) => new Set(cells.map((cell) => text(cell[column]))).size === 1);
+  const same = ["dataset", ...LABELS].filter((column) => new Set(cells.map((cell) => text(cell[column]))).size === 1);
   const told = same.filter((column) => text(cells[0][column]) !== "").map((column) => `${column}=${text(cells[0][column])}`);
   if (told.length) at("common").textContent = `All cells have ${told.join(", ")}.`;
 }
@@ -81,26 +81,26 @@ function addComparisons() {
   host.append(make("h3", {}, "Differences to the reference"));
   if (!comparisons.length) return host.append(make("p", {className: "why"}, "No reference configuration was named, so nothing is compared."));
   host.append(make("p", {}, `Reference: ${unique(comparisons.map((row) => text(row.reference))).join("; ")}. Differences in ` +
-    `${text(comparisons[0].metric)} over the same reviews and seeds; Wilcoxon signed-rank test, p by Holm over all rows.`));
+    `${text(comparisons[0].metric)} over the same datasets and seeds; Wilcoxon signed-rank test, p by Holm over all rows.`));
   const sign = {difference: signed, low: signed, high: signed};
   const heads = {low: "95 % low", high: "95 % high", p_holm: "p (Holm)"};
-  const keys = ["name", "pairs", "unpaired", "difference", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
+  const keys = ["name", "compared", "uncompared", "difference", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
   new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: true}).show(comparisons);
 }
 
 function addGroups() {
   const host = at("groups");
-  host.append(make("h3", {}, "Configurations by review"));
+  host.append(make("h3", {}, "Configurations by dataset"));
   if (!groups.length) return host.append(make("p", {className: "why"}, "No configuration is known yet."));
-  const names = unique(groups.map((group) => text(group.review))).sort((one, other) =>
-    (other === ALL_REVIEWS) - (one === ALL_REVIEWS) || order(one, other));
-  const select = make("select", {}, ...names.map((name) => new Option(name)), new Option("each review and all", ""));
-  host.append(make("label", {}, "Review ", select));
-  const keys = ["name", "review", "reviews", "n", "expected", "failed", "missing", "mean", "std", "low", "high", "parameters", "seconds", "pareto"];
+  const names = unique(groups.map((group) => text(group.dataset))).sort((one, other) =>
+    (other === ALL_DATASETS) - (one === ALL_DATASETS) || order(one, other));
+  const select = make("select", {}, ...names.map((name) => new Option(name)), new Option("each dataset and all", ""));
+  host.append(make("label", {}, "Dataset ", select));
+  const keys = ["name", "dataset", "datasets", "n", "expected", "failed", "missing", "mean", "std", "low", "high", "parameters", "seconds", "pareto"];
   const heads = {mean: `mean ${metric}`, low: "95 % low", high: "95 % high", pareto: "Pareto front"};
   const table = new SortableTable(host, "groups", columnsOf(keys, heads, {pareto: (value) => (value === true ? "●" : "")}),
     {key: "mean", descending: true});
-  const show = () => table.show(groups.filter((group) => select.value === "" || text(group.review) === select.value));
+  const show = () => table.show(groups.filter((group) => select.value === "" || text(group.dataset) === select.value));
   select.onchange = show;
   show();
 }
@@ -108,9 +108,11 @@ function addGroups() {
 /** The columns of the table of cells that most readers want. */
 function usualColumns(all) {
   const varying = factorsOf(cells).filter((factor) => !LABELS.includes(factor));
-  const labels = ["review", ...LABELS, "seed"].filter((column) => unique(cells.map((cell) => text(cell[column]))).length > 1);
-  const usual = ["cell", "state", ...labels, ...varying, "layers", metric, `base/${metric}`, `tfidf/${metric}`, "awss@95", "wss@95",
-    "average_precision", "auroc", "parameters/trainable", "seconds/total", "error"];
+  const labels = ["dataset", ...LABELS, "seed"].filter((column) => unique(cells.map((cell) => text(cell[column]))).length > 1);
+  const judged = all.filter((column) => column.startsWith("base/")).map((column) => column.slice("base/".length));
+  const others = basesOf(cells, metric).map((prefix) => prefix + metric);
+  const usual = ["cell", "state", ...labels, ...varying, "layers", metric, ...others, ...judged,
+    "parameters/trainable", "seconds/total", "error"];
   return unique(usual).filter((column) => all.includes(column));
 }
 
@@ -126,7 +128,7 @@ function matches(cell, word) {
 /** The cells that the filter lets through. */
 function filtered() {
   const words = at("words").value.split(/\s+/).filter(Boolean);
-  const wanted = ["state", "review", "selection"].filter((column) => at(column).value !== "");
+  const wanted = ["state", "dataset", "selection"].filter((column) => at(column).value !== "");
   return cells.filter((cell) => wanted.every((column) => text(cell[column]) === at(column).value)
     && words.every((word) => matches(cell, word)));
 }
@@ -184,7 +186,7 @@ function follow(event) {
 }
 
 function fillSelects() {
-  for (const column of ["state", "review", "selection"]) {
+  for (const column of ["state", "dataset", "selection"]) {
     const values = unique(cells.map((cell) => text(cell[column]))).filter(Boolean).sort(order);
     at(column).append(new Option("all", ""), ...values.map((value) => new Option(value)));
   }
@@ -204,9 +206,9 @@ addFigure("pareto-parameters", `${metric} against trainable parameters`, cost("p
 addFigure("pareto-seconds", `${metric} against time`, cost("seconds", "seconds a cell"));
 addFigure("budget", `${metric} against the number of layers`, (width) => budgetFigure({cells: shown, metric, hue}, width));
 const layers = addFigure("layers", "Layers chosen",
-  (width) => layersFigure({cells: shown, byReview: split.checked}, width), [make("label", {}, split, " each review apart")]);
-const bars = addFigure("reviews", `${metric} by review`,
-  (width) => reviewsFigure({cells: shown, metric, chosen: picker.chosen(rankedConfigurations(shown, metric))}, width), [picker.element]);
+  (width) => layersFigure({cells: shown, byDataset: split.checked}, width), [make("label", {}, split, " each dataset apart")]);
+const bars = addFigure("datasets", `${metric} by dataset`,
+  (width) => datasetsFigure({cells: shown, metric, chosen: picker.chosen(rankedConfigurations(shown, metric))}, width), [picker.element]);
 addFigure("choices", "Precision, pruning and merging", (width) => choicesFigure({cells: shown, metric}, width));
 const table = addCells();
 

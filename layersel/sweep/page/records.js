@@ -1,7 +1,7 @@
 "use strict";
 // The records, and the arithmetic on them. A missing value is null.
 
-const ALL_REVIEWS = "all reviews";
+const ALL_DATASETS = "all datasets";
 const LABELS = ["model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging"];
 const OPTION = /^[a-z_]\w*(\.\w+)+$/;
 const order = new Intl.Collator("en", {numeric: true}).compare;
@@ -59,11 +59,11 @@ function groupBy(items, key) {
   return groups;
 }
 
-/** What tells cells apart beside review and seed: the labels that vary, and the options that no label decides. */
+/** What tells cells apart beside dataset and seed: the labels that vary, and the options that no label decides. */
 function factorsOf(cells) {
   const varies = (column) => unique(cells.map((cell) => text(cell[column]))).length > 1;
   const labels = LABELS.filter(varies);
-  const deciding = [...labels, "review", "seed"];
+  const deciding = [...labels, "dataset", "seed"];
   const options = Object.keys(cells[0] ?? {}).filter((column) => OPTION.test(column) && varies(column));
   return [...labels, ...options.filter((option) => !deciding.some((label) => decides(label, option, cells)))];
 }
@@ -93,26 +93,26 @@ function layersOf(cell) {
 }
 
 /**
- * Mean over reviews of the means over seeds, and its deviation from seed to seed.
+ * Mean over datasets of the means over seeds, and its deviation from seed to seed.
  *
- * Only the given reviews count; a seed counts for the deviation when it has all of them.
+ * Only the given datasets count; a seed counts for the deviation when it has all of them.
  */
-function meanOverReviews(cells, column, reviews) {
-  const wanted = cells.filter((cell) => isNumber(cell[column]) && reviews.includes(text(cell.review)));
+function meanOverDatasets(cells, column, datasets) {
+  const wanted = cells.filter((cell) => isNumber(cell[column]) && datasets.includes(text(cell.dataset)));
   const over = (some) => mean(some.map((cell) => cell[column]));
-  const byReview = [...groupBy(wanted, (cell) => text(cell.review)).values()];
+  const byDataset = [...groupBy(wanted, (cell) => text(cell.dataset)).values()];
   const bySeed = [...groupBy(wanted, (cell) => text(cell.seed)).values()];
-  const whole = bySeed.filter((some) => unique(some.map((cell) => text(cell.review))).length === reviews.length);
+  const whole = bySeed.filter((some) => unique(some.map((cell) => text(cell.dataset))).length === datasets.length);
   return {
-    mean: byReview.length ? mean(byReview.map(over)) : null,
+    mean: byDataset.length ? mean(byDataset.map(over)) : null,
     std: std(whole.map(over)),
     seeds: whole.length,
     cells: wanted.length,
   };
 }
 
-/** The reviews that each of these lists of cells has. */
-function commonReviews(lists) {
-  const sets = lists.map((cells) => new Set(cells.map((cell) => text(cell.review))));
-  return [...(sets[0] ?? [])].filter((review) => sets.every((set) => set.has(review)));
+/** The datasets that each of these lists of cells has. */
+function commonDatasets(lists) {
+  const sets = lists.map((cells) => new Set(cells.map((cell) => text(cell.dataset))));
+  return [...(sets[0] ?? [])].filter((dataset) => sets.every((set) => set.has(dataset)));
 }
