@@ -35,7 +35,7 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
         for line in library.lines():
             note(line)
         count = problem.predict(model.subject(problem), head, out)
-        note(f"{count} predictions, the best first: {out}")
+        note(f"{count} predictions: {out}")
         return {"n_predicted": count}
     if options.out is not None:
         write_json(out, metrics)

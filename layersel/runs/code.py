@@ -57,12 +57,15 @@ def _file(module: str) -> Path | None:
     """The module's source; None if there is none, or it is a name inside a module."""
     root, _, rest = module.partition(".")
     spec = importlib.util.find_spec(root)
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():  # built in, say
+    if spec is None:
         return None
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]  # a package without __init__.py, too
     if not rest:
-        return Path(spec.origin)
-    path = Path(spec.origin).parent.joinpath(*rest.split("."))
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+        places = [Path(spec.origin)] if spec.origin is not None else []
+    else:
+        paths = [folder.joinpath(*rest.split(".")) for folder in folders]
+        places = [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py")]
+    return next((file for file in places if file.is_file()), None)  # a module that is built in has none
 
 
 @cache

@@ -80,6 +80,12 @@ def test_an_edit_shows_where_it_computes(package: Path, file: str, old: str, new
     assert differing(before, code_of(score)) == changed
 
 
+def test_a_package_may_lack_its_init_file(package: Path) -> None:
+    """As a user's own folder does."""
+    (package / "__init__.py").unlink()
+    assert set(code_of(imported(package).Score)) == {"apackage.score", "apackage.near", "apackage.far"}
+
+
 def test_components_count_too(package: Path) -> None:
     """A part says which others it uses without importing them by name."""
 
