@@ -101,7 +101,8 @@ def test_answers_at_once(keystroke: Keystroke, tmp_path: Path) -> None:
     assert found.loaded == []
     assert found.status == (2 if keystroke.says else 0), found
     if keystroke.says:
-        assert re.match(f"error: {keystroke.says}", *found.errors), found.errors
+        assert re.match(f"error: {keystroke.says}", found.errors[0]), found.errors
+        assert all(line.startswith("error: ") for line in found.errors), found.errors
         assert found.out == ""
     else:
         assert found.errors == []
