@@ -100,7 +100,7 @@ def test_metrics_are_flat_and_complete(finished: tuple[Path, str, str]) -> None:
     measured = {f"{prefix}{name}" for prefix in ("", "base/", "tfidf/") for name in METRICS}
     assert set(metrics) == measured | seconds | {"parameters/trainable", "parameters/total", "n_test", "n_included"}
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
-    assert seconds >= {"seconds/select", "seconds/train", "seconds/encode_base", "seconds/encode_adapted"}
+    assert seconds >= {"seconds/select", "seconds/train", "seconds/judge_base", "seconds/judge_adapted"}
     assert sum(metrics[name] for name in seconds) <= 2 * metrics["seconds/total"] + 0.01
     assert (metrics["n_test"], metrics["n_included"]) == (284, 35)
     assert metrics["parameters/trainable"] == 2 * 2 * 2 * 32 * 8  # layers, projections, A and B, width, rank
@@ -173,7 +173,7 @@ def test_a_review_that_changed_since_is_not_measured(
     (run,) = cells(tmp_path / "runs")
     review.write_text("".join(source.read_text(encoding="utf-8").splitlines(keepends=True)[:200]), encoding="utf-8")
     assert here("evaluate.py", f"run={run}", "trainer=cpu") == 2
-    assert "the file of its review has changed since" in capsys.readouterr().err
+    assert "the file of its data has changed since" in capsys.readouterr().err
     assert here("evaluate.py", f"run={run}", f"records={source}", f"out={tmp_path / 'r.csv'}", "trainer=cpu") == 0
 
 

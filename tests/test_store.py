@@ -65,8 +65,8 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def test_the_second_call_reads(work: Work, folder: Path) -> None:
     """Also through another object; what is read is what was computed, at an address like that of any new tensor."""
-    first = Store(folder).tensors("tokens", KEY, work)
-    second = Store(folder).tensors("tokens", dict(reversed(KEY.items())), work)
+    first = Store(folder).tensors("tokens", KEY, work, [])
+    second = Store(folder).tensors("tokens", dict(reversed(KEY.items())), work, [])
     assert same(first, second)
     assert work.times == 1
     assert all(value.data_ptr() % 64 == 0 for value in second.values())
@@ -78,23 +78,23 @@ def test_the_second_call_reads(work: Work, folder: Path) -> None:
 )
 def test_anything_else_is_computed(work: Work, folder: Path, kind: str, key: Any) -> None:
     """Another kind, or another key."""
-    Store(folder).tensors("tokens", KEY, work)
-    Store(folder).tensors(kind, key, work)
+    Store(folder).tensors("tokens", KEY, work, [])
+    Store(folder).tensors(kind, key, work, [])
     assert (work.times, len(files(folder))) == (2, 2)
 
 
 def test_other_versions_share_nothing(work: Work, folder: Path) -> None:
     """A library's update may change its numbers."""
-    Store(folder).tensors("tokens", KEY, work)
+    Store(folder).tensors("tokens", KEY, work, [])
     with patch.object(store, "versions", lambda: {"torch": "0.1"}):
-        Store(folder).tensors("tokens", KEY, work)
+        Store(folder).tensors("tokens", KEY, work, [])
     assert work.times == 2
 
 
 def test_without_a_folder_nothing_is_kept(work: Work, tmp_path: Path) -> None:
     """Every call computes."""
     for _ in range(2):
-        Store(None).tensors("tokens", KEY, work)
+        Store(None).tensors("tokens", KEY, work, [])
     assert work.times == 2
     assert list(tmp_path.iterdir()) == [work.log]
 
@@ -106,9 +106,9 @@ def test_a_failure_leaves_nothing(work: Work, folder: Path) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Store(folder).tensors("tokens", KEY, fail)
+        Store(folder).tensors("tokens", KEY, fail, [])
     assert files(folder) == []
-    Store(folder).tensors("tokens", KEY, work)
+    Store(folder).tensors("tokens", KEY, work, [])
     assert work.times == 1
 
 
@@ -117,17 +117,17 @@ def test_a_damaged_file_is_computed_again(
     work: Work, folder: Path, damage: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With a line that says so; afterwards it is whole."""
-    expected = Store(folder).tensors("tokens", KEY, work)
+    expected = Store(folder).tensors("tokens", KEY, work, [])
     (file,) = files(folder)
     file.write_bytes(file.read_bytes()[:-3] if damage is None else damage)
-    assert same(Store(folder).tensors("tokens", KEY, work), expected)
+    assert same(Store(folder).tensors("tokens", KEY, work, []), expected)
     assert capsys.readouterr().out.count("is damaged") >= 1
-    assert same(Store(folder).tensors("tokens", KEY, work), expected)
+    assert same(Store(folder).tensors("tokens", KEY, work, []), expected)
     assert work.times == 2
 
 
 def _ask(folder: Path, work: Work, out: Any) -> None:
-    out.put(Store(folder).tensors("tokens", KEY, work)["numbers"].tolist())
+    out.put(Store(folder).tensors("tokens", KEY, work, [])["numbers"].tolist())
 
 
 def test_of_several_processes_one_computes(folder: Path, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_killed_process_is_succeeded(work: Work, folder: Path) -> None:
     os.kill(holder.pid or 0, signal.SIGKILL)
     holder.join()
     started = time.monotonic()
-    Store(folder).tensors("tokens", KEY, work)
+    Store(folder).tensors("tokens", KEY, work, [])
     assert time.monotonic() - started < 5
     assert (work.times, len(files(folder))) == (2, 1)
 
@@ -162,4 +162,4 @@ def test_a_folder_that_cannot_be_made_is_named(work: Work, tmp_path: Path) -> No
     """In one line with the way out."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"shared: expected a folder with file locks.*shared=null"):
-        Store(tmp_path / "file" / "shared").tensors("tokens", KEY, work)
+        Store(tmp_path / "file" / "shared").tensors("tokens", KEY, work, [])

@@ -15,6 +15,7 @@ import pytest
 import wandb
 from hydra import compose, initialize_config_dir
 from in_process import here
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 from small_reviews import write_reviews
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
@@ -27,7 +28,7 @@ from layersel.runs import tracking
 from layersel.runs.tracking import STEP, RunDescription, WandbOptions, report_finished, tracked
 
 DOCS = CONF.parent / "docs"
-SMALL = ["model=minilm", "model.max_length=32", "pairs.per_record=4", "task.max_steps=3", "selection.bootstrap=3"]
+SMALL = ["model=minilm", "model.max_length=32", "task.pairs.per_record=4", "task.max_steps=3", "selection.bootstrap=3"]
 OFFLINE = ["logger=wandb", "logger.mode=offline", "trainer=cpu", "trainer.threads=1"]
 OPTIONS = {"selection": {"n": 3, "bootstrap": None}, "task": {"epochs": 1}, "order": ["train", "merge"]}
 LABELS = {"dataset": "NSAIDS", "selection": "cka", "n": 3, "rank": 8, "pruning": "none", "model": "minilm", "seed": 0}
@@ -219,10 +220,10 @@ def test_only_the_first_process_of_a_job_has_a_run(
     """The others log nothing, fail nothing and remove nothing."""
     earlier = tmp_path / "wandb" / "offline-run-1"
     earlier.mkdir(parents=True)
-    monkeypatch.setattr(tracking.rank_zero_only, "rank", 1)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
     start(tmp_path, mode="offline")
     assert (started, earlier.is_dir()) == ([], True)
-    monkeypatch.setattr(tracking.rank_zero_only, "rank", 0)
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
     start(tmp_path, mode="offline")
     assert (len(started), earlier.is_dir()) == (1, False)
 
@@ -348,7 +349,7 @@ def grid(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     more = ["logger.group=pilot", "logger.tags=[mine]", "logger.artifact=true", "selection.n=1"]
     assert here("train.py", "-m", *everywhere, *more, f"output={folder / 'runs'}", "seed=0,1") == 0
     settings = wandb.setup().settings.model_dump()
-    merging = ["data=table", "data.if_too_few=reduce", f"merging.reviews=[{one},{other}]", "merging=average"]
+    merging = ["data=table", "task.if_too_few=reduce", f"merging.datasets=[{one},{other}]", "merging=average"]
     assert here("train.py", *everywhere, *merging, f"output={folder / 'merged'}") == 0
     assert wandb.run is None
     assert wandb.setup().most_recent_active_run is None

@@ -39,7 +39,7 @@ class LocalLauncher(Launcher):
         resources.check()
         sweep = Sweep.of(self.config, self.context)
         jobs = sweep.add(job_overrides, initial_job_idx, self.workers)
-        left = list(sweep.to_run(jobs))
+        left = list(sweep.to_run(jobs, recorded=True))
         if left and sweep.pool is None:
             sweep.pool = Pool(sweep.grid, self.context, sweep.compose, resources, sweep.tell)
         if left and sweep.pool is not None:

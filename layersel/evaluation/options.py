@@ -26,7 +26,7 @@ class Evaluation:
     adapter_folder: str | None = None
     """Folder of a PEFT adapter for model=…."""
     records: str | None = None
-    """A file of data to predict (for screening CSV, TSV, RIS, NBIB, PubMed text); labels are not needed. Without it:
+    """A file of data to predict, such as records (CSV, TSV, RIS, NBIB, PubMed text); labels are not needed. Without it:
     metrics."""
     out: str | None = None
     """Where the result goes: predictions in a format of the task (.csv, .ris), metrics as .json."""

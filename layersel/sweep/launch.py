@@ -65,10 +65,15 @@ class Sweep:
             config.hydra.job.id = config.hydra.job.num = job.num
         return config
 
-    def to_run(self, jobs: Sequence[Job]) -> dict[Job, DictConfig]:
+    def to_run(self, jobs: Sequence[Job], recorded: bool = False) -> dict[Job, DictConfig]:
         """The jobs that must run, with their configs; those whose cells have ended before are told.
 
         Cells that other code has finished are counted in a line of their own.
+
+        Args:
+            jobs: Which.
+            recorded: Look only for cells that an earlier call of this grid has recorded and that have finished: a
+                source that raises, exits or takes all memory must not do so in this process.
         """
         from layersel.cell.finding import Finder  # Hydra imports this file whenever it starts
         from layersel.sweep.job import done_before
@@ -76,7 +81,9 @@ class Sweep:
         finder, left = Finder(), {}
         for job in jobs:
             config = self.compose(job)
-            outcome = done_before(self.grid, job, config, finder)
+            known = self.grid.cell_of(job)
+            looks = not recorded or (known is not None and known.state == FINISHED)
+            outcome = done_before(self.grid, job, config, finder) if looks else None
             if outcome is None:
                 left[job] = config
             else:

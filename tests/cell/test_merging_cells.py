@@ -222,8 +222,8 @@ def test_a_merged_run_ranks_a_library(merged: RunFolder, reviews: list[str], tmp
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ([], "name the review with data="),
-        (["data=demo"], "expected a review that the run has merged (review0, review1), but got ptsd"),
+        ([], "name one with data="),
+        (["data=demo"], "expected a dataset that the run has merged (review0, review1), but got ptsd"),
     ],
 )
 def test_a_review_without_a_head_is_refused(
@@ -341,7 +341,7 @@ def test_two_adapters_of_one_review_are_refused(
     """The table has one row for each review."""
     run = members(merged)["review0"].path
     line = refused(capfd, *command, "merging=ties", f"merging.runs=[{run}]", f"merging.datasets=[{reviews[0]}]")
-    assert "expected each review once, but got several adapters of review0" in line
+    assert "expected each dataset once, but got several adapters of review0" in line
 
 
 def test_a_review_that_has_changed_is_refused(
@@ -363,4 +363,4 @@ def test_a_review_that_has_changed_is_refused(
         f"merging.runs=[{run}]",
         f"merging.datasets=[{reviews[1]}]",
     )
-    assert "the file of review own has changed" in line
+    assert "the file of own has changed" in line

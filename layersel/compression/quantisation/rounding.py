@@ -19,8 +19,8 @@ def snap_weights(backbone: Backbone, bits: int) -> dict[str, Grid]:
 
     Each output neuron, and each token of a table, has a scale of its own. Of adapted modules the pretrained weights
     are rounded. Weights that are zero stay zero. Tables of 4 bits rather than 8 cost MiniLM .036 of the median cosine
-    to fp32, and .013 of AWSS@95 on NSAIDS, which is within its spread; half of its weights are in tables, so that its
-    file would otherwise be half as large again.
+    to fp32, and .013 of the work saved on NSAIDS, which is within its spread; half of its weights are in tables, so
+    that its file would otherwise be half as large again.
 
     Returns:
         The grid of each rounded weight by its name in the base model, as it is without adapters.

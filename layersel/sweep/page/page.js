@@ -2,7 +2,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const [cells, groups, comparisons] = [data.cells, data.groups, data.comparisons].map(recordsOf);
-const metric = text(groups[0]?.metric) || "awss@95";
+const metric = text(groups[0]?.metric);
 const at = (id) => document.getElementById(id);
 const STATES = {finished: "✓", running: "…", interrupted: "‖", failed: "✕", damaged: "✕", missing: "?"};
 const selections = unique(cells.map((cell) => text(cell.selection))).sort(order);
