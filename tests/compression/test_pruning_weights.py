@@ -328,7 +328,7 @@ def test_right_options_have_no_problem(method: type, options: dict[str, object])
 def test_calibration_needs_a_record() -> None:
     """As an option, and when it is drawn."""
     assert Wanda(calibration=0).problems() == ["pruning.calibration: expected at least 1, but got 0"]
-    with pytest.raises(UserError, match=r"^pruning: expected records to look at, but got none$"):
+    with pytest.raises(UserError, match=r"^pruning: expected texts to look at, but got none$"):
         Wanda().prune(Backbone(tiny("bert"), None, "mean"), [], generator())
 
 
