@@ -15,9 +15,9 @@ class LocalLauncher(Launcher):
     """Runs the cells of a grid in worker processes, each of which runs one after the other.
 
     Args:
-        workers: Cells at a time.
-        threads: CPU threads of each; None = an even share of the cores, or all of them for one worker.
-        gpus: How many GPUs are dealt out evenly; None leaves all to all.
+        workers: The number of cells at a time.
+        threads: The CPU threads of each; None = an even share of the cores, or all of them for one worker.
+        gpus: The number of GPUs that are dealt out evenly; None leaves all to all.
     """
 
     def __init__(self, workers: int, threads: int | None, gpus: int | None):
@@ -26,24 +26,22 @@ class LocalLauncher(Launcher):
         self.gpus = gpus
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's hand-over; a job does what `layersel.cell.train` does, whatever the launcher."""
+        """Keeps what Hydra hands over; a job runs `layersel.cell.run.train`, whatever the launcher."""
         self.context = hydra_context
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run a batch of jobs."""
+        """Runs a batch of jobs."""
         from layersel.sweep.launch import Sweep  # Hydra imports this file whenever it starts
         from layersel.sweep.local import Pool, Resources
 
         resources = Resources(self.workers, self._threads(), self._gpus())
         resources.check()
         sweep = Sweep.of(self.config, self.context)
-        jobs = sweep.add(job_overrides, initial_job_idx, self.workers)
-        left = list(sweep.to_run(jobs, recorded=True))
-        if left and sweep.pool is None:
-            sweep.pool = Pool(sweep.grid, self.context, sweep.compose, resources, sweep.tell)
-        if left and sweep.pool is not None:
-            sweep.pool.run(left)
+        jobs, left = sweep.add(job_overrides, initial_job_idx, self.workers, recorded=True)
+        if sweep.pool is None:
+            sweep.pool = Pool(sweep.grid, self.context, resources, sweep.report)
+        sweep.pool.run(left)
         return sweep.returns(jobs)
 
     def _threads(self) -> int | None:
@@ -54,7 +52,7 @@ class LocalLauncher(Launcher):
         return max(1, cores // self.workers)
 
     def _gpus(self) -> list[str]:
-        """As the environment numbers those that this process may use."""
+        """Returns the numbers of the GPUs that are dealt out, of those that this process may use."""
         if self.gpus is not None and self.gpus < 1:
             raise UserError(f"hydra.launcher.gpus: expected at least 1 or null, but got {self.gpus}")
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

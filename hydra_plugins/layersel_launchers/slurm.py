@@ -15,27 +15,28 @@ try:
 except ImportError:  # the extra is not installed
 
     class BaseSubmititLauncher(Launcher):  # type: ignore[no-redef]
-        """Stands in for the missing one, so that Hydra finds the launcher and the user is told what to install."""
+        """A stand-in for the missing one: Hydra finds the launcher, and the user reads what to install."""
 
         def __init__(self, **settings: Any):
             self.params = settings
 
         def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-            """Refuse."""
+            """Raises a UserError."""
             raise UserError("hydra/launcher=slurm: submitit is not installed; pip install 'layersel[slurm]'")
 
 
 class SlurmLauncher(BaseSubmititLauncher):  # type: ignore[misc]
-    """As hydra-submitit-launcher's, but a job that fails or is killed takes no other along, and all are recorded."""
+    """Runs jobs as hydra-submitit-launcher does, but one that fails stops no other, and all are recorded."""
 
     _EXECUTOR = "slurm"
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run a batch of jobs."""
+        """Runs a batch of jobs."""
         from layersel.sweep.launch import Sweep  # Hydra imports this file whenever it starts
         from layersel.sweep.slurm import run_on_slurm
 
         sweep = Sweep.of(self.config, self.hydra_context)
-        jobs = sweep.add(job_overrides, initial_job_idx, self.params["array_parallelism"])
-        run_on_slurm(sweep, jobs, self.params)
+        jobs, left = sweep.add(job_overrides, initial_job_idx, self.params["array_parallelism"])
+        if left:
+            run_on_slurm(sweep, left, self.params)
         return sweep.returns(jobs)

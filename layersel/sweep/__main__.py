@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from layersel.errors import UserError
+from layersel.sweep.summary import summarise
 
 ABOUT = """Collect cells into one table, compare their configurations, and write a report.
 
@@ -14,19 +15,17 @@ ABOUT = """Collect cells into one table, compare their configurations, and write
     python -m layersel.sweep runs/grids/NAME --reference selection=none the jobs of one grid, also those that never ran
     python -m layersel.sweep 'runs/NSAIDS-*' --out comparison           what a glob matches
 
-Writes cells.csv, cells.parquet, groups.csv, comparisons.csv and report.html. The exit status is 0 if every cell has
-finished, 1 if not, 2 for options that cannot be used.
+Writes cells.csv, cells.parquet, groups.csv, comparisons.csv, report.html and summary.json. The exit status is 0 if
+every cell has finished, 1 if not, 2 for options that cannot be used.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    from layersel.sweep.collecting import summarise_into
-
     try:
         out = _out(options.out, options.folder)
-        return 0 if summarise_into(out, options.folder, options.reference, options.metric) else 1
+        return 0 if summarise(out, options.folder, options.reference, options.metric) else 1
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
     except OSError as error:
@@ -40,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", nargs="+", help="output folder, grid, cell, or a quoted glob of these")
     parser.add_argument("--reference", help='configuration to compare with, such as "selection=none" (the default)')
-    parser.add_argument("--metric", help="column of cells.csv to compare (default: what the cells' task is judged by)")
+    parser.add_argument("--metric", help="column of cells.csv to compare (default: the cells' own)")
     parser.add_argument("--out", type=Path, help="folder for the files (default: the one folder that is given)")
     return parser
 

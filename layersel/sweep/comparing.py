@@ -1,4 +1,4 @@
-"""What the configurations of a grid are worth: over their seeds and datasets, and against a reference."""
+"""Compares the configurations of a grid: over their seeds and datasets, and against a reference."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import pandas as pd
 from layersel.errors import one_of
 from layersel.runs.folder import FAILED, FINISHED
 from layersel.sweep.cells import Cells
-from layersel.sweep.reading import DAMAGED, Measure
+from layersel.sweep.reading import DAMAGED
 from layersel.sweep.statistics import (
     Floats,
     bootstrap_interval,
@@ -20,6 +20,7 @@ from layersel.sweep.statistics import (
     signed_rank_p,
     wins_ties_losses,
 )
+from layersel.tasks.task import Metric
 
 ALL_DATASETS = "all datasets"
 PARAMETERS, SECONDS = "parameters/trainable", "seconds/total"
@@ -58,20 +59,20 @@ COMPARISONS = (
     "p_holm",
 )
 SEED = 0
-"""Of every interval alone: the same values have the same interval in whatever table."""
+"""The seed of every interval: the same values have the same interval in whatever table."""
 
 
-def group(cells: Cells, measure: Measure) -> pd.DataFrame:
-    """Each configuration over its seeds: a row over all datasets, and one for each dataset.
+def group(cells: Cells, metric: Metric) -> pd.DataFrame:
+    """Averages each configuration over its seeds: a row over all datasets, and one for each dataset.
 
     Over all datasets stands the mean of the datasets' means, of those datasets (`datasets` many) in which every
-    configuration that has finished anywhere has a value: else easy datasets would speak for one and hard ones against
+    configuration that has finished anywhere has a value: else easy datasets would favour one and hard ones disfavour
     another. `n` is the number of values in the mean; `expected`, `failed` and `missing` (running and interrupted ones
     among them) count all cells, over all datasets too. `parameters` and `seconds` are means over the same datasets.
 
     Args:
         cells: With names, from `named`.
-        measure: One of their metrics, with its direction.
+        metric: What is compared.
 
     Returns:
         The columns `GROUPS`; `pareto` says which configurations no other one beats in mean, parameters and seconds.
@@ -79,28 +80,27 @@ def group(cells: Cells, measure: Measure) -> pd.DataFrame:
     Raises:
         UserError: No finished cell has that metric.
     """
-    metric = measure.name
-    known = _valued(cells, metric)
+    known = _valued(cells, metric.name)
     parts = dict(iter(known.groupby(["configuration", "dataset"], sort=False)))
     common = _common_datasets(known)
     rows = []
     for configuration, own in known.groupby("configuration", sort=False):
         datasets = [parts[configuration, dataset] for dataset in own["dataset"].unique()]
         shared = [part for part in datasets if part["dataset"].iloc[0] in common]
-        rows.append(_group(own, shared, ALL_DATASETS, metric))
-        rows += [_group(part, [part], part["dataset"].iloc[0], metric) for part in datasets]
-    return _typed(_with_front(pd.DataFrame(rows, columns=GROUPS), measure))
+        rows.append(_group(own, shared, ALL_DATASETS, metric.name))
+        rows += [_group(part, [part], part["dataset"].iloc[0], metric.name) for part in datasets]
+    return _typed(_with_front(pd.DataFrame(rows, columns=GROUPS), metric))
 
 
-def compare(cells: Cells, measure: Measure, references: dict[str, str]) -> pd.DataFrame:
-    """Each configuration against its reference: differences over the same datasets and seeds.
+def compare(cells: Cells, metric: Metric, references: dict[str, str]) -> pd.DataFrame:
+    """Compares each configuration with its reference: differences over the same datasets and seeds.
 
     A difference above 0 is a win, where lower is better one below 0. `uncompared` are the values of either that have no
     counterpart. `p` is Wilcoxon's, and `p_holm` is corrected for all comparisons of the table.
 
     Args:
         cells: With names, from `named`.
-        measure: One of their metrics, with its direction.
+        metric: What is compared.
         references: Reference by configuration, from `references`.
 
     Returns:
@@ -109,13 +109,13 @@ def compare(cells: Cells, measure: Measure, references: dict[str, str]) -> pd.Da
     Raises:
         UserError: No finished cell has that metric.
     """
-    known = _valued(cells, measure.name).dropna(subset="value")
+    known = _valued(cells, metric.name).dropna(subset="value")
     values = dict(iter(known.set_index(["dataset", "seed"]).groupby("configuration", sort=False)["value"]))
-    called = dict(zip(cells.table["configuration"], cells.table["name"], strict=True))
+    names = dict(zip(cells.table["configuration"], cells.table["name"], strict=True))
     none = known.set_index(["dataset", "seed"])["value"].iloc[:0]
     rows = [
-        {"name": called[own], "reference": called[other], "metric": measure.name}
-        | _difference(values.get(own, none), values.get(other, none), measure)
+        {"name": names[own], "reference": names[other], "metric": metric.name}
+        | _difference(values.get(own, none), values.get(other, none), metric)
         for own, other in references.items()
     ]
     table = pd.DataFrame(rows, columns=COMPARISONS)
@@ -124,7 +124,7 @@ def compare(cells: Cells, measure: Measure, references: dict[str, str]) -> pd.Da
 
 
 def _valued(cells: Cells, metric: str) -> pd.DataFrame:
-    """The cells whose configuration is known, with the metric as `value`."""
+    """Returns the cells whose configuration is known, with the metric as `value`."""
     numeric = [name for name in cells.metrics if pd.api.types.is_numeric_dtype(cells.table[name])]
     if cells.metrics and metric not in numeric:
         raise one_of("metric", metric, [name for name in numeric if "/" not in name], "or another column of cells.csv")
@@ -141,7 +141,7 @@ def _common_datasets(known: pd.DataFrame) -> set[str]:
 
 
 def _group(own: pd.DataFrame, datasets: Sequence[pd.DataFrame], dataset: str, metric: str) -> dict[str, Any]:
-    """A row: counts of all `own` cells, numbers of those in `datasets`."""
+    """Returns a row: counts of all `own` cells, numbers of those in `datasets`."""
     samples = [values for part in datasets if len(values := _finite(part, "value"))]
     low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
     failed = int(own["state"].isin([FAILED, DAMAGED]).sum())
@@ -168,20 +168,20 @@ def _finite(part: pd.DataFrame, column: str) -> Floats:
     return part[column].dropna().to_numpy(dtype=float)
 
 
-def _with_front(table: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+def _with_front(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     overall = table["dataset"] == ALL_DATASETS
     table["pareto"] = pd.Series(pd.NA, index=table.index, dtype="boolean")
     values = table.loc[overall, ["mean", "parameters", "seconds"]].to_numpy(dtype=float)
-    table.loc[overall, "pareto"] = pareto_front(values, highest=[measure.higher_is_better, False, False])
+    table.loc[overall, "pareto"] = pareto_front(values, highest=[metric.higher_is_better, False, False])
     return table
 
 
-def _difference(own: "pd.Series[float]", other: "pd.Series[float]", measure: Measure) -> dict[str, Any]:
+def _difference(own: "pd.Series[float]", other: "pd.Series[float]", metric: Metric) -> dict[str, Any]:
     both = pd.concat([series[~series.index.duplicated(keep=False)] for series in (own, other)], axis=1, join="inner")
     differences = (both.iloc[:, 0] - both.iloc[:, 1]).to_numpy(dtype=float)
     samples = [differences] if len(differences) else []
     low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
-    wins, ties, losses = wins_ties_losses(differences if measure.higher_is_better else -differences)
+    wins, ties, losses = wins_ties_losses(differences if metric.higher_is_better else -differences)
     return {
         "compared": len(differences),
         "uncompared": len(own) + len(other) - 2 * len(differences),
@@ -197,7 +197,7 @@ def _difference(own: "pd.Series[float]", other: "pd.Series[float]", measure: Mea
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    """Types that do not depend on what the table holds."""
+    """Gives the columns types that do not depend on what the table holds."""
     text = {"configuration", "name", "dataset", "metric", "reference"}
     whole = {"datasets", "n", "expected", "failed", "missing", "compared", "uncompared", "wins", "ties", "losses"}
     types = {name: "string" if name in text else "Int64" if name in whole else "float64" for name in table}

@@ -1,4 +1,4 @@
-"""Configurations: what tells them apart, what a person calls them, and which one is the reference of which."""
+"""Configurations: the options in which they differ, their names, and their references."""
 
 import re
 from dataclasses import replace
@@ -13,7 +13,7 @@ NULL = as_text(None)
 
 
 def configurations(cells: Cells) -> pd.DataFrame:
-    """The options that all cells of a configuration share, as text; a row for each, named by its hash."""
+    """Returns the options that all cells of a configuration share, as text; a row for each, named by its hash."""
     known = cells.table[cells.table["configuration"].notna()]
     columns = [name for name in (*LABELS, *cells.options) if name not in ("dataset", "seed")]
     texts = known[columns].astype(object).map(lambda value: as_text(None if pd.isna(value) else value))
@@ -23,24 +23,24 @@ def configurations(cells: Cells) -> pd.DataFrame:
 
 
 def names(options: pd.DataFrame) -> dict[str, str]:
-    """For each configuration a name out of what differs between them, such as "selection=cka n=3 rank=4".
+    """Returns for each configuration a name out of what differs between them, such as "selection=cka n=3 rank=4".
 
     Every option is named that differs among the configurations that have it, unless a label says the same.
 
     Args:
-        options: As `configurations` gives them.
+        options: The table of `configurations`.
     """
     differing = [name for name in map(str, options) if options[name].nunique() > 1]
     shown: list[str] = []
     for name in differing:
-        if name in LABELS or (not _repeats(options, name, shown) and _tells(options, name, shown)):
+        if name in LABELS or (not _is_repetition(options, name, shown) and _distinguishes(options, name, shown)):
             shown.append(name)
     found = {str(own): _name(options.loc[own, shown].to_dict()) for own in options.index}
     return {own: f"{name} configuration={own[:8]}" if _twice(name, found) else name for own, name in found.items()}
 
 
 def named(cells: Cells, options: pd.DataFrame) -> Cells:
-    """The cells with a column `name`, that of their configuration, beside its hash."""
+    """Returns the cells with a column `name`, that of their configuration, beside its hash."""
     column = cells.table["configuration"].map(names(options), na_action="ignore").astype("string")
     table = cells.table.copy()
     table.insert(list(table.columns).index("configuration") + 1, "name", column)
@@ -48,13 +48,13 @@ def named(cells: Cells, options: pd.DataFrame) -> Cells:
 
 
 def references(options: pd.DataFrame, reference: str | None) -> tuple[dict[str, str], list[str]]:
-    """Which configuration each other one is compared with.
+    """Returns the configuration that each other one is compared with.
 
     The options that `reference` names select some configurations. A single one is the reference of all; of several it
     is the one that agrees with the compared configuration in all that varies among them.
 
     Args:
-        options: As `configurations` gives them.
+        options: The table of `configurations`.
         reference: Such as "selection=none" or "selection=cka, adapter.rank=4"; None = selection=none, if a single
             configuration has it.
 
@@ -78,24 +78,24 @@ def _untouched(options: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
     return {own: found[0] for own in options.index if own != found[0]}, []
 
 
-def _repeats(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
+def _is_repetition(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
     has = options[name] != NULL
     return any((options.loc[has, name] == options.loc[has, other]).all() for other in shown)
 
 
-def _tells(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
-    """Whether it differs where it exists, or tells configurations apart that nothing else does."""
+def _distinguishes(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
+    """Whether an option differs where it exists, or where no other option does."""
     differs = options.loc[options[name] != NULL, name].nunique() > 1
-    return differs or _kinds(options, [*shown, name]) > _kinds(options, shown)
+    return differs or _count_different(options, [*shown, name]) > _count_different(options, shown)
 
 
-def _kinds(options: pd.DataFrame, columns: list[str]) -> int:
+def _count_different(options: pd.DataFrame, columns: list[str]) -> int:
     return len(set(map(tuple, options[columns].to_numpy())))
 
 
 def _name(values: dict[str, str]) -> str:
-    told = {name: value for name, value in values.items() if value != NULL} or values
-    return " ".join(f"{name}={value}" for name, value in told.items()) or "all"
+    given = {name: value for name, value in values.items() if value != NULL} or values
+    return " ".join(f"{name}={value}" for name, value in given.items()) or "all"
 
 
 def _twice(name: str, found: dict[str, str]) -> bool:

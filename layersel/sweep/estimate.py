@@ -1,4 +1,4 @@
-"""How long the rest of a grid will take, by the cells that have already run."""
+"""Estimates how long the rest of a grid will take, by the cells that have already run."""
 
 import json
 import statistics
@@ -8,35 +8,40 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from layersel.runs.folder import FINISHED
-from layersel.sweep.grid import Grid, Job, counted
+from layersel.sweep.grid import Grid, counted
 
 MINUTE, HOUR = 60.0, 3600.0
 
 
-def estimate(grid: Grid, jobs: Sequence[Job], configs: Sequence[DictConfig], workers: int) -> str:
-    """A line: how many cells there are, how many have finished in an earlier call, and the time for the others.
+def estimate(grid: Grid, cells: int, finished: int, left: Sequence[DictConfig], workers: int) -> str:
+    """Returns a line that says how many cells there are, how many finished before, and how long the others will take.
 
     A cell is expected to take the median of the finished cells below the same output folder that have its dataset and
     its model; where there is none, that of all finished cells.
+
+    Args:
+        grid: The grid's record.
+        cells: The number of all cells.
+        finished: The number of those that finished before.
+        left: The configs of those that must run.
+        workers: The number of cells that run at a time.
     """
-    done = [folder is not None and folder.state == FINISHED for folder in map(grid.cell_of, jobs)]
-    text = f"grid {grid.name}: {counted(len(jobs), 'cell')}"
-    text += f", {sum(done)} of them finished before" if any(done) else ""
-    left = [_likeness(config.data, config.model) for config, known in zip(configs, done, strict=True) if not known]
+    text = f"grid {grid.name}: {counted(cells, 'cell')}"
+    text += f", {finished} of them finished before" if finished else ""
     if not left:
         return text
     known = _seconds(grid.output)
     if not known:
         return f"{text}; how long a cell takes will be known when one has run"
     of_all = statistics.median(second for times in known.values() for second in times)
-    total = sum(statistics.median(known[likeness]) if likeness in known else of_all for likeness in left)
+    likenesses = [_likeness(config.data, config.model) for config in left]
+    total = sum(statistics.median(known[own]) if own in known else of_all for own in likenesses)
     ran = counted(sum(map(len, known.values())), "cell")
     return f"{text}; about {_duration(total / workers)} to go, by the {ran} that ran before"
 
 
 def _seconds(output: Path) -> dict[str, list[float]]:
-    """The seconds of the finished cells below a folder, by their dataset and model."""
+    """Returns the seconds of the finished cells below a folder, by their dataset and model."""
     known: dict[str, list[float]] = {}
     for file in output.glob("*/metrics.json"):
         identity, metrics = _read(file.with_name("identity.json")), _read(file)
@@ -47,6 +52,7 @@ def _seconds(output: Path) -> dict[str, list[float]]:
 
 
 def _likeness(data: Any, model: Any) -> str:
+    """Returns the same text for cells of the same dataset and model."""
     plain = [OmegaConf.to_container(node) if OmegaConf.is_config(node) else node for node in (data, model)]
     return json.dumps(plain, sort_keys=True)
 
@@ -56,7 +62,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _duration(seconds: float) -> str:
-    """As a person says it.
+    """Returns seconds as a person says them.
 
     Example:
         >>> _duration(40), _duration(700), _duration(9000)

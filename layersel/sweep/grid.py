@@ -1,4 +1,4 @@
-"""The record of one grid: which jobs it has and how each of them ended."""
+"""The record of one grid: its jobs and how each of them ended."""
 
 import hashlib
 import json
@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import layersel
 from layersel.files import write_json
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
 
+CODE = (".py", ".js", ".css", ".html")
+"""Extensions of the files that hold code."""
 GRIDS = "grids"
 NOT_THE_GRIDS = ("force", "retry", "grid", "output", "shared", "logger", "trainer", "hydra")
 """Options, by how their names begin, in which two calls for the same grid may differ."""
@@ -22,8 +25,8 @@ class Job:
 
     Attributes:
         num: Its place in the grid.
-        overrides: All that is said for it.
-        title: What of it the others may not share.
+        overrides: All of its overrides.
+        title: The overrides that the other jobs may not share.
     """
 
     num: int
@@ -31,14 +34,16 @@ class Job:
     title: str
 
     @classmethod
-    def of(cls, num: int, overrides: Sequence[str], said: Sequence[str]) -> "Job":
-        """A job of a grid for which the user has `said` what all jobs share, and the axes.
+    def of(cls, num: int, overrides: Sequence[str], command_line: Sequence[str]) -> "Job":
+        """Returns a job of the grid whose `command_line` has what all jobs share, and the axes.
 
         Example:
             >>> Job.of(0, ["model=minilm", "seed=1"], ["model=minilm", "seed=1,2"]).title
             'seed=1'
         """
-        return cls(num, tuple(overrides), " ".join(text for text in overrides if text not in said) or "the only cell")
+        return cls(
+            num, tuple(overrides), " ".join(text for text in overrides if text not in command_line) or "the only cell"
+        )
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,14 @@ class Outcome:
     """How a job ended, or `running`.
 
     Attributes:
-        job: Which.
+        job: The job.
         state: `finished`, `failed`, `interrupted` or `running`.
-        cell: Its folder's name; None where its options did not even make a cell.
+        cell: The name of the cell's folder; None where the options did not even make a cell.
         error: Why it failed, in one line.
-        reused: It had finished before.
-        value: What a sweeper may optimise: the metric that the cell is compared by.
-        title: How people write that metric.
-        crashed: It failed by something that no one foresaw, which leaves libraries in an unknown state.
+        reused: Whether it had finished before.
+        value: The metric that the cell is compared by, which a sweeper may optimise.
+        title: The title of that metric.
+        crashed: Whether it failed by an unforeseen error, which leaves libraries in an unknown state.
     """
 
     job: Job
@@ -75,7 +80,7 @@ class Grid:
         self.folder = output / GRIDS / name
 
     def open(self, overrides: Sequence[str], jobs: Iterable[Job]) -> None:
-        """Write what the grid has; what an earlier call recorded of other jobs is forgotten."""
+        """Writes the list of jobs, and removes what an earlier call recorded of other jobs."""
         jobs = list(jobs)
         listed = [{"num": job.num, "overrides": list(job.overrides)} for job in jobs]
         content = {"name": self.name, "created": time.time(), "overrides": list(overrides), "jobs": listed}
@@ -86,13 +91,13 @@ class Grid:
                 self._file(num).unlink(missing_ok=True)
 
     def record(self, outcome: Outcome) -> None:
-        """Write how a job ended."""
+        """Writes how a job ended."""
         content = {name: value for name, value in asdict(outcome).items() if name != "job"}
         job = {"num": outcome.job.num, "overrides": list(outcome.job.overrides)}
         write_json(self._file(outcome.job.num), job | content)
 
     def cell_of(self, job: Job) -> RunFolder | None:
-        """The folder in which an earlier call, or a process that has died, ran the job."""
+        """Returns the folder in which an earlier call, or a process that has ended, ran the job."""
         file = self._file(job.num)
         if not file.is_file():
             return None
@@ -101,15 +106,15 @@ class Grid:
             return None
         return RunFolder(self.output / record["cell"])
 
-    def lost(self, job: Job, reason: str) -> Outcome:
-        """The outcome, recorded, of a job whose process has ended without a word."""
+    def record_interrupted(self, job: Job, reason: str) -> Outcome:
+        """Records, and returns, the outcome of a job whose process has ended without recording one."""
         folder = self.cell_of(job)
         outcome = Outcome(job, INTERRUPTED, None if folder is None else folder.path.name, reason)
         self.record(outcome)
         return outcome
 
     def log(self, job: Job) -> Path:
-        """Where a job's output goes when several run at once."""
+        """Returns the file for a job's output, where several jobs run at once."""
         return self.folder / "jobs" / f"{job.num}.log"
 
     def _file(self, num: int) -> Path:
@@ -122,7 +127,7 @@ class Grid:
 
 
 def grid_name(overrides: Sequence[str], experiment: str | None) -> str:
-    """The name of a grid that has been given none: the same for the same axes.
+    """Returns the name of a grid that has been given none: the same for the same axes.
 
     Example:
         >>> grid_name(["seed=0,1", "retry=true"], None) == grid_name(["seed=0,1"], None)
@@ -133,8 +138,17 @@ def grid_name(overrides: Sequence[str], experiment: str | None) -> str:
     return f"{experiment or 'grid'}-{digest}"
 
 
+def source_fingerprint() -> str:
+    """Returns a hash of the package's code, the report's page included."""
+    folder = Path(layersel.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.suffix in CODE):
+        digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def tally(outcomes: Iterable[Outcome]) -> str:
-    """How many jobs ended in which way, in one line."""
+    """Returns a line that says how many jobs ended in which way."""
     outcomes = list(outcomes)
     counts = {
         "had finished before": sum(outcome.reused for outcome in outcomes),
@@ -142,12 +156,12 @@ def tally(outcomes: Iterable[Outcome]) -> str:
         "failed": sum(outcome.state == FAILED for outcome in outcomes),
         "interrupted": sum(outcome.state in (INTERRUPTED, RUNNING) for outcome in outcomes),
     }
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    return f"{counted(len(outcomes), 'cell')}: {told}"
+    ends = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{counted(len(outcomes), 'cell')}: {ends}"
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things.
+    """Returns a number with its noun.
 
     Example:
         >>> counted(1, "cell"), counted(2, "cell")

@@ -1,4 +1,4 @@
-"""One job of a grid in the process that runs it: however it ends, it is recorded and the next one can follow."""
+"""Runs one job of a grid in this process: however it ends, it is recorded and the next one can follow."""
 
 import gc
 import math
@@ -20,19 +20,22 @@ from layersel.terminal.messages import print_error
 if TYPE_CHECKING:
     from layersel.cell.finding import Finder
 
-POLL = 2.0
+POLL_SECONDS = 2.0
 """Seconds between two looks at a cell that another process runs."""
 
 
 def do_job(grid: Grid, job: Job, config: DictConfig, context: HydraContext, wait: bool) -> Outcome | None:
-    """Run the job's cell by Hydra's rules and record how it ended.
+    """Runs the job's cell by Hydra's rules and records how it ended.
 
     Args:
-        grid: Where it is recorded.
-        job: Which one.
-        config: As it was composed for the job, with the node `hydra`.
-        context: Hydra's.
-        wait: Wait for a cell that another process runs. If not, such a job is left alone: None.
+        grid: The grid's record.
+        job: The job.
+        config: The job's config as it was composed, with the node `hydra`.
+        context: Hydra's context.
+        wait: Whether to wait for a cell that another process runs.
+
+    Returns:
+        How it ended; None if it does not wait, and another process runs the cell.
     """
 
     def task(config: DictConfig) -> Outcome | None:
@@ -69,7 +72,7 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
         return None
     except KeyboardInterrupt:
         return ended(INTERRUPTED, error="interrupted")
-    except BaseException as error:  # a cell may even exit: the ones after it shall run
+    except BaseException as error:  # a cell may even exit; the next ones still run
         print_error(error)
         return ended(FAILED, error=error_line(error), crashed=not isinstance(error, UserError))
     finally:
@@ -78,22 +81,25 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
 
 
 def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> Outcome | None:
-    """The outcome, recorded, of a job whose cell has ended before; None if it must run, or this machine cannot tell.
+    """Records, and returns, the outcome of a job whose cell has ended before.
 
     A cell that has failed has ended, unless `retry` asks for another attempt.
 
     Args:
-        grid: Where it is recorded.
-        job: Which one.
-        config: As it was composed for the job, with the node `hydra`.
-        finder: Of all jobs of the grid.
+        grid: The grid's record.
+        job: The job.
+        config: The job's config as it was composed, with the node `hydra`.
+        finder: The finder of all jobs of the grid.
+
+    Returns:
+        None if the job must run, or its cell cannot be found without running it.
     """
     if config.force:
         return None
     own = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     try:
         found = finder.find(own)
-    except (UserError, OmegaConfBaseException):  # told by the job, if it is wrong where that runs, too
+    except (UserError, OmegaConfBaseException):  # the job says so, if it is wrong where that runs, too
         return None
     if found is None:
         return None
@@ -111,7 +117,7 @@ def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> O
 
 
 def _objective(folder: RunFolder) -> dict[str, Any]:
-    """The value and the title of the metric that a finished cell is compared by."""
+    """Returns the value and the title of the metric that a finished cell is compared by."""
     metric = folder.read_identity()["metric"]
     value = folder.read_metrics()[metric["name"]]
     return {"value": math.nan if value is None else float(value), "title": metric["title"]}
@@ -126,4 +132,4 @@ def _waiting(train: Callable[[], RunFolder], wait: bool) -> RunFolder:
                 raise
             sys.stderr.write(f"waiting: {busy}\n")
             while busy.run.state == RUNNING:
-                time.sleep(POLL)
+                time.sleep(POLL_SECONDS)

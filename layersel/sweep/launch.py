@@ -1,4 +1,4 @@
-"""What every launcher of a grid does: say what it has, keep the record, answer the sweeper."""
+"""What every launcher of a grid does: it prints what there is to run, keeps the record, answers the sweeper."""
 
 import re
 import sys
@@ -14,6 +14,7 @@ from layersel.runs.folder import FINISHED
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, counted, grid_name, tally
 from layersel.sweep.local import Pool
+from layersel.terminal.tables import format_number
 
 NAME = re.compile(r"[\w.+-]+")
 
@@ -25,15 +26,15 @@ class Sweep:
 
     Args:
         config: The sweep's own config, as Hydra composes it before the jobs'.
-        context: Hydra's.
+        context: Hydra's context.
     """
 
     def __init__(self, config: DictConfig, context: HydraContext):
         self.config = config
         self.context = context
-        self.said = [str(text) for text in filter_overrides(config.hydra.overrides.task)]
+        self.overrides = [str(text) for text in filter_overrides(config.hydra.overrides.task)]
         experiment = config.hydra.runtime.choices.get("experiment")
-        name = grid_name(self.said, experiment) if config.grid is None else str(config.grid)
+        name = grid_name(self.overrides, experiment) if config.grid is None else str(config.grid)
         if NAME.fullmatch(name) is None:
             raise UserError(f"grid: expected letters, digits and any of -_.+ in its name, but got {name!r}")
         self.grid = Grid(Path(config.output), name)
@@ -43,69 +44,74 @@ class Sweep:
 
     @classmethod
     def of(cls, config: DictConfig, context: HydraContext) -> "Sweep":
-        """The sweep under way: a sweeper may launch its jobs in several batches."""
+        """Returns the sweep under way: a sweeper may launch its jobs in several batches."""
         if not _under_way:
             _under_way.append(cls(config, context))
         return _under_way[0]
 
-    def add(self, job_overrides: Sequence[Sequence[str]], first: int, workers: int) -> list[Job]:
-        """The jobs of another batch; says how many there are and about how long they will take."""
-        jobs = [Job.of(first + place, overrides, self.said) for place, overrides in enumerate(job_overrides)]
-        self.jobs += jobs
-        self.grid.open(self.said, self.jobs)
-        sys.stdout.write(f"{estimate(self.grid, jobs, [self.compose(job) for job in jobs], workers)}\n")
-        sys.stdout.flush()
-        return jobs
-
-    def compose(self, job: Job) -> DictConfig:
-        """The job's config."""
-        overrides = [*job.overrides, f"grid={self.grid.name}"]
-        config = self.context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = job.num
-        return config
-
-    def to_run(self, jobs: Sequence[Job], recorded: bool = False) -> dict[Job, DictConfig]:
-        """The jobs that must run, with their configs; those whose cells have ended before are told.
-
-        Cells that other code has finished are counted in a line of their own.
+    def add(
+        self, job_overrides: Sequence[Sequence[str]], first: int, workers: int, recorded: bool = False
+    ) -> tuple[list[Job], dict[Job, DictConfig]]:
+        """Adds a batch of jobs; prints how many there are, about how long they will take, and which have ended before.
 
         Args:
-            jobs: Which.
-            recorded: Look only for cells that an earlier call of this grid has recorded and that have finished: a
-                source that raises, exits or takes all memory must not do so in this process.
+            job_overrides: The overrides of each job.
+            first: The number of the first one.
+            workers: The number of cells that run at a time.
+            recorded: Whether to look only for cells that an earlier call of this grid has recorded and that have
+                finished: a source that raises, exits or takes all memory must not do so in this process.
+
+        Returns:
+            All jobs, and those that must run with their configs.
         """
+        jobs = [Job.of(first + place, overrides, self.overrides) for place, overrides in enumerate(job_overrides)]
+        self.jobs += jobs
+        self.grid.open(self.overrides, self.jobs)
+        ended, left = self._find_ended(jobs, recorded)
+        finished = sum(outcome.state == FINISHED for outcome in ended)
+        _print(estimate(self.grid, len(jobs), finished, list(left.values()), workers))
+        for outcome in ended:
+            self.report(outcome)
+        return jobs, left
+
+    def _find_ended(self, jobs: Sequence[Job], recorded: bool) -> tuple[list[Outcome], dict[Job, DictConfig]]:
+        """Returns the outcomes of the jobs whose cells have ended before, and the other jobs with their configs."""
         from layersel.cell.finding import Finder  # Hydra imports this file whenever it starts
         from layersel.sweep.job import done_before
 
-        finder, left = Finder(), {}
+        finder, ended, left = Finder(), [], {}
         for job in jobs:
-            config = self.compose(job)
+            config = self._compose(job)
             known = self.grid.cell_of(job)
             looks = not recorded or (known is not None and known.state == FINISHED)
             outcome = done_before(self.grid, job, config, finder) if looks else None
             if outcome is None:
                 left[job] = config
             else:
-                self.tell(outcome)
+                ended.append(outcome)
         if finder.other_code:
             modules = ", ".join(sorted({module for found in finder.other_code for module in found.differing}))
-            what = f"{counted(len(finder.other_code), 'finished cell')} of other code ({modules} differ) run again"
-            sys.stdout.write(f"{what}; other_code=accept takes them as they are\n")
-            sys.stdout.flush()
-        return left
+            count = counted(len(finder.other_code), "finished cell")
+            _print(f"{count} of other code ({modules} differ) run again; other_code=accept takes them as they are")
+        return ended, left
 
-    def tell(self, outcome: Outcome) -> None:
-        """A line on a job that has ended."""
+    def _compose(self, job: Job) -> DictConfig:
+        overrides = [*job.overrides, f"grid={self.grid.name}"]
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = job.num
+        return config
+
+    def report(self, outcome: Outcome) -> None:
+        """Prints a line on a job that has ended."""
         self.outcomes[outcome.job.num] = outcome
-        value = "" if outcome.value is None else f", {outcome.title} {outcome.value:.3f}"
+        value = "" if outcome.value is None else f", {outcome.title} {format_number(outcome.value)}"
         how = "had finished before" if outcome.reused else outcome.state
         why = "" if outcome.error is None else f": {outcome.error}"
-        sys.stdout.write(f"[{len(self.outcomes)}/{len(self.jobs)}] {outcome.job.title}: {how}{value}{why}\n")
-        sys.stdout.flush()
+        _print(f"[{len(self.outcomes)}/{len(self.jobs)}] {outcome.job.title}: {how}{value}{why}")
 
     def returns(self, jobs: Sequence[Job]) -> list[JobReturn]:
-        """What Hydra's sweeper is given: for its own one nothing is an error, as it would stop at the first."""
+        """Returns what Hydra's sweeper expects; its own one stops at the first error, so it is given none."""
         strict = not self.config.hydra.sweeper._target_.startswith("hydra._internal.")
         return [self._return(self.outcomes[job.num], strict) for job in jobs]
 
@@ -119,7 +125,7 @@ class Sweep:
 
 
 def finish() -> bool:
-    """Close the sweep that is under way, if any: its table and report; whether all of its cells have finished."""
+    """Ends the sweep under way, if any, with its tables and report; returns whether all of its cells have finished."""
     if not _under_way:
         return True
     sweep = _under_way.pop()
@@ -127,7 +133,12 @@ def finish() -> bool:
         sweep.pool.close()
     if not sweep.outcomes:
         return False
-    from layersel.sweep.collecting import summarise  # loads pandas
+    from layersel.sweep.summary import summarise  # Hydra imports this file whenever it starts
 
-    sys.stdout.write(f"{tally(sweep.outcomes.values())}\n")
-    return summarise(sweep.grid.folder)
+    _print(tally(sweep.outcomes.values()))
+    return summarise(sweep.grid.folder, [sweep.grid.folder])
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -21,31 +21,31 @@ from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.sweep.worker import Order, serve
 
-SECOND_THOUGHTS = 3.0
+INTERRUPT_TWICE_SECONDS = 3.0
 """Seconds after a Ctrl-C in which another one ends the whole grid."""
-GRACE = 60.0
+CHECKPOINT_SECONDS = 60.0
 """Seconds that interrupted cells have to write their checkpoints."""
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass
 class Worker:
-    """A worker process, and what it does at the moment."""
+    """A worker process, and the job that it runs."""
 
     process: SpawnProcess
     connection: Connection
     slot: int
-    job: Job | None = None
+    order: Order | None = None
 
 
 @dataclass
 class Resources:
-    """What each worker is given.
+    """The resources of the workers.
 
     Attributes:
-        workers: How many there are.
-        threads: CPU threads of each; None leaves the libraries' choice.
-        gpus: GPUs that are dealt out, as CUDA numbers them: each worker's own as far as there are enough; none leaves
+        workers: The number of workers.
+        threads: The CPU threads of each; None leaves the libraries' choice.
+        gpus: The GPUs to deal out, as CUDA numbers them: each worker has its own if there are enough; none leaves
             all to all.
     """
 
@@ -54,14 +54,14 @@ class Resources:
     gpus: Sequence[str] = ()
 
     def check(self) -> None:
-        """Raise a UserError if these resources make no sense."""
+        """Raises a UserError if these resources make no sense."""
         for name, value in (("workers", self.workers), ("threads", self.threads)):
             if value is not None and value < 1:
                 raise UserError(f"hydra.launcher.{name}: expected at least 1, but got {value}")
 
     def environment(self, slot: int) -> dict[str, str]:
-        """The environment variables of the worker in this slot."""
-        threads = {} if self.threads is None else dict.fromkeys(THREADS, str(self.threads))
+        """Returns the environment variables of the worker in this slot."""
+        threads = {} if self.threads is None else dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         own = self.gpus[slot % len(self.gpus) :: self.workers] if self.gpus else []
         return threads | ({"CUDA_VISIBLE_DEVICES": ",".join(own)} if own else {})
 
@@ -71,25 +71,23 @@ class Pool:
     """The workers of one grid.
 
     Args:
-        grid: Where outcomes are recorded.
-        context: Hydra's.
-        compose: The config of a job.
-        resources: Of the workers.
-        tell: Is given each outcome as it comes.
+        grid: The grid's record.
+        context: Hydra's context.
+        resources: What the workers are given.
+        report: Called with each outcome as it comes.
     """
 
     grid: Grid
     context: HydraContext
-    compose: Callable[[Job], DictConfig]
     resources: Resources
-    tell: Callable[[Outcome], None]
+    report: Callable[[Outcome], None]
     _workers: list[Worker] = field(default_factory=list)
-    _todo: deque[tuple[Job, bool]] = field(default_factory=deque)
+    _todo: deque[tuple[Job, DictConfig, bool]] = field(default_factory=deque)
     _interrupted_at: float = -math.inf
     _stop: BaseException | None = None
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Run all jobs; a cell that fails, exits, kills its process or is interrupted does not stop the others.
+    def run(self, jobs: Mapping[Job, DictConfig]) -> None:
+        """Runs all jobs; a cell that fails, exits, kills its process or is interrupted does not stop the others.
 
         Jobs whose cells another process runs come last, and wait for it.
 
@@ -97,41 +95,41 @@ class Pool:
             KeyboardInterrupt: After a second Ctrl-C.
             SystemExit: After SIGTERM.
         """
-        self._todo.extend((job, False) for job in jobs)
+        self._todo.extend((job, config, False) for job, config in jobs.items())
         with self._signals():
-            while self._todo or any(worker.job is not None for worker in self._workers):
+            while self._todo or any(worker.order is not None for worker in self._workers):
                 if self._stop is not None:
                     raise self._stop
                 self._hand_out()
                 self._take_in()
 
     def close(self) -> None:
-        """Let idle workers go; busy ones are interrupted, have the time to write a checkpoint, and are killed then."""
+        """Ends idle workers; interrupts busy ones, waits for their checkpoints, and kills those that take too long."""
         for worker in self._workers:
-            if worker.job is not None:
+            if worker.order is not None:
                 _interrupt(worker)
-        deadline = time.monotonic() + GRACE
-        while any(worker.job is not None for worker in self._workers) and time.monotonic() < deadline:
+        deadline = time.monotonic() + CHECKPOINT_SECONDS
+        while any(worker.order is not None for worker in self._workers) and time.monotonic() < deadline:
             self._take_in()
         for worker in list(self._workers):
-            if worker.job is not None:
+            if worker.order is not None:
                 worker.process.kill()
-                self._died(worker)
+                self._on_exit(worker)
             else:
                 self._dismiss(worker)
 
     def _hand_out(self) -> None:
-        if time.monotonic() - self._interrupted_at < SECOND_THOUGHTS:
+        if time.monotonic() - self._interrupted_at < INTERRUPT_TWICE_SECONDS:
             return
         for slot in range(self.resources.workers):
             worker = next((worker for worker in self._workers if worker.slot == slot), None)
-            if not self._todo or (worker is not None and worker.job is not None):
+            if not self._todo or (worker is not None and worker.order is not None):
                 continue
-            job, last = self._todo.popleft()
+            job, config, wait_for_cell = self._todo.popleft()
             worker = worker or self._start(slot)
-            worker.job = job
             log = self.grid.log(job) if self.resources.workers > 1 else None
-            worker.connection.send(Order(job, self.compose(job), last, log))
+            worker.order = Order(job, config, wait_for_cell, log)
+            worker.connection.send(worker.order)
 
     def _start(self, slot: int) -> Worker:
         ours, theirs = get_context("spawn").Pipe()
@@ -149,24 +147,24 @@ class Pool:
             try:
                 self._ended(worker, worker.connection.recv())
             except (EOFError, ConnectionResetError):
-                self._died(worker)
+                self._on_exit(worker)
 
     def _ended(self, worker: Worker, outcome: Outcome | None) -> None:
-        job, worker.job = worker.job, None
-        if job is None:
+        order, worker.order = worker.order, None
+        if order is None:
             return
         if outcome is None:
-            self._todo.append((job, True))
+            self._todo.append((order.job, order.config, True))
             return
-        self.tell(outcome)
+        self.report(outcome)
         if outcome.crashed:
             self._dismiss(worker)  # the next cell is given a new process
 
-    def _died(self, worker: Worker) -> None:
+    def _on_exit(self, worker: Worker) -> None:
         worker.process.join()
         self._workers.remove(worker)
-        if worker.job is not None:
-            self.tell(self.grid.lost(worker.job, _death(worker.process.exitcode)))
+        if worker.order is not None:
+            self.report(self.grid.record_interrupted(worker.order.job, _exit_reason(worker.process.exitcode)))
 
     def _dismiss(self, worker: Worker) -> None:
         worker.connection.send(None)
@@ -175,7 +173,7 @@ class Pool:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C interrupts the running cells, a second one soon after it the grid; SIGTERM ends the grid."""
+        """Lets a Ctrl-C interrupt the running cells, and a second one soon after it, or SIGTERM, end the grid."""
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         signal.signal(signal.SIGINT, self._interrupted)
         signal.signal(signal.SIGTERM, self._terminated)
@@ -190,11 +188,11 @@ class Pool:
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         before, self._interrupted_at = self._interrupted_at, time.monotonic()
-        if self._interrupted_at - before < SECOND_THOUGHTS:
+        if self._interrupted_at - before < INTERRUPT_TWICE_SECONDS:
             self._stop = KeyboardInterrupt()
             return
-        running = [worker for worker in self._workers if worker.job is not None]
-        names = ", ".join(worker.job.title for worker in running if worker.job is not None)
+        running = [worker for worker in self._workers if worker.order is not None]
+        names = ", ".join(worker.order.job.title for worker in running if worker.order is not None)
         sys.stderr.write(f"interrupted: {names}; the next cell follows, Ctrl-C again ends the grid\n")
         for worker in running:
             _interrupt(worker)
@@ -205,7 +203,8 @@ def _interrupt(worker: Worker) -> None:
         os.kill(worker.process.pid, signal.SIGINT)
 
 
-def _death(exit_code: int | None) -> str:
+def _exit_reason(exit_code: int | None) -> str:
+    """Returns how a process ended, by its exit code."""
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
@@ -215,7 +214,7 @@ def _death(exit_code: int | None) -> str:
 
 @contextmanager
 def _environment(more: dict[str, str]) -> Iterator[None]:
-    """A child that is started within the block has these variables too."""
+    """Gives a child that is started within the block these variables, too."""
     before = {name: os.environ.get(name) for name in more}
     os.environ.update(more)
     try:

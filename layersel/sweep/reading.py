@@ -1,4 +1,4 @@
-"""What the folders of cells and grids say, row by row; a damaged one says that it is damaged."""
+"""Reads the folders of cells and grids, row by row; a damaged one becomes a row that says so."""
 
 import json
 import shlex
@@ -9,31 +9,17 @@ from typing import Any
 
 from layersel.errors import UserError
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING
+from layersel.tasks.task import Metric
 
 MISSING, DAMAGED = "missing", "damaged"
-"""States beside those of a run: never begun, and not readable."""
+"""States beside those of a run: a cell never began, or cannot be read."""
 STATES = (FINISHED, RUNNING, INTERRUPTED, FAILED, DAMAGED, MISSING)
-"""All states, those that say most about a cell first."""
+"""All states, those in which a cell holds most first."""
 LABELS = ("dataset", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
-"""What a person knows a cell by."""
+"""The labels by which a person knows a cell."""
 
 Scalar = str | int | float | bool | None
 StateOf = Callable[[Path], str | None]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What cells are compared by, as their tasks declare it.
-
-    Attributes:
-        name: The key in `metrics.json`.
-        title: How people write it.
-        higher_is_better: Its direction.
-    """
-
-    name: str
-    title: str
-    higher_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -41,19 +27,19 @@ class Row:
     """A cell, or a job that has not become one.
 
     Attributes:
-        cell: Name of its folder.
+        cell: The name of its folder.
         state: One of `STATES`.
         error: Why it failed or cannot be read.
-        overrides: Of its job, as they are typed.
-        variant: Hash of what it is but for the seed.
-        configuration: Hash of what it is but for seed and dataset.
-        identity: Hash of all that it is.
-        labels: Values of `LABELS`.
+        overrides: Its job's overrides, as they are typed.
+        variant: The hash of what it is but for the seed.
+        configuration: The hash of what it is but for seed and dataset.
+        identity: The hash of all that it is.
+        labels: The values of `LABELS`.
         options: Every deciding option by its dotted name.
-        metrics: Of a finished cell.
-        measure: What the cell is compared by.
+        metrics: The content of its `metrics.json`; empty unless it has finished.
         layers: The chosen layers, such as "3,4,5".
-        n_layers: How many there are to choose from.
+        n_layers: The number of layers to choose from.
+        metric: The metric that the cell is compared by.
     """
 
     cell: str | None
@@ -68,12 +54,12 @@ class Row:
     metrics: dict[str, Scalar] = field(default_factory=dict)
     layers: str | None = None
     n_layers: int | None = None
-    measure: Measure | None = None
+    metric: Metric | None = None
 
 
 @dataclass(frozen=True)
 class RecordedJob:
-    """A job of a grid, and what was recorded of it; `state` is None if it never began."""
+    """A job of a grid and its record; `state` is None if it never began."""
 
     overrides: list[str]
     state: str | None
@@ -82,42 +68,42 @@ class RecordedJob:
 
     @property
     def without_seed(self) -> list[str]:
-        """What it has in common with its siblings."""
+        """The overrides that it shares with the jobs of other seeds, sorted."""
         return sorted(override for override in self.overrides if not override.startswith("seed="))
 
     @property
     def seed(self) -> int | None:
-        """The seed that it was given, if that is one."""
+        """The seed that it was given; None if there is none or it is no number."""
         given = [override.removeprefix("seed=") for override in self.overrides if override.startswith("seed=")]
         return int(given[-1]) if given and given[-1].isdecimal() else None
 
 
 class DamagedError(ValueError):
-    """A file cannot be read, or does not hold what it should."""
+    """Raised where a file cannot be read, or does not hold what it should."""
 
 
 def is_cell(folder: Path) -> bool:
-    """Whether a run has left its traces there."""
+    """Whether a folder is that of a cell."""
     return (folder / "identity.json").is_file() or (folder / "status.json").is_file()
 
 
 def is_grid(folder: Path) -> bool:
-    """Whether it is the folder of a sweep."""
+    """Whether a folder is that of a grid."""
     return (folder / "grid.json").is_file()
 
 
 def as_recorded(folder: Path) -> str:
-    """The state that a cell's `status.json` names; `missing` without one."""
+    """Returns the state that a cell's `status.json` names; `missing` without one."""
     status = folder / "status.json"
     return _text(_read(status), "state", status) if status.is_file() else MISSING
 
 
 def read_cell(folder: Path, state_of: StateOf = as_recorded) -> Row:
-    """The row of a cell in whatever state; only a finished one has metrics.
+    """Returns the row of a cell in whatever state; only a finished one has metrics.
 
     Args:
-        folder: The cell's.
-        state_of: Asked about a cell whose status says running, as its process may be gone.
+        folder: The cell's folder.
+        state_of: Gives the state of a cell whose status says running, as its process may be gone.
     """
     row = Row(folder.name, DAMAGED)
     try:
@@ -130,7 +116,7 @@ def read_cell(folder: Path, state_of: StateOf = as_recorded) -> Row:
 
 
 def read_grid(folder: Path, state_of: StateOf = as_recorded) -> list[Row]:
-    """A row for each job of a grid; a job without a cell takes its labels from one that differs in the seed only.
+    """Returns a row for each job of a grid; one without a cell takes its labels from one that differs in the seed only.
 
     Raises:
         UserError: The grid's own file is damaged.
@@ -145,7 +131,7 @@ def read_grid(folder: Path, state_of: StateOf = as_recorded) -> list[Row]:
 
 
 def as_text(value: Any) -> str:
-    """A value as it is given on the command line.
+    """Returns a value as it is given on the command line.
 
     Example:
         >>> [as_text(value) for value in (None, True, 3.0, 0.0005, ["query", "value"], {"a": 1})]
@@ -168,14 +154,14 @@ def _with_state(row: Row, folder: Path, state_of: StateOf) -> Row:
         state = state_of(folder) or MISSING
     if state not in STATES:
         raise DamagedError(f"status.json: unknown state {state!r}")
-    told = _read(folder / "status.json").get("error") if state != MISSING else None
-    return replace(row, state=state, error=None if told is None else str(told))
+    error = _read(folder / "status.json").get("error") if state != MISSING else None
+    return replace(row, state=state, error=None if error is None else str(error))
 
 
 def _with_identity(row: Row, file: Path) -> Row:
     identity = _read(file)
     labels, options = _scalars(identity, "labels", file), _scalars(identity, "options", file)
-    measure = _scalars(identity, "metric", file)
+    metric = _scalars(identity, "metric", file)
     return replace(
         row,
         variant=_text(identity, "variant", file),
@@ -183,7 +169,7 @@ def _with_identity(row: Row, file: Path) -> Row:
         identity=_text(identity, "identity", file),
         labels={label: labels.get(label) for label in LABELS},
         options=options,
-        measure=Measure(str(measure.get("name")), str(measure.get("title")), bool(measure.get("higher_is_better"))),
+        metric=Metric(str(metric.get("name")), str(metric.get("title")), bool(metric.get("higher_is_better"))),
     )
 
 
@@ -214,8 +200,8 @@ def _read_job(folder: Path, num: int, overrides: list[str]) -> RecordedJob:
     if not file.is_file():
         return RecordedJob(overrides, None, None, None)
     try:
-        told = _read(file)
-        return RecordedJob(overrides, _text(told, "state", file), told.get("cell"), told.get("error"))
+        record = _read(file)
+        return RecordedJob(overrides, _text(record, "state", file), record.get("cell"), record.get("error"))
     except DamagedError as error:
         return RecordedJob(overrides, DAMAGED, None, str(error))
 
@@ -225,8 +211,8 @@ def _job_row(job: RecordedJob, output: Path, state_of: StateOf) -> Row:
     folder = None if job.cell is None else output / Path(job.cell).name
     if folder is not None and is_cell(folder):
         row = read_cell(folder, state_of)
-        told = job.error if row.error is None and row.state != FINISHED else row.error
-        return replace(row, overrides=typed, error=told)
+        error = job.error if row.error is None and row.state != FINISHED else row.error
+        return replace(row, overrides=typed, error=error)
     if job.state == FINISHED:
         return Row(job.cell, MISSING, "it had finished, but its folder is gone", typed)
     return Row(job.cell, job.state or MISSING, job.error, typed)

@@ -1,13 +1,11 @@
 """Runs the jobs of a grid as a SLURM job array, by submitit."""
 
-import hashlib
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -15,14 +13,13 @@ import submitit
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-import layersel
 from layersel.errors import UserError
-from layersel.sweep.grid import Grid, Job, Outcome
+from layersel.sweep.grid import Grid, Job, Outcome, source_fingerprint
 from layersel.sweep.job import do_job
 from layersel.sweep.launch import Sweep
 from layersel.terminal.messages import hide_library_warnings
 
-OF_ALL = {
+COMMON_SETTINGS = {
     "name",
     "timeout_min",
     "cpus_per_task",
@@ -33,24 +30,24 @@ OF_ALL = {
     "stderr_to_stdout",
 }
 """Settings that submitit has for every kind of cluster; it calls others `slurm_NAME`."""
-POLL = 1.0
+POLL_SECONDS = 1.0
 """Seconds between two looks at the array's jobs."""
-LOOK = 30.0
-"""Seconds between two questions why jobs wait."""
-USUAL = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency"}
+REASON_SECONDS = 30.0
+"""Seconds between two calls of squeue that ask why jobs wait."""
+ORDINARY_REASONS = {"None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency"}
 """Reasons of jobs that will start some day; for others a person may have to act."""
 
 
 @dataclass
 class SlurmJob:
-    """What runs on a node: one cell, as it was composed when it was submitted, however `conf/` changes meanwhile.
+    """One cell on a node, as it was composed when it was submitted, however `conf/` changes meanwhile.
 
     Attributes:
-        grid: Where it is recorded.
-        job: Which.
+        grid: The grid's record.
+        job: The job.
         config: Its config.
-        context: Hydra's.
-        source: Hash of layersel's code at submission: a queued job must not run another code than the others.
+        context: Hydra's context.
+        source: The hash of layersel's code at submission: a queued job must not run another code than the others.
         preempted: Whether submitit has queued the job again.
     """
 
@@ -62,11 +59,12 @@ class SlurmJob:
     preempted: bool = False
 
     def __call__(self) -> Outcome:
-        """Run the cell; a preempted job leaves as submitit wants it to."""
+        """Runs the cell; a preempted job exits as submitit wants it to."""
         hide_library_warnings()
         if source_fingerprint() != self.source:
-            return self.grid.lost(self.job, "layersel's code has changed since the submission; give the command again")
-        self._hear_of_preemption()
+            reason = "layersel's code has changed since the submission; give the command again"
+            return self.grid.record_interrupted(self.job, reason)
+        self._handle_preemption()
         outcome = do_job(self.grid, self.job, self.config, self.context, wait=True)
         if self.preempted:
             sys.exit(-1)  # as submitit's own handler does: this attempt has no result
@@ -75,13 +73,14 @@ class SlurmJob:
         return outcome
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """What is queued again: the same job; its cell goes on from its last checkpoint."""
+        """Returns what submitit queues again: the same job, whose cell goes on from its last checkpoint."""
         return submitit.helpers.DelayedSubmission(SlurmJob(self.grid, self.job, self.config, self.context, self.source))
 
-    def _hear_of_preemption(self) -> None:
-        """Submitit's handler queues the job again and exits, which would look like a failure of the cell.
+    def _handle_preemption(self) -> None:
+        """Makes a preemption interrupt the cell, so that it writes its checkpoint.
 
-        Or it does not come to the exit: SLURM may end the `scontrol` that has just queued the job, as a part of it.
+        Submitit's own handler queues the job again and exits, which would look like a failure of the cell. Or it does
+        not reach the exit: SLURM may end the `scontrol` that has just queued the job, as a part of that job.
         """
         number = submitit.JobEnvironment._usr_sig()
         queue_again = signal.getsignal(number)
@@ -96,23 +95,17 @@ class SlurmJob:
         signal.signal(number, interrupt)
 
 
-def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) -> None:
-    """Submit the jobs as one array and wait for all of them; one that fails or is killed does not stop the others.
-
-    Those whose cells have ended before are not submitted.
+def run_on_slurm(sweep: Sweep, jobs: Mapping[Job, DictConfig], settings: dict[str, Any]) -> None:
+    """Submits the jobs as one array and waits for all of them; one that fails or is killed does not stop the others.
 
     Args:
-        sweep: Is told each outcome as it comes.
-        jobs: Which.
-        settings: The launcher's, by the names of `conf/hydra/launcher/slurm.yaml`.
+        sweep: The sweep, which reports each outcome as it comes.
+        jobs: The jobs with their configs, at least one.
+        settings: The launcher's settings, by the names of `conf/hydra/launcher/slurm.yaml`.
     """
     executor = _executor(settings)
-    configs = sweep.to_run(jobs)
-    if not configs:
-        return
     source = source_fingerprint()
-    context = sweep.context
-    calls = [SlurmJob(sweep.grid, job, config, context, source) for job, config in configs.items()]
+    calls = [SlurmJob(sweep.grid, job, config, sweep.context, source) for job, config in jobs.items()]
     try:
         with executor.batch():
             submitted = [executor.submit(call) for call in calls]
@@ -121,20 +114,11 @@ def run_on_slurm(sweep: Sweep, jobs: Sequence[Job], settings: dict[str, Any]) ->
     sys.stdout.write(f"submitted as SLURM job {submitted[0].job_id.partition('_')[0]}\n")
     sys.stdout.flush()
     try:
-        _await(sweep, dict(zip(configs, submitted, strict=True)))
+        _await(sweep, dict(zip(jobs, submitted, strict=True)))
     except KeyboardInterrupt:
         for job in submitted:
             job.cancel(check=False)
         raise
-
-
-def source_fingerprint() -> str:
-    """A hash of the package's code."""
-    folder = Path(layersel.__file__).parent
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _executor(settings: dict[str, Any]) -> submitit.AutoExecutor:
@@ -142,7 +126,11 @@ def _executor(settings: dict[str, Any]) -> submitit.AutoExecutor:
     folder, timeouts = settings.pop("submitit_folder"), settings.pop("max_num_timeout")
     executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=timeouts)
     executor.update_parameters(
-        **{name if name in OF_ALL else f"slurm_{name}": value for name, value in settings.items() if value is not None}
+        **{
+            name if name in COMMON_SETTINGS else f"slurm_{name}": value
+            for name, value in settings.items()
+            if value is not None
+        }
     )
     return executor
 
@@ -153,40 +141,41 @@ def _await(sweep: Sweep, submitted: dict[Job, submitit.Job[Outcome]]) -> None:
     while waiting:
         for job, running in list(waiting.items()):
             if running.done():
-                sweep.tell(_outcome(sweep.grid, job, running))
+                sweep.report(_outcome(sweep.grid, job, running))
                 del waiting[job]
-        pending.tell()
-        time.sleep(POLL)
+        pending.report()
+        time.sleep(POLL_SECONDS)
 
 
 @dataclass
 class _Pending:
-    """Says why jobs of an array do not start, each reason once."""
+    """Reports why jobs of an array do not start, each reason once."""
 
     array: str
-    told: set[str] = field(default_factory=lambda: set(USUAL))
-    looked: float = field(default_factory=time.monotonic)
+    reported: set[str] = field(default_factory=lambda: set(ORDINARY_REASONS))
+    asked_at: float = field(default_factory=time.monotonic)
 
-    def tell(self) -> None:
-        """Look, if it is time to."""
-        if time.monotonic() - self.looked < LOOK:
+    def report(self) -> None:
+        """Asks SLURM and prints new reasons, if the last time is long enough ago."""
+        if time.monotonic() - self.asked_at < REASON_SECONDS:
             return
-        self.looked = time.monotonic()
-        for reason in sorted(self._reasons() - self.told):
+        self.asked_at = time.monotonic()
+        for reason in sorted(self._reasons() - self.reported):
             sys.stderr.write(f"waiting: SLURM does not start job {self.array}: {reason}\n")
-            self.told.add(reason)
+            self.reported.add(reason)
 
     def _reasons(self) -> set[str]:
-        """In SLURM's words."""
+        """Returns the reasons by SLURM's own names."""
         command = ["squeue", "--noheader", "--states=PENDING", f"--jobs={self.array}", "--format=%r"]
-        asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        return {line.strip() for line in asked.stdout.splitlines() if line.strip()}
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        return {line.strip() for line in answer.stdout.splitlines() if line.strip()}
 
 
 def _outcome(grid: Grid, job: Job, ended: submitit.Job[Outcome]) -> Outcome:
     try:
         outcome: Outcome = ended.result()
     except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
-        said = str(error).strip().splitlines()
-        return grid.lost(job, f"SLURM job {ended.job_id} is {ended.state}: {said[0] if said else 'no word of it'}")
+        lines = str(error).strip().splitlines()
+        reason = f"SLURM job {ended.job_id} is {ended.state}: {lines[0] if lines else 'it left no message'}"
+        return grid.record_interrupted(job, reason)
     return outcome

@@ -10,7 +10,7 @@ from scipy import stats
 # Shapes: N values, K criteria.
 
 TIE = 1e-12
-"""Differences up to this size are rounding."""
+"""Differences up to this size count as none."""
 RESAMPLES = 9999
 
 Floats = NDArray[np.float64]
@@ -18,14 +18,14 @@ Sample = Floats | Sequence[float]
 
 
 def mean_of_means(samples: Sequence[Sample]) -> float:
-    """The mean over samples (a dataset each) of their means; NaN where a sample has no value, or there is none."""
+    """Returns the mean over samples (a dataset each) of their means; NaN where one has no value, or there is none."""
     if not samples or min(map(len, samples)) == 0:
         return float("nan")
     return float(np.mean([np.mean(sample) for sample in samples]))
 
 
 def deviation(samples: Sequence[Sample]) -> float:
-    """Standard deviation of `mean_of_means` where each sample is one value: √Σs² / number of samples.
+    """Returns the standard deviation of `mean_of_means` where each sample is one value: √Σs² / number of samples.
 
     Of one sample it is the plain standard deviation (ddof=1). NaN where a sample has fewer than two values.
     """
@@ -37,7 +37,7 @@ def deviation(samples: Sequence[Sample]) -> float:
 def bootstrap_interval(
     samples: Sequence[Sample], generator: np.random.Generator, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Bootstrap interval of `mean_of_means`, each sample resampled on its own.
+    """Returns the bootstrap interval of `mean_of_means`, each sample resampled on its own.
 
     The percentile interval: BCa estimates its corrections from the same few seeds, and has none where they agree.
     Either is too narrow for very few seeds (of 3 values a resample repeats one in a ninth of the cases).
@@ -72,7 +72,7 @@ def bootstrap_interval(
 
 
 def wins_ties_losses(differences_N: ArrayLike) -> tuple[int, int, int]:
-    """How many differences are above, at and below zero.
+    """Counts the differences above, at and below zero.
 
     Example:
         >>> wins_ties_losses([0.1, 0.0, 1e-13, -0.2, 0.3])
@@ -84,7 +84,7 @@ def wins_ties_losses(differences_N: ArrayLike) -> tuple[int, int, int]:
 
 
 def signed_rank_p(differences_N: ArrayLike) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; ties with zero are left out, as Wilcoxon does.
+    """Returns the two-sided p of Wilcoxon's signed-rank test; ties with zero are left out, as Wilcoxon does.
 
     Exact for up to 50 differences of different sizes, and for up to 13 others.
 
@@ -101,7 +101,7 @@ def signed_rank_p(differences_N: ArrayLike) -> float:
 
 
 def holm(p_N: ArrayLike) -> Floats:
-    """Holm's step-down correction: the chance of any false finding among N tests stays below the corrected p.
+    """Corrects p by Holm's step-down procedure: the chance of any false finding among N tests stays below the result.
 
     NaN is a test that was not made: it stays NaN and does not count.
 
@@ -120,7 +120,7 @@ def holm(p_N: ArrayLike) -> Floats:
 
 
 def pareto_front(values_NK: ArrayLike, highest: Sequence[bool]) -> NDArray[np.bool_]:
-    """Which rows no other row beats: none is as good in every criterion and better in one.
+    """Returns which rows no other row beats: none is as good in every criterion and better in one.
 
     Args:
         values_NK: A row for each candidate; one with a NaN is never on the front and beats nobody.

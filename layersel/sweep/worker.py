@@ -16,13 +16,13 @@ from layersel.terminal.child_process import begin_child
 
 @dataclass(frozen=True)
 class Order:
-    """One job, as it is handed to a worker.
+    """A job, as it is handed to a worker.
 
     Attributes:
-        job: Which.
+        job: The job.
         config: Its config, composed.
-        wait: Wait for a cell that another process runs.
-        log: Where its output goes; None = where the parent's goes.
+        wait: Whether to wait for a cell that another process runs.
+        log: The file for its output; None = the parent's output.
     """
 
     job: Job
@@ -32,9 +32,9 @@ class Order:
 
 
 def serve(connection: Connection, grid: Grid, context: HydraContext) -> None:
-    """Do jobs until there are no more, or the parent is gone; each is answered by its outcome, None for a busy cell."""
+    """Runs jobs until there are no more, or the parent is gone; answers each by its outcome, None for a busy cell."""
     begin_child()  # the parent decides what a Ctrl-C interrupts
-    import layersel.cell.training_cell  # noqa: F401  # while no job's clock runs
+    import layersel.cell.training_cell  # noqa: F401  # so that no job's time includes it
 
     while True:
         order: Order | None = connection.recv()

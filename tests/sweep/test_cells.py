@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ import pytest
 from cell_folders import LABELS, dump, make_cell, make_grid
 
 from layersel.errors import UserError
-from layersel.sweep.cells import Cells, collect
+from layersel.sweep.cells import Cells, as_table
+from layersel.sweep.reading import StateOf, as_recorded
+from layersel.sweep.rows import collect_rows
+
+
+def collect(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -> Cells:
+    """The cells as a table."""
+    return as_table(collect_rows(paths, state_of).rows)
 
 
 def rows(cells: Cells) -> list[dict[str, Any]]:
@@ -34,7 +42,7 @@ def test_a_finished_cell_is_one_row(tmp_path: Path) -> None:
     assert cells.options == sorted(
         ["selection.n", "adapter.rank", "adapter.projections", "adapter.alpha", "task.epochs", "order"]
     )
-    assert cells.notes == []
+    assert collect_rows([tmp_path]).notes == []
 
 
 @pytest.mark.parametrize("state", ["failed", "interrupted", "running"])
@@ -149,7 +157,7 @@ def test_an_output_folder_is_its_cells_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     cells = collect([tmp_path])
     assert cells.table["seed"].tolist() == [0, 1]
-    assert cells.notes == []
+    assert collect_rows([tmp_path]).notes == []
 
 
 def test_what_two_grids_share_is_one_row(tmp_path: Path) -> None:
@@ -179,8 +187,8 @@ def test_copies_are_one_cell_and_other_versions_are_told(tmp_path: Path) -> None
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     assert len(collect([tmp_path / "one", tmp_path / "two"]).table) == 1
     make_cell(tmp_path / "two", 0.6, versions="2")
-    cells = collect([tmp_path / "*"])
-    assert len(cells.table) == 2
+    cells = collect_rows([tmp_path / "*"])
+    assert len(cells.rows) == 2
     assert len(cells.notes) == 1
     assert cells.notes[0].startswith("1 of the cells repeat another")
 
@@ -236,7 +244,7 @@ def test_paths_without_a_cell_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^folder: expected [^\n]*$"):
             collect([path])
     make_cell(tmp_path)
-    assert collect([tmp_path]).notes == [f"{tmp_path / 'empty'}: holds no cell; left out"]
+    assert collect_rows([tmp_path]).notes == [f"{tmp_path / 'empty'}: holds no cell; left out"]
     assert len(collect([str(tmp_path / "*")]).table) == 1
     assert len(collect([next(tmp_path.glob("NSAIDS*"))]).table) == 1
 

@@ -1,5 +1,6 @@
 """What the command writes, prints and returns."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,26 +12,28 @@ import pytest
 from cell_folders import make_cell, make_grid
 
 from layersel.errors import UserError
-from layersel.sweep import report
+from layersel.sweep import collecting
 from layersel.sweep.__main__ import main
-from layersel.sweep.cells import collect
-from layersel.sweep.collecting import summarise
+from layersel.sweep.cells import as_table
 from layersel.sweep.configurations import configurations, named
+from layersel.sweep.rows import collect_rows
+from layersel.sweep.summary import summarise
+from layersel.tasks.task import Metric
 
-FILES = {"cells.csv", "cells.parquet", "groups.csv", "comparisons.csv", "report.html"}
+FILES = {"cells.csv", "cells.parquet", "groups.csv", "comparisons.csv", "report.html", "summary.json"}
 TITLE = 'Beta, "blockers"\nand more; βü 😀'
 
 
 @pytest.fixture(autouse=True)
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the report was given; its file holds the title alone."""
+    """What the report was given, each time that it was made; its file holds the title alone."""
     calls: list[Any] = []
 
-    def write_report(path: Path, title: str, *records: Any) -> None:
-        calls.append((title, *records))
-        path.write_text(title)
+    def report_html(title: str, metric: Metric, **records: Any) -> str:
+        calls.append((title, metric, records))
+        return title
 
-    monkeypatch.setattr(report, "write_report", write_report)
+    monkeypatch.setattr(collecting, "report_html", report_html)
     return calls
 
 
@@ -43,16 +46,17 @@ def test_a_grid_is_summarised_in_its_folder(
     recorded = [{"state": state, "cell": cell.name} for state, cell in zip(["finished"] * 2, done, strict=True)]
     recorded.append({"state": "failed", "cell": failed.name, "error": "ValueError: [bold]no layers"})
     grid = make_grid(tmp_path, "budget", [(["y=1", f"x={num}"], job) for num, job in enumerate([*recorded, None])])
-    assert summarise(grid) is False
+    assert summarise(grid, [grid]) is False
     assert {file.name for file in grid.iterdir() if file.is_file()} == FILES | {"grid.json"}
     printed = capsys.readouterr().out
     for expected in ("4 cells: 2 finished, 1 failed, 1 missing", "selection=cka", "0.500 ± -", "0.250", "1/0/0", "x=3"):
         assert expected in printed
     assert "ValueError: [bold]no layers" in printed
     assert "y=1" not in printed  # as all jobs have it
-    title, cells, groups, comparisons, higher = reported[0]
-    assert higher is True
-    assert (title, len(cells), len(groups), len(comparisons)) == ("budget", 4, 4, 1)
+    title, metric, records = reported[0]
+    assert (title, metric) == ("budget", Metric("awss@95", "AWSS@95", higher_is_better=True))
+    cells, groups, comparisons = (records[name] for name in ("cells", "groups", "comparisons"))
+    assert (len(cells), len(groups), len(comparisons)) == (4, 4, 1)
     assert groups[0]["std"] is None
     assert {type(value) for record in (*cells, *groups, *comparisons) for value in record.values()} <= {
         str, int, float, bool, type(None),
@@ -65,7 +69,7 @@ def test_files_hold_what_was_collected(tmp_path: Path) -> None:
     make_cell(tmp_path, None, dataset=TITLE, seed=1, options={"x.flag": True, "x.number": 4})
     make_cell(tmp_path, state="failed", error=TITLE, dataset=TITLE, seed=2)
     assert main([str(tmp_path)]) == 1
-    cells = collect([tmp_path])
+    cells = as_table(collect_rows([tmp_path]).rows)
     table = named(cells, configurations(cells)).table
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "cells.parquet"), table)
     read = pd.read_csv(tmp_path / "cells.csv", dtype=dict(table.dtypes))
@@ -89,12 +93,12 @@ def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert (
             main([str(tmp_path / wrong[0]), *(str(tmp_path / own) if own == "runs" else own for own in wrong[1:])]) == 2
         )
-        told = capsys.readouterr()
-        assert (told.out, told.err.count("\n")) == ("", 1)
-        assert told.err.startswith("error: ")
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+        assert printed.err.startswith("error: ")
 
 
-def test_folders_that_cannot_be_written_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folders_that_cannot_be_written_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In one line."""
     make_cell(tmp_path)
     (tmp_path / "file").touch()
@@ -108,15 +112,15 @@ def test_running_cells_of_dead_processes_are_interrupted(tmp_path: Path) -> None
     dead = '{"host": "elsewhere", "namespace": "", "pid": 1, "born": 0.0, "mark": "t"}'
     (folder / "status.json").write_text(f'{{"state": "running", "attempt": 1, "started": 1, "holder": {dead}}}')
     os.utime(folder / "status.json", (1, 1))
-    assert summarise(tmp_path) is False
+    assert summarise(tmp_path, [tmp_path]) is False
     assert pd.read_csv(tmp_path / "cells.csv")["state"].tolist() == ["interrupted"]
 
 
-def test_mean_over_some_datasets_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mean_over_some_datasets_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """How many, and why."""
     for n, dataset in ((1, "A"), (1, "B"), (2, "A")):
         make_cell(tmp_path, n=n, dataset=dataset)
-    assert summarise(tmp_path, reference="n=1")
+    assert summarise(tmp_path, [tmp_path], reference="n=1")
     assert "the mean of the 1 of 2 that every configuration has a value for" in capsys.readouterr().out
 
 
@@ -124,7 +128,7 @@ def test_many_datasets_are_not_all_printed(tmp_path: Path, capsys: pytest.Captur
     """The mean over them is, and where the rest is found."""
     for number in range(45):
         make_cell(tmp_path, dataset=f"R{number}")
-    assert summarise(tmp_path)
+    assert summarise(tmp_path, [tmp_path])
     printed = capsys.readouterr().out
     assert "46 rows, those of each dataset among them, are in groups.csv" in printed
     assert ("R17" in printed, "45 of 45" in printed) == (False, True)
@@ -133,12 +137,59 @@ def test_many_datasets_are_not_all_printed(tmp_path: Path, capsys: pytest.Captur
 def test_errors_of_a_library_call(tmp_path: Path) -> None:
     """As for every other part: a user's error."""
     with pytest.raises(UserError, match=r"^folder: "):
-        summarise(tmp_path)
+        summarise(tmp_path, [tmp_path])
+
+
+def test_what_has_not_changed_is_not_computed_again(
+    tmp_path: Path, reported: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same text and the same files; another cell, option, title or a changed file is computed."""
+    out = tmp_path / "out"
+    make_cell(tmp_path / "runs", selection="none")
+    changed = make_cell(tmp_path / "runs", 0.75)
+    runs = [tmp_path / "runs"]
+
+    def printed(**options: Any) -> str:
+        summarise(out, runs, **options)
+        return capsys.readouterr().out
+
+    first = printed()
+    files = {file.name: file.stat().st_mtime_ns for file in out.iterdir()}
+    assert printed() == first
+    assert {file.name: file.stat().st_mtime_ns for file in out.iterdir()} == files
+    assert (set(files), len(reported)) == (FILES, 1)
+    whole = (out / "groups.csv").read_bytes()
+    for count, damage in enumerate((Path.unlink, lambda file: file.write_text("x")), start=2):
+        damage(out / "groups.csv")
+        assert printed() == first
+        assert ((out / "groups.csv").read_bytes(), len(reported)) == (whole, count)
+    (out / "summary.json").write_text("[]")
+    assert (printed(), len(reported)) == (first, 4)
+    assert "differences in base/awss@95" in printed(metric="base/awss@95")
+    (changed / "metrics.json").write_text(json.dumps({"awss@95": 0.8125, "base/awss@95": 0.4}))
+    assert "0.812" in printed(metric="base/awss@95") + printed()
+    make_cell(tmp_path / "runs", state="failed", error="ValueError: no", seed=1)
+    assert "2 finished, 1 failed" in printed()
+
+
+def test_files_of_the_same_cells_need_no_pandas(tmp_path: Path) -> None:
+    """Nor anything else that takes long to import; what is printed is the same, in whatever width."""
+    make_cell(tmp_path)
+    code = f"""
+import sys
+from layersel.sweep.__main__ import main
+status = main([{str(tmp_path)!r}])
+print(status, sorted({{"torch", "numpy", "pandas", "scipy", "pyarrow"}} & set(sys.modules)))
+"""
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    first, again = (run.stdout.rpartition("\n0 ") for run in runs)
+    assert first[0] == again[0]
+    assert ("pandas" in first[2], again[2]) == (True, "[]\n")
 
 
 def test_collecting_loads_no_deep_learning() -> None:
     """It starts in a second or two, and on machines that only look at results."""
     heavy = {"torch", "lightning", "transformers", "peft", "sklearn", "wandb", "hydra"}
-    code = f"import sys, layersel.sweep.collecting, layersel.sweep.report; print({heavy!r} & set(sys.modules))"
+    code = f"import sys, layersel.sweep.collecting; print({heavy!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -11,24 +11,25 @@ from cell_folders import make_cell
 from scipy.stats import wilcoxon
 
 from layersel.errors import UserError
-from layersel.sweep.cells import Cells, collect
+from layersel.sweep.cells import Cells, as_table
 from layersel.sweep.comparing import ALL_DATASETS, COMPARISONS, GROUPS, compare, group
 from layersel.sweep.configurations import configurations, named, names, references
-from layersel.sweep.reading import Measure
+from layersel.sweep.rows import collect_rows
+from layersel.tasks.task import Metric
 
-AWSS = Measure("awss@95", "AWSS@95", higher_is_better=True)
+AWSS = Metric("awss@95", "AWSS@95", higher_is_better=True)
 
 
 def read(output: Path) -> Cells:
     """The cells with names."""
-    cells = collect([output])
+    cells = as_table(collect_rows([output]).rows)
     return named(cells, configurations(cells))
 
 
 def groups_of(output: Path, metric: str | None = None) -> pd.DataFrame:
     """Groups by name and dataset."""
     cells = read(output)
-    return group(cells, cells.measure(metric)).set_index(["name", "dataset"]).sort_index()
+    return group(cells, collect_rows([output]).metric(metric)).set_index(["name", "dataset"]).sort_index()
 
 
 def compared(output: Path, reference: str | None = None) -> tuple[pd.DataFrame, list[str]]:
@@ -272,16 +273,16 @@ def test_lower_may_be_better(tmp_path: Path) -> None:
         for selection, value in (("none", 0.5), ("cka", 0.4)):
             make_cell(tmp_path, selection=selection, seed=seed, metrics={"rmse": value + seed / 100}, metric=rmse)
     cells = read(tmp_path)
-    measure = cells.measure(None)
-    assert measure == Measure("rmse", "RMSE", higher_is_better=False)
+    metric = collect_rows([tmp_path]).metric(None)
+    assert metric == Metric("rmse", "RMSE", higher_is_better=False)
     found, _ = references(configurations(cells), "selection=none")
-    (row,) = compare(cells, measure, found).to_dict("records")
+    (row,) = compare(cells, metric, found).to_dict("records")
     assert (row["wins"], row["ties"], row["losses"]) == (3, 0, 0)
     assert row["difference"] == pytest.approx(-0.1)
-    table = group(cells, measure)
+    table = group(cells, metric)
     front = table[table["pareto"].fillna(value=False)]
     assert front["name"].tolist() == ["selection=cka"]
-    assert cells.measure("base/rmse").higher_is_better is False
+    assert collect_rows([tmp_path]).metric("base/rmse").higher_is_better is False
 
 
 def test_cells_of_several_metrics_need_a_name(tmp_path: Path) -> None:
@@ -289,4 +290,4 @@ def test_cells_of_several_metrics_need_a_name(tmp_path: Path) -> None:
     make_cell(tmp_path, seed=0)
     make_cell(tmp_path, seed=1, metric={"name": "rmse", "title": "RMSE", "higher_is_better": False})
     with pytest.raises(UserError, match=r"^metric: expected one of awss@95, rmse, but got None; name one"):
-        read(tmp_path).measure(None)
+        collect_rows([tmp_path]).metric(None)

@@ -12,11 +12,11 @@ from hydra_plugins.layersel_launchers.local import LocalLauncher
 from layersel.errors import UserError
 from layersel.runs.folder import FINISHED, INTERRUPTED
 from layersel.sweep.estimate import estimate
-from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
+from layersel.sweep.grid import Grid, Job, Outcome, grid_name, source_fingerprint, tally
 from layersel.sweep.local import Resources
 
-SAID = ["model=minilm", "seed=0,1"]
-JOBS = [Job.of(seed, ["model=minilm", f"seed={seed}"], SAID) for seed in (0, 1)]
+COMMAND_LINE = ["model=minilm", "seed=0,1"]
+JOBS = [Job.of(seed, ["model=minilm", f"seed={seed}"], COMMAND_LINE) for seed in (0, 1)]
 NSAIDS, ADHD = {"dataset": "NSAIDS"}, {"dataset": "ADHD"}
 SMALL, LARGE = {"path": "small"}, {"path": "large"}
 
@@ -25,7 +25,7 @@ SMALL, LARGE = {"path": "small"}, {"path": "large"}
 def grid(tmp_path: Path) -> Grid:
     """A grid of two jobs that has not run."""
     made = Grid(tmp_path, "a grid")
-    made.open(SAID, JOBS)
+    made.open(COMMAND_LINE, JOBS)
     return made
 
 
@@ -49,25 +49,25 @@ def finished(output: Path, name: str, seconds: float, data: dict[str, str], mode
 )
 def test_a_grid_without_a_name_has_that_of_its_axes(more: list[str], same: bool) -> None:
     """Wherever it runs, however it is logged, and in whatever order the options are given."""
-    assert (grid_name([*more, *SAID[::-1]], None) == grid_name(SAID, None)) is same
-    assert grid_name(SAID, "budget").startswith("budget-")
+    assert (grid_name([*more, *COMMAND_LINE[::-1]], None) == grid_name(COMMAND_LINE, None)) is same
+    assert grid_name(COMMAND_LINE, "budget").startswith("budget-")
 
 
 def test_a_record_is_of_its_job(grid: Grid) -> None:
     """With other options under the same number, what the earlier job did is forgotten."""
     grid.record(Outcome(JOBS[0], FINISHED, "cell0"))
     grid.record(Outcome(JOBS[1], FINISHED, "cell1"))
-    other = Job.of(1, ["seed=7"], SAID)
-    grid.open(SAID, [JOBS[0], other])
+    other = Job.of(1, ["seed=7"], COMMAND_LINE)
+    grid.open(COMMAND_LINE, [JOBS[0], other])
     found = [grid.cell_of(job) for job in (JOBS[0], JOBS[1], other)]
     assert [None if folder is None else folder.path.name for folder in found] == ["cell0", None, None]
 
 
-def test_a_lost_job_keeps_its_cell(grid: Grid) -> None:
-    """Its process had said which one it runs."""
+def test_an_interrupted_job_keeps_its_cell(grid: Grid) -> None:
+    """Its process had recorded which one it runs."""
     grid.record(Outcome(JOBS[0], "running", "cell0"))
-    assert grid.lost(JOBS[0], "killed") == Outcome(JOBS[0], INTERRUPTED, "cell0", "killed")
-    assert grid.lost(JOBS[1], "killed").cell is None
+    assert grid.record_interrupted(JOBS[0], "killed") == Outcome(JOBS[0], INTERRUPTED, "cell0", "killed")
+    assert grid.record_interrupted(JOBS[1], "killed").cell is None
     assert json.loads((grid.folder / "jobs" / "0.json").read_text()) == {
         "num": 0,
         "overrides": ["model=minilm", "seed=0"],
@@ -81,27 +81,25 @@ def test_a_lost_job_keeps_its_cell(grid: Grid) -> None:
     }
 
 
-def told(grid: Grid, data: dict[str, str], model: dict[str, str], workers: int = 1) -> str:
-    """The estimate for two jobs on that dataset and model."""
+def estimated(grid: Grid, data: dict[str, str], model: dict[str, str], workers: int = 1, done: int = 0) -> str:
+    """The estimate for two jobs on that dataset and model, some of which are done."""
     config: Any = OmegaConf.create({"data": data, "model": model})
-    return estimate(grid, JOBS, [config, config], workers)
+    return estimate(grid, 2, done, [config] * (2 - done), workers)
 
 
-def test_the_time_is_told_by_cells_like_these(grid: Grid, tmp_path: Path) -> None:
+def test_the_time_is_estimated_by_cells_like_these(grid: Grid, tmp_path: Path) -> None:
     """The median of those with the same dataset and model, else of all; for each worker its share."""
-    assert told(grid, NSAIDS, SMALL).startswith("grid a grid: 2 cells; how long a cell takes will be known")
+    assert estimated(grid, NSAIDS, SMALL).startswith("grid a grid: 2 cells; how long a cell takes will be known")
     for number, (seconds, data, model) in enumerate(
         [(10, NSAIDS, SMALL), (20, NSAIDS, SMALL), (900, NSAIDS, SMALL), (50, ADHD, SMALL), (1000, NSAIDS, LARGE)]
     ):
         finished(tmp_path, f"cell{number}", seconds, data, model)
-    assert told(grid, NSAIDS, SMALL).endswith("about 40 s to go, by the 5 cells that ran before")
-    assert "about 33 min to go" in told(grid, NSAIDS, LARGE)
-    assert "about 100 s to go" in told(grid, ADHD, LARGE), "the median of all is 50"
-    assert "about 20 s to go" in told(grid, NSAIDS, SMALL, workers=2)
-    grid.record(Outcome(JOBS[0], FINISHED, "cell0"))
-    assert "2 cells, 1 of them finished before; about 20 s to go" in told(grid, NSAIDS, SMALL)
-    grid.record(Outcome(JOBS[1], FINISHED, "cell1"))
-    assert told(grid, NSAIDS, SMALL) == "grid a grid: 2 cells, 2 of them finished before"
+    assert estimated(grid, NSAIDS, SMALL).endswith("about 40 s to go, by the 5 cells that ran before")
+    assert "about 33 min to go" in estimated(grid, NSAIDS, LARGE)
+    assert "about 100 s to go" in estimated(grid, ADHD, LARGE), "the median of all is 50"
+    assert "about 20 s to go" in estimated(grid, NSAIDS, SMALL, workers=2)
+    assert "2 cells, 1 of them finished before; about 20 s to go" in estimated(grid, NSAIDS, SMALL, done=1)
+    assert estimated(grid, NSAIDS, SMALL, done=2) == "grid a grid: 2 cells, 2 of them finished before"
 
 
 def test_the_tally_counts_each_once() -> None:
@@ -162,4 +160,4 @@ def test_a_queued_job_does_not_run_other_code(grid: Grid) -> None:
     outcome = job()
     assert outcome.state == INTERRUPTED
     assert "code has changed since the submission" in outcome.error
-    assert slurm.source_fingerprint() == slurm.source_fingerprint() != "another hash"
+    assert source_fingerprint() == source_fingerprint() != "another hash"

@@ -4,6 +4,7 @@ import base64
 import csv
 import hashlib
 import io
+import itertools
 import json
 import math
 import random
@@ -18,15 +19,19 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from cell_folders import make_cell, make_grid
 from chromium import CHROMIUM, Page, chromium
 
-from layersel.sweep.report import PAGE, SCRIPTS, report_html, write_report
+from layersel.sweep.report import PAGE, SCRIPTS, report_html
+from layersel.sweep.summary import summarise
+from layersel.tasks.task import Metric
 
 LAYERS = 12
-REVIEWS = ["ADHD", "Antihistamines", "Estrogens", "NSAIDS", "Statins"]
+DATASETS = ["ADHD", "Antihistamines", "Estrogens", "NSAIDS", "Statins"]
 LEVEL = {"ADHD": 0.62, "Antihistamines": 0.09, "Estrogens": 0.24, "NSAIDS": 0.55, "Statins": 0.31}
 
 MINUS = "\N{MINUS SIGN}"
+AWSS = Metric("awss@95", "AWSS@95")
 
 Record = dict[str, Any]
 
@@ -145,6 +150,11 @@ def _comparison(group: Record, reference: Record) -> Record:
     return record | {"wins": 8, "ties": 1, "losses": 3, "p": 0.00042, "p_holm": 0.031}
 
 
+def write_report(path: Path, title: str, *tables: list[Record], metric: Metric = AWSS) -> None:
+    """Write the report of these tables."""
+    path.write_text(report_html(title, metric, *tables), encoding="utf-8")
+
+
 class Parts(HTMLParser):
     """The elements of a page and their texts, as a browser would part them."""
 
@@ -188,10 +198,10 @@ HOSTILE = [
 def test_the_page_holds_all_records() -> None:
     """In their order and with all columns, also those that only some records have."""
     cells: list[Record] = [{"cell": "a", "n": 1}, {"cell": "b", "extra": [1, "x", None]}]
-    tables = Parts(report_html("T", cells, [{"name": "g"}], [])).data
+    tables = Parts(report_html("T", AWSS, cells, [{"name": "g"}], [])).data
     assert tables == {
         "title": "T",
-        "higher": True,
+        "metric": {"name": "awss@95", "title": "AWSS@95", "higher_is_better": True},
         "cells": {"columns": ["cell", "n", "extra"], "rows": [["a", 1, None], ["b", None, [1, "x", None]]]},
         "groups": {"columns": ["name"], "rows": [["g"]]},
         "comparisons": {"columns": [], "rows": []},
@@ -201,8 +211,8 @@ def test_the_page_holds_all_records() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_breaks_out_of_the_data(text: str) -> None:
     """A title, an error or a column's name arrives as it was, and adds no element to the page."""
-    plain = Parts(report_html("", [{"": ""}], [], []))
-    parts = Parts(report_html(text, [{text: text}], [], []))
+    plain = Parts(report_html("", AWSS, [{"": ""}], [], []))
+    parts = Parts(report_html(text, AWSS, [{text: text}], [], []))
     assert [tag for tag, _ in parts.tags] == [tag for tag, _ in plain.tags]
     assert parts.data["title"] == text
     assert parts.data["cells"] == {"columns": [text], "rows": [[text]]}
@@ -223,12 +233,12 @@ def test_nothing_breaks_out_of_the_data(text: str) -> None:
 )
 def test_values_become_json(value: object, written: object) -> None:
     """Of NaN and infinities, which JSON lacks, nothing is left; numpy's scalars are plain ones."""
-    assert Parts(report_html("", [{"x": value}], [], [])).data["cells"]["rows"] == [[written]]
+    assert Parts(report_html("", AWSS, [{"x": value}], [], [])).data["cells"]["rows"] == [[written]]
 
 
 def test_the_page_needs_nothing_else() -> None:
     """No address but the name of SVG; a policy that forbids all but its own script and style."""
-    page = report_html("grid", grid(random.Random(0), seed=[0, 1]), [], [])
+    page = report_html("grid", AWSS, grid(random.Random(0), seed=[0, 1]), [], [])
     parts = Parts(page)
     assert not [attrs for _, attrs in parts.tags if {"src", "href"} & set(attrs)]
     assert set(re.findall(r"\w+://[^\"\s]+", page)) == {"http://www.w3.org/2000/svg"}
@@ -255,23 +265,25 @@ def test_every_file_of_the_page_is_in_it() -> None:
     assert {file.name for file in PAGE.iterdir()} == {*SCRIPTS, "template.html", "report.css"}
 
 
-def test_the_same_cells_give_the_same_file(tmp_path: Path) -> None:
-    """And a second report replaces the first."""
+def test_the_same_cells_give_the_same_page() -> None:
+    """To the last byte."""
     cells = grid(random.Random(0), seed=[0, 1])
-    write_report(tmp_path / "report.html", "old", [], [], [])
-    write_report(tmp_path / "report.html", "grid", cells, groups_of(cells), [])
-    write_report(tmp_path / "other.html", "grid", cells, groups_of(cells), [])
-    assert (tmp_path / "report.html").read_bytes() == (tmp_path / "other.html").read_bytes()
-    assert len(list(tmp_path.iterdir())) == 2
+    first, second = (report_html("grid", AWSS, cells, groups_of(cells), []) for _ in range(2))
+    assert first == second
 
 
 def large() -> list[Record]:
     """500 cells of 110 columns."""
     draw = random.Random(7)
     many = grid(
-        draw, selection=["cka", "last", "random", "first"], n=[1, 2, 3, 6], rank=[4, 8], dataset=REVIEWS, seed=[0, 1, 2]
+        draw,
+        selection=["cka", "last", "random", "first"],
+        n=[1, 2, 3, 6],
+        rank=[4, 8],
+        dataset=DATASETS,
+        seed=[0, 1, 2],
     )
-    return many + grid(draw, selection=["none", "all"], n=[None], dataset=REVIEWS, seed=[0, 1])
+    return many + grid(draw, selection=["none", "all"], n=[None], dataset=DATASETS, seed=[0, 1])
 
 
 def test_a_large_grid_is_a_small_file(tmp_path: Path) -> None:
@@ -460,7 +472,7 @@ def test_the_front_is_what_nothing_beats(opened: Callable[..., Page]) -> None:
         if group["dataset"] == "all datasets"
     ]
     front = {name for x, y, name in points if not any(a <= x and b <= y and (a, b) != (x, y) for a, b, _ in points)}
-    told = [tip for tip in tips(page, "pareto-parameters", "text") if "awss@95" in tip]
+    told = [tip for tip in tips(page, "pareto-parameters", "text") if "AWSS@95" in tip]
     assert {tip.splitlines()[0] for tip in told} == front
     assert len(tips(page, "pareto-parameters", "circle")) == len(points)
     at_zero = page.value(
@@ -487,7 +499,7 @@ def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[...
         seeds = [[one["awss@95"] for some in common for one in some if one["seed"] == seed] for seed in range(3)]
         std = statistics.stdev(statistics.mean(values) for values in seeds if len(values) == 2)
         count = sum(map(len, common))
-        expected = f"{selection}\nN = {layers}: awss@95 {mean:.3f} ± {std:.3f}\n{count} cells"
+        expected = f"{selection}\nN = {layers}: AWSS@95 {mean:.3f} ± {std:.3f}\n{count} cells"
         assert expected in tips(page, "budget")
     assert "2 datasets, those that every point has" in page.texts("#budget figcaption")[0]
 
@@ -523,7 +535,7 @@ def test_bars_show_the_best_configurations(opened: Callable[..., Page]) -> None:
     best = sorted(means, key=lambda name: -means[name])[:12]
     for name in best:
         values = [one["awss@95"] for one in cells if one["name"] == name and one["dataset"] == "ADHD"]
-        expected = f"ADHD\n{name}\nawss@95 {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}\n3 cells"
+        expected = f"ADHD\n{name}\nAWSS@95 {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}\n3 cells"
         assert expected in tips(page, "datasets", "rect")
     assert len(tips(page, "datasets", "rect")) == 24
     assert page.texts("#datasets summary") == ["Best 12 of 14 configurations"]
@@ -577,6 +589,35 @@ def test_figures_without_data_say_why(opened: Callable[..., Page], cells: list[R
     assert all(re.search(r"^No .*\.$", text) for text in page.texts("figcaption"))
     assert page.value("[...document.querySelectorAll('figure .buttons')].every((buttons) => buttons.hidden)")
     assert len(column(page, "cell")) == len(cells) if cells else True
+
+
+def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None:
+    """Its own metric, of which less is better, by its title; the references are those that its cells have."""
+    rmse = {"name": "rmse", "title": "RMSE", "higher_is_better": False}
+    jobs: list[Any] = []
+    for selection, n, level in (("none", None, 0.5), ("cka", 1, 0.25), ("cka", 2, 0.75)):
+        for dataset, seed in itertools.product(("A", "B"), (0, 1)):
+            values = {"rmse": level + seed / 16, "base/rmse": 0.625, "ridge/rmse": 0.375}
+            labels = {"dataset": dataset, "selection": selection, "n": n, "seed": seed}
+            folder = make_cell(tmp_path, metric=rmse, metrics=values, **labels)
+            jobs.append(([f"seed={seed}", f"n={n}"], {"state": "finished", "cell": folder.name}))
+    made = make_grid(tmp_path, "regression", jobs)
+    assert summarise(made, [made])
+    browser.look(1400)
+    browser.open(made / "report.html")
+    assert browser.complaints() == []
+    assert browser.texts("#title") == ["regression"]
+    assert browser.texts("#best") == ["Lowest mean RMSE over all datasets: 0.281 by selection=cka n=1."]
+    assert column(browser, "name", "comparisons") == ["selection=cka n=1", "selection=cka n=2"]
+    assert column(browser, "wins", "comparisons") == ["4", "0"]
+    assert column(browser, "name", "groups")[0] == "selection=cka n=1"
+    assert {"untouched model", "ridge"} <= set(browser.texts("#budget svg text"))
+    front = [tip.splitlines()[:2] for tip in tips(browser, "pareto-parameters", "text") if "RMSE" in tip]
+    assert front == [["selection=cka n=1", "RMSE 0.281 ± 0.031"]]
+    bars = [tip.splitlines()[1] for tip in tips(browser, "datasets", "rect")]
+    assert bars == ["selection=cka n=1", "selection=none", "selection=cka n=2"]
+    rows = list(csv.DictReader((made / "cells.csv").open(encoding="utf-8", newline="")))
+    assert sorted(column(browser, "cell")) == sorted(row["cell"] for row in rows)
 
 
 def test_one_cell_has_its_figures(opened: Callable[..., Page]) -> None:

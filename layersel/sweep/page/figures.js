@@ -6,8 +6,9 @@ function basesOf(cells, metric) {
   const prefixes = Object.keys(cells[0] ?? {}).filter((name) => name.endsWith(`/${metric}`)).map((name) => name.slice(0, -metric.length));
   return prefixes.filter((prefix) => prefix.indexOf("/") === prefix.length - 1 && !datasets.has(prefix.slice(0, -1)));
 }
+
 /** Below 0 where the one value of the metric is better than the other. */
-const better = (one, other) => data.higher ? other - one : one - other;
+const better = (one, other) => data.metric.higher_is_better ? other - one : one - other;
 const titleOf = (prefix) => prefix === "base/" ? "untouched model" : prefix.slice(0, -1);
 const DASHES = ["6 4", "2 3", "8 2 2 2", "1 3"];
 const STROKES = [null, "7 3", "2 3", "9 3 2 3"]; // of lines, beside their marks
@@ -32,7 +33,7 @@ function frontOf(points) {
 function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
   const points = groups.filter((group) => group.dataset === ALL_DATASETS && isNumber(group.mean) && isNumber(group[cost]))
     .map((group) => ({...group, x: group[cost], y: group.mean, selection: selectionOf.get(group.configuration)}));
-  if (!points.length) return {why: `No configuration has both ${title} and ${metric} over the datasets that all of them have.`};
+  if (!points.length) return {why: `No configuration has both ${title} and ${metricTitle} over the datasets that all of them have.`};
   const front = frontOf(points);
   const box = {left: 62, right: width - 16, top: 16, bottom: 300};
   const costs = points.map((point) => point.x);
@@ -40,7 +41,7 @@ function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
   const x = wide ? logarithmic(costs, box.left, box.right) : linearAround(costs, box.left + 8, box.right - 8);
   const y = linearAround(points.map((point) => point.y), box.bottom, box.top);
   const stairs = front.map((point, place) => (place ? `H${x(point.x)}V${y(point.y)}` : `M${x(point.x)} ${y(point.y)}`));
-  const tip = (point) => `${point.name}\n${metric} ${number(point.y)}${spread(point.std)}\n${title} ${number(point.x)}`;
+  const tip = (point) => `${point.name}\n${metricTitle} ${number(point.y)}${spread(point.std)}\n${title} ${number(point.x)}`;
   const marks = points.map((point) => {
     const best = front.includes(point);
     const paint = {fill: colour(hue(point.selection)), "fill-opacity": best ? 1 : 0.35, stroke: "var(--surface)"};
@@ -54,8 +55,8 @@ function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
   })), 16, width - 8, box.bottom + 66);
   const hues = hueLegend(unique(points.map((point) => point.selection)), hue, width, box.bottom + 66 + names.height);
   return {
-    svg: canvas(width, box.bottom + 66 + names.height + hues.height, `${metric} against ${title}`,
-      leftAxis(box, y, `mean ${metric}`), bottomAxis(box, x, title),
+    svg: canvas(width, box.bottom + 66 + names.height + hues.height, `${metricTitle} against ${title}`,
+      leftAxis(box, y, `mean ${metricTitle}`), bottomAxis(box, x, title),
       draw("path", {d: `${stairs.join("")}H${box.right}`, fill: "none", stroke: "var(--soft)", "stroke-width": 1.5}),
       ...marks, ...numbers, names.group, hues.group),
     note: `${plural(points.length, "configuration")}, mean over seeds and datasets. ` +
@@ -77,7 +78,7 @@ function budgetFigure({cells, metric, hue}, width) {
   const keyed = groupBy(known, (cell) => keyOf(cell, columns));
   const lines = [...keyed.values()].map((some) => ({first: some[0], points: groupBy(some, (cell) => layersOf(cell).length)}));
   const datasets = commonDatasets(lines.flatMap(({points}) => [...points.values()]));
-  if (!known.length) return {why: `No finished cell has both ${metric} and the layers it adapts.`};
+  if (!known.length) return {why: `No finished cell has both ${metricTitle} and the layers it adapts.`};
   if (!datasets.length) return {why: "The configurations have no dataset in common: choose one in the filter."};
   lines.sort((one, other) => columns.map((column) => compare(one.first[column], other.first[column])).find(Boolean) ?? 0);
   for (const each of lines) {
@@ -106,7 +107,7 @@ function budgetDrawing({known, lines, columns, datasets, metric, hue}, width) {
     shape: shapes.indexOf(keyOf(each.first, columns.slice(1))),
     at: (n) => x(n) + (sharing(n).indexOf(each) - (sharing(n).length - 1) / 2) * gap,
   }));
-  const drawn = lines.map((each, place) => budgetLine(each, looks[place], describe(each.first, columns), y, metric));
+  const drawn = lines.map((each, place) => budgetLine(each, looks[place], describe(each.first, columns), y));
   const entries = lines.map((each, place) => ({
     words: describe(each.first, columns),
     key: (atX, atY) => draw("g", {}, line(atX - 10, atY, atX + 10, atY, strokeOf(looks[place])),
@@ -114,8 +115,8 @@ function budgetDrawing({known, lines, columns, datasets, metric, hue}, width) {
   }));
   const keys = legend([...entries, ...baselineEntries(baselines)], 16, width - 8, box.bottom + 66);
   return {
-    svg: canvas(width, box.bottom + 66 + keys.height, `${metric} against the number of adapted layers`,
-      leftAxis(box, y, `mean ${metric}`), bottomAxis(box, x, "adapted layers (N)"),
+    svg: canvas(width, box.bottom + 66 + keys.height, `${metricTitle} against the number of adapted layers`,
+      leftAxis(box, y, `mean ${metricTitle}`), bottomAxis(box, x, "adapted layers (N)"),
       ...baselines.map((each) => baseline(each, box.left, box.right, y)), ...drawn, keys.group),
     note: `Mean over seeds and ${plural(datasets.length, "dataset")}` +
       (datasets.length < unique(known.map((cell) => text(cell.dataset))).length ? ", those that every point has" : "") +
@@ -125,14 +126,14 @@ function budgetDrawing({known, lines, columns, datasets, metric, hue}, width) {
 
 const strokeOf = ({paint, shape}) => ({stroke: paint, "stroke-width": 2, "stroke-dasharray": STROKES[shape % STROKES.length]});
 
-function budgetLine({means}, look, name, y, metric) {
+function budgetLine({means}, look, name, y) {
   const {paint, shape, at} = look;
   const path = means.map((point) => `${at(point.n)} ${y(point.mean)}`).join("L");
   const marks = means.flatMap((point) => [
     ...(point.std === null ? [] : [errorBar(at(point.n), point.mean, point.std, y, {stroke: paint})]),
     mark(shape, at(point.n), y(point.mean), {
       fill: paint, stroke: paint,
-      tip: `${name}\nN = ${point.n}: ${metric} ${number(point.mean)}${spread(point.std)}\n${plural(point.cells, "cell")}`,
+      tip: `${name}\nN = ${point.n}: ${metricTitle} ${number(point.mean)}${spread(point.std)}\n${plural(point.cells, "cell")}`,
     }),
   ]);
   return draw("g", {}, draw("path", {d: `M${path}`, fill: "none", ...strokeOf(look)}), ...marks);
@@ -183,10 +184,10 @@ function layersRow(cells, name, whole, size, left, top) {
     const share = mean(cells.map((cell) => (layersOf(cell).includes(layer) ? 1 : 0)));
     const words = `${whole}\nlayer ${layer}: ${number(share * 100)} % of ${plural(cells.length, "cell")}`;
     const paint = {stroke: "var(--surface)", tip: words, x: left + layer * size, y: top, width: size, height: 24};
-    const told = share > 0 && size >= 26 ? [label(left + (layer + 0.5) * size, top + 16, String(Math.round(share * 100)),
+    const percent = share > 0 && size >= 26 ? [label(left + (layer + 0.5) * size, top + 16, String(Math.round(share * 100)),
       {"text-anchor": "middle", fill: share > 0.5 ? "var(--on-heat)" : "var(--ink)", "font-size": 11})] : [];
     return draw("g", {tip: words}, draw("rect", {...paint, fill: "var(--empty)"}),
-      draw("rect", {...paint, fill: "var(--heat)", "fill-opacity": share}), ...told);
+      draw("rect", {...paint, fill: "var(--heat)", "fill-opacity": share}), ...percent);
   });
   return draw("g", {}, label(left - 8, top + 16, name, {"text-anchor": "end", tip: whole}), ...squares,
     label(left + count * size + 8, top + 16, `n=${cells.length}`, {fill: "var(--soft)"}));
@@ -206,7 +207,7 @@ function rankedConfigurations(cells, metric) {
 /** A group of bars for each dataset, a bar for each configuration, as in Figure 17 of the thesis. */
 function datasetsFigure({cells, metric, chosen}, width) {
   const ranked = rankedConfigurations(cells, metric).filter((each) => chosen.has(each.configuration));
-  if (!ranked.length) return {why: `No finished cell of these configurations has ${metric}.`};
+  if (!ranked.length) return {why: `No finished cell of these configurations has ${metricTitle}.`};
   const datasets = unique(ranked.flatMap((each) => each.cells.map((cell) => text(cell.dataset)))).sort(order);
   const measured = datasets.map((dataset) => ({
     dataset,
@@ -219,14 +220,14 @@ function datasetsFigure({cells, metric, chosen}, width) {
   const box = {left: 62, right: Math.max(width - 16, 62 + group * datasets.length), top: 16, bottom: 300};
   const y = linear(Math.min(0, ...ends) * 1.05, Math.max(0.01, ...ends) * 1.05, box.bottom, box.top);
   const bar = Math.min(48, (group - 20) / ranked.length);
-  const drawn = measured.map((each, place) => datasetBars(each, box.left + place * group, group, bar, y, metric));
+  const drawn = measured.map((each, place) => datasetBars(each, box.left + place * group, group, bar, y));
   const entries = ranked.map((each, place) => ({
     words: each.name, key: (atX, atY) => draw("rect", {x: atX - 6, y: atY - 6, width: 12, height: 12, ...barPaint(place)}),
   }));
   const all = baselinesOf(ranked.flatMap((each) => each.cells), metric, datasets);
   const keys = legend([...entries, ...baselineEntries(all)], 16, box.right, box.bottom + 44);
   return {
-    svg: canvas(box.right + 16, box.bottom + 44 + keys.height, `${metric} by dataset`, leftAxis(box, y, metric),
+    svg: canvas(box.right + 16, box.bottom + 44 + keys.height, `${metricTitle} by dataset`, leftAxis(box, y, metricTitle),
       bottomAxis(box, {ticks: []}, ""), ...drawn, line(box.left, y(0), box.right, y(0)), keys.group),
     note: "Mean over seeds; error bars: standard deviation. The best mean over the datasets comes first.",
   };
@@ -234,12 +235,12 @@ function datasetsFigure({cells, metric, chosen}, width) {
 
 const barPaint = (place) => ({fill: colour(place), "fill-opacity": place < SERIES ? 1 : 0.45, stroke: colour(place)});
 
-function datasetBars({dataset, bars, baselines}, left, group, bar, y, metric) {
+function datasetBars({dataset, bars, baselines}, left, group, bar, y) {
   const start = left + (group - bar * bars.length) / 2;
   const drawn = bars.flatMap((each, place) => {
     if (each.mean === null) return [];
     const [top, bottom] = [y(Math.max(0, each.mean)), y(Math.min(0, each.mean))];
-    const tip = `${dataset}\n${each.name}\n${metric} ${number(each.mean)}${spread(each.std)}\n${plural(each.cells, "cell")}`;
+    const tip = `${dataset}\n${each.name}\n${metricTitle} ${number(each.mean)}${spread(each.std)}\n${plural(each.cells, "cell")}`;
     const x = start + place * bar;
     const body = draw("rect", {x: x + 1, y: top, width: bar - 2, height: bottom - top, ...barPaint(place), tip});
     return each.std === null ? [body] : [body, errorBar(x + bar / 2, each.mean, each.std, y, {stroke: "var(--ink)", tip})];
@@ -265,8 +266,8 @@ function choicesFigure({cells, metric}, width) {
     return group;
   });
   return {
-    svg: canvas(width, top + 52, `Differences in ${metric}`, line(x(0), 8, x(0), top, {stroke: "var(--soft)"}), ...drawn,
-      bottomAxis({...box, bottom: top}, x, `difference in ${metric}`)),
+    svg: canvas(width, top + 52, `Differences in ${metricTitle}`, line(x(0), 8, x(0), top, {stroke: "var(--soft)"}), ...drawn,
+      bottomAxis({...box, bottom: top}, x, `difference in ${metricTitle}`)),
     note: "Each small mark is the difference between two cells that agree in everything else, dataset and seed included; " +
       "large: their mean, with standard deviation.",
   };

@@ -2,7 +2,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const [cells, groups, comparisons] = [data.cells, data.groups, data.comparisons].map(recordsOf);
-const metric = text(groups[0]?.metric);
+const {name: metric, title: metricTitle} = data.metric;
 const at = (id) => document.getElementById(id);
 const STATES = {finished: "✓", running: "…", interrupted: "‖", failed: "✕", damaged: "✕", missing: "?"};
 const selections = unique(cells.map((cell) => text(cell.selection))).sort(order);
@@ -49,11 +49,11 @@ function header() {
   at("states").append(make("strong", {}, plural(cells.length, "cell")), " ", ...chips);
   const [best] = groups.filter((group) => group.dataset === ALL_DATASETS && isNumber(group.mean))
     .sort((one, other) => better(one.mean, other.mean));
-  if (best) at("best").textContent = `${data.higher ? "Highest" : "Lowest"} mean ${metric} over all datasets: ${number(best.mean)} by ${best.name}` +
+  if (best) at("best").textContent = `${data.metric.higher_is_better ? "Highest" : "Lowest"} mean ${metricTitle} over all datasets: ${number(best.mean)} by ${best.name}` +
     (best.failed + best.missing ? `, without its ${best.failed + best.missing} failed or missing of ${plural(best.expected, "cell")}.` : ".");
   const same = ["dataset", ...LABELS].filter((column) => new Set(cells.map((cell) => text(cell[column]))).size === 1);
-  const told = same.filter((column) => text(cells[0][column]) !== "").map((column) => `${column}=${text(cells[0][column])}`);
-  if (told.length) at("common").textContent = `All cells have ${told.join(", ")}.`;
+  const common = same.filter((column) => text(cells[0][column]) !== "").map((column) => `${column}=${text(cells[0][column])}`);
+  if (common.length) at("common").textContent = `All cells have ${common.join(", ")}.`;
 }
 
 /** Cells that gave no result, those with the same error together. */
@@ -81,11 +81,11 @@ function addComparisons() {
   host.append(make("h3", {}, "Differences to the reference"));
   if (!comparisons.length) return host.append(make("p", {className: "why"}, "No reference configuration was named, so nothing is compared."));
   host.append(make("p", {}, `Reference: ${unique(comparisons.map((row) => text(row.reference))).join("; ")}. Differences in ` +
-    `${text(comparisons[0].metric)} over the same datasets and seeds; Wilcoxon signed-rank test, p by Holm over all rows.`));
+    `${metricTitle} over the same datasets and seeds; Wilcoxon signed-rank test, p by Holm over all rows.`));
   const sign = {difference: signed, low: signed, high: signed};
   const heads = {low: "95 % low", high: "95 % high", p_holm: "p (Holm)"};
   const keys = ["name", "compared", "uncompared", "difference", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
-  new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: true}).show(comparisons);
+  new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: data.metric.higher_is_better}).show(comparisons);
 }
 
 function addGroups() {
@@ -97,9 +97,9 @@ function addGroups() {
   const select = make("select", {}, ...names.map((name) => new Option(name)), new Option("each dataset and all", ""));
   host.append(make("label", {}, "Dataset ", select));
   const keys = ["name", "dataset", "datasets", "n", "expected", "failed", "missing", "mean", "std", "low", "high", "parameters", "seconds", "pareto"];
-  const heads = {mean: `mean ${metric}`, low: "95 % low", high: "95 % high", pareto: "Pareto front"};
+  const heads = {mean: `mean ${metricTitle}`, low: "95 % low", high: "95 % high", pareto: "Pareto front"};
   const table = new SortableTable(host, "groups", columnsOf(keys, heads, {pareto: (value) => (value === true ? "●" : "")}),
-    {key: "mean", descending: true});
+    {key: "mean", descending: data.metric.higher_is_better});
   const show = () => table.show(groups.filter((group) => select.value === "" || text(group.dataset) === select.value));
   select.onchange = show;
   show();
@@ -176,10 +176,10 @@ class Picker {
 }
 
 function follow(event) {
-  const told = event.target.closest?.("[data-tip]")?.dataset.tip;
-  at("tip").hidden = !told;
-  if (!told) return;
-  at("tip").textContent = told;
+  const tip = event.target.closest?.("[data-tip]")?.dataset.tip;
+  at("tip").hidden = !tip;
+  if (!tip) return;
+  at("tip").textContent = tip;
   const {offsetWidth, offsetHeight} = at("tip");
   at("tip").style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - offsetWidth - 8))}px`;
   at("tip").style.top = `${Math.max(4, event.clientY - offsetHeight - 12)}px`;
@@ -202,12 +202,12 @@ problems();
 addComparisons();
 addGroups();
 fillSelects();
-addFigure("pareto-parameters", `${metric} against trainable parameters`, cost("parameters", "trainable parameters"));
-addFigure("pareto-seconds", `${metric} against time`, cost("seconds", "seconds a cell"));
-addFigure("budget", `${metric} against the number of layers`, (width) => budgetFigure({cells: shown, metric, hue}, width));
+addFigure("pareto-parameters", `${metricTitle} against trainable parameters`, cost("parameters", "trainable parameters"));
+addFigure("pareto-seconds", `${metricTitle} against time`, cost("seconds", "seconds a cell"));
+addFigure("budget", `${metricTitle} against the number of layers`, (width) => budgetFigure({cells: shown, metric, hue}, width));
 const layers = addFigure("layers", "Layers chosen",
   (width) => layersFigure({cells: shown, byDataset: split.checked}, width), [make("label", {}, split, " each dataset apart")]);
-const bars = addFigure("datasets", `${metric} by dataset`,
+const bars = addFigure("datasets", `${metricTitle} by dataset`,
   (width) => datasetsFigure({cells: shown, metric, chosen: picker.chosen(rankedConfigurations(shown, metric))}, width), [picker.element]);
 addFigure("choices", "Precision, pruning and merging", (width) => choicesFigure({cells: shown, metric}, width));
 const table = addCells();

@@ -82,8 +82,8 @@ const keyOf = (cell, columns) => JSON.stringify(columns.map((column) => cell[col
 /** The values of some columns in a few words: "cka, rank 4". */
 function describe(cell, columns) {
   const bare = ["model", "selection", "adapter"];
-  const told = columns.filter((column) => text(cell[column]) !== "");
-  return told.map((column) => (bare.includes(column) ? "" : `${column} `) + text(cell[column])).join(", ");
+  const given = columns.filter((column) => text(cell[column]) !== "");
+  return given.map((column) => (bare.includes(column) ? "" : `${column} `) + text(cell[column])).join(", ");
 }
 
 /** Number of layers that a cell adapts; null where none are recorded. */

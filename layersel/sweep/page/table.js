@@ -90,10 +90,10 @@ class SortableTable {
   }
 
   cellOf(row, {key, words}) {
-    const told = words(row[key], row);
-    const cell = make("td", {textContent: told});
+    const shown = words(row[key], row);
+    const cell = make("td", {textContent: shown});
     if (isNumber(row[key])) cell.className = "number";
-    if (told.length > 40) cell.title = told;
+    if (shown.length > 40) cell.title = shown;
     return cell;
   }
 

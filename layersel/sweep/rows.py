@@ -1,0 +1,167 @@
+"""The cells of grids and folders, each once, as rows; nothing here loads pandas."""
+
+import glob
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layersel.errors import UserError, one_of
+from layersel.sweep.reading import (
+    LABELS,
+    STATES,
+    Row,
+    Scalar,
+    StateOf,
+    as_recorded,
+    is_cell,
+    is_grid,
+    read_cell,
+    read_grid,
+)
+from layersel.tasks.task import Metric
+
+NO_CELLS = ("grids", "shared", "submitit")
+"""Names of the folders that an output folder holds beside cells."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Cells in any state.
+
+    Attributes:
+        rows: The cells, sorted by what they are.
+        notes: Lines that a person should read.
+    """
+
+    rows: list[Row]
+    notes: list[str]
+
+    def metric(self, name: str | None) -> Metric:
+        """Returns the metric to compare the cells by.
+
+        Args:
+            name: A column of metrics; it has the direction of the cells' own metric whose name it ends with, else
+                higher values are better. None = the cells' own metric, which has no name while no cell says it.
+
+        Raises:
+            UserError: No name is given, and the cells have several metrics.
+        """
+        own = list(dict.fromkeys(row.metric for row in self.rows if row.metric is not None))
+        if name is None:
+            if len(own) > 1:
+                known = [metric.name for metric in own]
+                raise one_of("metric", None, known, "name one: the cells are compared by several")
+            return own[0] if own else Metric("", "")
+        alike = [metric for metric in own if name == metric.name or name.endswith(f"/{metric.name}")]
+        if not alike:
+            return Metric(name, name)
+        return alike[0] if alike[0].name == name else Metric(name, name, alike[0].higher_is_better)
+
+
+def collect_rows(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -> Rows:
+    """Reads the cells of output folders (all cells in them), grids (their jobs only) and single cells.
+
+    A cell that several paths lead to is one row; so is a job that never became a cell, unless another grid ran it.
+
+    Args:
+        paths: Folders or globs.
+        state_of: Gives the state of a cell whose status says running, as its process may be gone.
+
+    Raises:
+        UserError: A path leads to no cell.
+    """
+    rows: list[Row] = []
+    notes: list[str] = []
+    for path in paths:
+        found = {place: _rows(place, state_of) for place in _places(path)}
+        if not any(found.values()):
+            raise _no_cell(path)
+        rows += [row for own in found.values() for row in own]
+        notes += [f"{place}: holds no cell; left out" for place in _foreign(found)]
+    rows = sorted(_distinct(rows), key=_order)
+    return Rows(rows, [*dict.fromkeys(notes), *_repeated(rows)])
+
+
+def _places(path: str | Path) -> list[Path]:
+    """Returns the folder of that name, else those that match the pattern."""
+    if Path(path).exists():
+        return [Path(path)]
+    return [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
+
+
+def _rows(place: Path, state_of: StateOf) -> list[Row]:
+    if is_grid(place):
+        return read_grid(place, state_of)
+    if is_cell(place):
+        return [read_cell(place, state_of)]
+    return [read_cell(folder, state_of) for folder in _folders(place) if is_cell(folder)]
+
+
+def _folders(place: Path) -> list[Path]:
+    """Returns the folders that might be cells; hidden ones are drafts."""
+    inside = sorted(place.iterdir()) if place.is_dir() else []
+    return [path for path in inside if path.is_dir() and path.name not in NO_CELLS and not path.name.startswith(".")]
+
+
+def _foreign(found: dict[Path, list[Row]]) -> list[Path]:
+    """Returns the places without a cell: matches of a glob, and folders beside cells."""
+    beside = [folder for place in found if not is_grid(place) and not is_cell(place) for folder in _folders(place)]
+    return [place for place, rows in found.items() if not rows] + [folder for folder in beside if not is_cell(folder)]
+
+
+def _no_cell(path: str | Path) -> UserError:
+    looked = "holds no cell" if Path(path).exists() else "is not there"
+    return UserError(
+        f"folder: expected an output folder, a grid's folder (OUTPUT/grids/NAME), a cell's, or a glob of these, but "
+        f"{str(path)!r} {looked}; run one with python train.py"
+    )
+
+
+def _distinct(rows: Iterable[Row]) -> list[Row]:
+    """Returns one row for each cell, the one that holds most, and no job whose cell another row has."""
+    best = [min(same, key=_completeness) for same in _grouped(rows, _key)]
+    have = {(row.variant, row.labels.get("seed")) for row in best if row.identity is not None}
+    return [row for row in best if row.identity is not None or (row.variant, row.labels.get("seed")) not in have]
+
+
+def _grouped(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> list[list[Row]]:
+    groups: dict[Hashable, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
+
+
+def _key(row: Row) -> Hashable:
+    if row.identity is not None:
+        return row.identity
+    if row.variant is not None:
+        return row.variant, row.labels["seed"]
+    return row.cell, None if row.overrides is None else tuple(sorted(row.overrides.split()))
+
+
+def _completeness(row: Row) -> tuple[Any, ...]:
+    """Returns the key that sorts the row that holds most of a cell first."""
+    return STATES.index(row.state), row.overrides is None, row.overrides or "", row.error or ""
+
+
+def _repeated(rows: Iterable[Row]) -> list[str]:
+    known = [(row.variant, row.labels["seed"]) for row in rows if row.variant is not None]
+    count = len(known) - len(set(known))
+    what = "another with the same options, data and seed, run with other versions; each counts"
+    return [f"{count} of the cells repeat {what}: remove those that shall not"] if count else []
+
+
+def _order(row: Row) -> list[tuple[int, float, str]]:
+    """Returns the key that sorts by dataset, then by the other labels and options, then by seed."""
+    what = [row.labels.get(label) for label in LABELS if label != "seed"]
+    options = [part for name in sorted(row.options) if name != "seed" for part in (name, row.options[name])]
+    last = [row.configuration, row.labels.get("seed"), row.identity, row.cell, row.overrides]
+    return [_rank(value) for value in (*what, *options, *last)]
+
+
+def _rank(value: Scalar) -> tuple[int, float, str]:
+    """Returns the key that sorts numbers by size, then texts, then what is missing."""
+    if value is None:
+        return 2, 0.0, ""
+    return (1, 0.0, value) if isinstance(value, str) else (0, float(value), "")

@@ -1,0 +1,93 @@
+"""Summarises the cells of a grid in files and on the terminal; what has not changed is not computed again."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from layersel.files import write_json
+from layersel.runs.fingerprints import fingerprint
+from layersel.runs.folder import FINISHED, RunFolder
+from layersel.sweep.grid import source_fingerprint
+from layersel.sweep.rows import Rows, collect_rows
+
+SUMMARY = "summary.json"
+"""The file with the fingerprint of what the tables were made of, their checksums, and the text on the terminal."""
+WIDTH = 160
+"""Columns of text that does not go to a terminal."""
+
+
+def summarise(out: Path, paths: Sequence[str | Path], reference: str | None = None, metric: str | None = None) -> bool:
+    """Writes the tables and the report of some cells, and prints a summary.
+
+    Where the files in `out` were made of the same cells by the same code, they stay as they are.
+
+    Args:
+        out: The folder that the files are written to.
+        paths: The output folders, grids and cells, or globs of these.
+        reference: The configuration to compare with, such as "selection=none".
+        metric: The column of metrics to compare; None = the cells' own metric.
+
+    Returns:
+        Whether every cell has finished.
+
+    Raises:
+        UserError: A path leads to no cell, or there is no such reference or metric.
+    """
+    rows = collect_rows(paths, lambda folder: RunFolder(folder).state)
+    made_of = _fingerprint(out, rows, reference, metric)
+    parts = _stored(out, made_of)
+    if parts is None:
+        from layersel.sweep.collecting import printed, tables, write_files  # loads pandas
+
+        found = tables(rows, reference, rows.metric(metric))
+        parts = printed(found)
+        files = write_files(out, found, rows.metric(metric))
+        write_json(out / SUMMARY, {"made_of": made_of, "files": files, "printed": parts})
+    _show([*parts, f"The tables and report.html are in {out}"])
+    return all(row.state == FINISHED for row in rows.rows)
+
+
+def _fingerprint(out: Path, rows: Rows, reference: str | None, metric: str | None) -> str:
+    """Returns the hash of all that decides the files: cells, options, the report's title, the code, its libraries."""
+    libraries = [version(name) for name in ("numpy", "pandas", "pyarrow", "scipy")]
+    return fingerprint([asdict(rows), reference, metric, out.resolve().name, source_fingerprint(), libraries])
+
+
+def _stored(out: Path, made_of: str) -> list[Any] | None:
+    """Returns the text that was printed of the same cells; None unless all files are as they were written then."""
+    try:
+        stored = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+        whole = all(_checksum(out / name) == checksum for name, checksum in stored["files"].items())
+        return list(stored["printed"]) if whole and stored["made_of"] == made_of else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or damaged
+        return None
+
+
+def _checksum(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _show(parts: Sequence[str | dict[str, Any]]) -> None:
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    for part in parts:
+        if isinstance(part, str):
+            console.print(part, soft_wrap=True, markup=False, highlight=False)
+        else:
+            console.print(_table(**part))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*columns, title=Text(title), title_justify="left")
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
