@@ -32,9 +32,9 @@ def cluster() -> Iterator[None]:
     folder = tempfile.mkdtemp(dir="/tmp")  # a short path, for the sockets in it
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", environment["PATH"])
-        told = subprocess.run(["bash", CLUSTER, "start", folder], capture_output=True, text=True, check=False)
-        assert told.returncode == 0, told.stderr
-        patch.setenv("SLURM_CONF", told.stdout.strip().partition("=")[2])
+        started = subprocess.run(["bash", CLUSTER, "start", folder], capture_output=True, text=True, check=False)
+        assert started.returncode == 0, started.stderr
+        patch.setenv("SLURM_CONF", started.stdout.strip().partition("=")[2])
         yield
         subprocess.run(["bash", CLUSTER, "stop", folder], check=True)
     shutil.rmtree(folder)
@@ -115,7 +115,7 @@ def test_a_preempted_job_goes_on(devices: int, base: list[str], tmp_path: Path) 
     assert timeless(tmp_path / "preempted") == timeless(tmp_path / "alone")
 
 
-def test_a_killed_job_is_told_and_run_by_the_next_call(base: list[str], tmp_path: Path) -> None:
+def test_a_killed_job_is_recorded_and_run_by_the_next_call(base: list[str], tmp_path: Path) -> None:
     """The other cell finishes; the second call goes on with the killed one only."""
     grid = [*base, *LONG, *LAUNCHER, "seed=0,1", f"output={tmp_path}"]
     process = start(*grid)
@@ -141,8 +141,8 @@ def test_ctrl_c_takes_the_jobs_back(base: list[str], tmp_path: Path) -> None:
     wait_for(lambda: not slurm("squeue", "-h").strip())
 
 
-def test_why_a_job_does_not_start_is_told(base: list[str], tmp_path: Path) -> None:
-    """A time limit beyond the partition's would wait for ever without a word."""
+def test_why_a_job_does_not_start_is_said(base: list[str], tmp_path: Path) -> None:
+    """A time limit beyond the partition's would wait for ever without a message."""
     process = start(*base, *LAUNCHER, "hydra.launcher.timeout_min=600", f"output={tmp_path}")
     wait_for(lambda: "PartitionTimeLimit" in slurm("squeue", "-h", "-o", "%r"))
     time.sleep(35)

@@ -62,8 +62,8 @@ def make_cell(
         folder / "identity.json",
         hashes | {"labels": labels, "options": flat, "metric": metric or METRIC, "versions": {"layersel": versions}},
     )
-    told = {} if error is None else {"error": error, "traceback": "Traceback …"}
-    dump(folder / "status.json", {"state": state, "started": 1.0, "updated": 2.0, "attempt": 1, **told})
+    failure = {} if error is None else {"error": error, "traceback": "Traceback …"}
+    dump(folder / "status.json", {"state": state, "started": 1.0, "updated": 2.0, "attempt": 1, **failure})
     if state == "finished":
         known = {
             "awss@95": awss,

@@ -83,10 +83,10 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def type(self, selector: str, words: str) -> None:
+    def type(self, selector: str, text: str) -> None:
         """Focus a field, and type."""
         self.click(selector)
-        self.call("Input.insertText", text=words)
+        self.call("Input.insertText", text=text)
 
     def press(self, key: str, text: str = "") -> None:
         """Press a key, as "Tab" or "Enter"."""
@@ -109,7 +109,7 @@ class Page:
 
     def complaints(self) -> list[dict[str, Any]]:
         """Uncaught exceptions and logged errors since the page was opened."""
-        self.value("0")  # whatever was told before this has arrived with the answer
+        self.value("0")  # events that were sent before have arrived with the answer
         return [event for event in self.events if event["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
 
     def seconds(self) -> float:

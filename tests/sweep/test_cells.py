@@ -71,7 +71,7 @@ def test_who_knows_better_is_asked_about_running_cells_only(tmp_path: Path) -> N
 
 
 def test_the_order_of_running_leaves_no_trace(tmp_path: Path) -> None:
-    """Sorted by what the cells are: numbers by size, then words, gaps last, seeds innermost."""
+    """Sorted by what the cells are: numbers by size, then texts, gaps last, seeds innermost."""
     settings = [
         {"dataset": dataset, "selection": selection, "n": n, "seed": seed}
         for dataset in ("ADHD", "NSAIDS")
@@ -90,7 +90,7 @@ def test_the_order_of_running_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_columns_of_several_types(tmp_path: Path) -> None:
-    """Whole numbers stay whole beside gaps, numbers become text beside words, a null metric is a gap."""
+    """Whole numbers stay whole beside gaps, numbers become text beside texts, a null metric is a gap."""
     several: list[dict[str, Any]] = [
         {"whole": 1, "mixed": 0.5, "flag": True, "float": 1},
         {"whole": None, "mixed": "all", "flag": None, "float": 0.5},
@@ -181,7 +181,7 @@ def test_what_two_grids_share_is_one_row(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(both, collect([first, second, tmp_path]).table)
 
 
-def test_copies_are_one_cell_and_other_versions_are_told(tmp_path: Path) -> None:
+def test_copies_are_one_cell_and_other_versions_are_noted(tmp_path: Path) -> None:
     """The same cell in two output folders is one row; the same options with another torch are two, and a line."""
     make_cell(tmp_path / "one", 0.5)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
@@ -238,7 +238,7 @@ def test_damaged_records_of_jobs(tmp_path: Path) -> None:
 
 
 def test_paths_without_a_cell_are_refused(tmp_path: Path) -> None:
-    """In one line; what stands beside cells is only told."""
+    """In one line; what stands beside cells is noted."""
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "nowhere", tmp_path / "nothing-*", tmp_path / "grids"):
         with pytest.raises(UserError, match=r"^folder: expected [^\n]*$"):

@@ -181,11 +181,11 @@ NAMED = [
         ["selection=none rank=8", "selection=cka n=3 rank=8", "selection=cka n=3 rank=4"],
     ),
     ([{"options": {"task.epochs": 2}}, {"options": {"task.epochs": 3}}], ["task.epochs=2", "task.epochs=3"]),
-    (  # an option that only one kind has tells nothing that its label does not
+    (  # an option that only one kind has says nothing that its label does not
         [{"selection": "cka", "options": {"selection.kernel": "rbf"}}, {"selection": "last"}],
         ["selection=cka", "selection=last"],
     ),
-    (  # a second difference is told even where the first one tells them apart
+    (  # a second difference is named even where the first one distinguishes them
         [{"n": 1, "options": {"task.epochs": 2}}, {"n": 2, "options": {"task.epochs": 3}}],
         ["n=1 task.epochs=2", "n=2 task.epochs=3"],
     ),
@@ -210,7 +210,7 @@ def test_options_that_go_with_the_dataset_name_nothing(tmp_path: Path) -> None:
 
 
 def test_the_reference_agrees_in_all_that_its_options_leave_open(tmp_path: Path) -> None:
-    """One reference for each rank; a rank without one is told with the candidates."""
+    """One reference for each rank; a rank without one is named with the candidates."""
     for rank in (4, 8):
         make_cell(tmp_path, 0.1 * rank, selection="none", n=0, rank=rank)
         make_cell(tmp_path, 0.1 * rank + 0.01, selection="cka", n=3, rank=rank)

@@ -1,4 +1,4 @@
-"""Before jobs are submitted: which of their cells have ended, told without running anything."""
+"""Before jobs are submitted: which of their cells have ended is found without running anything."""
 
 import re
 from pathlib import Path

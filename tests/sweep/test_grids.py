@@ -151,10 +151,10 @@ def test_several_workers_give_the_same_table(base: list[str], tmp_path: Path) ->
 
 @pytest.mark.real
 def test_two_grids_share_their_cells(base: list[str], tmp_path: Path) -> None:
-    """A larger grid runs what the smaller one has not, and tells at length of that only."""
+    """A larger grid runs what the smaller one has not, and reports at length on that only."""
     calls = {"0,1": ("2 cells: 2 finished now", 2), "0,1,2": ("3 cells: 2 had finished before, 1 finished now", 1)}
-    for seeds, (told, reports) in calls.items():
+    for seeds, (line, reports) in calls.items():
         status, output, errors = finish(start(*base, f"seed={seeds}", f"output={tmp_path}"))
         assert (status, errors) == (0, "")
-        assert told in output
+        assert line in output
         assert output.count("labelled records to learn from") == output.count("Everything is in") == reports

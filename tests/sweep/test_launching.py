@@ -148,7 +148,7 @@ def test_no_gpus_cannot_be_dealt_out() -> None:
 
 @pytest.mark.parametrize("wrong", [{"workers": 0, "threads": 1}, {"workers": 1, "threads": 0}])
 def test_resources_that_make_no_sense(wrong: dict[str, int]) -> None:
-    """Are told before anything starts."""
+    """Are refused before anything starts."""
     with pytest.raises(UserError, match=r"hydra\.launcher\.(workers|threads): expected at least 1, but got 0"):
         Resources(**wrong).check()
 

@@ -328,15 +328,16 @@ def column(page: Page, key: str, table: str = "cells") -> list[str]:
 
 
 def tips(page: Page, figure: str, mark: str = "*") -> list[str]:
-    """What the marks of a figure tell, each once."""
+    """The tips of a figure's marks, each once."""
     found = page.value(f"[...document.querySelectorAll('#{figure} {mark}[data-tip]')].map((mark) => mark.dataset.tip)")
     return list(dict.fromkeys(found))
 
 
 def downloaded(folder: Path, pattern: str) -> bytes:
-    """The file that the page has given, once it is whole."""
-    for _ in range(500):
-        if found := list(folder.glob(pattern)):
+    """The file that the page has given, once it is whole: a browser takes its name before it has the content."""
+    for _ in range(1000):
+        found = list(folder.glob(pattern))
+        if found and found[0].stat().st_size > 0:
             return found[0].read_bytes()
         time.sleep(0.01)
     raise AssertionError(f"no {pattern} among {list(folder.iterdir())}")
@@ -371,8 +372,8 @@ def test_states_and_errors_come_first(opened: Callable[..., Page]) -> None:
     cells[5] = broken(cells[5], "interrupted", None)
     cells[6] = broken(cells[6], "running", None)
     page = opened(cells)
-    told = [" ".join(text.split()[1:]) for text in page.texts("#states .state")]
-    assert told == ["2 finished", "1 running", "1 interrupted", "3 failed", "1 missing"]
+    states = [" ".join(text.split()[1:]) for text in page.texts("#states .state")]
+    assert states == ["2 finished", "1 running", "1 interrupted", "3 failed", "1 missing"]
     assert page.texts("#problems code") == ["out of memory", "NaN", "stopped before its end", "never started"]
     names = page.texts("#problems li")
     assert [name.split(":")[0] for name in names[:3]] == [one["cell"] for one in cells[1:4]]
@@ -380,7 +381,7 @@ def test_states_and_errors_come_first(opened: Callable[..., Page]) -> None:
 
 
 def test_columns_sort_by_number_with_the_missing_last(opened: Callable[..., Page]) -> None:
-    """Up at the first click, down at the second; a keyboard does the same; the state is told to screen readers."""
+    """Up at the first click, down at the second; a keyboard does the same; screen readers know the state."""
     cells = grid(random.Random(0), rank=[16, 2, 8, 128], seed=[0, 1])
     for one, value in zip(cells, [3, -2, None, 20, 5e-7, -10, 100, 0.25], strict=True):
         one |= {"auroc": value, "base/auroc": 0.5}
@@ -472,8 +473,8 @@ def test_the_front_is_what_nothing_beats(opened: Callable[..., Page]) -> None:
         if group["dataset"] == "all datasets"
     ]
     front = {name for x, y, name in points if not any(a <= x and b <= y and (a, b) != (x, y) for a, b, _ in points)}
-    told = [tip for tip in tips(page, "pareto-parameters", "text") if "AWSS@95" in tip]
-    assert {tip.splitlines()[0] for tip in told} == front
+    named = [tip for tip in tips(page, "pareto-parameters", "text") if "AWSS@95" in tip]
+    assert {tip.splitlines()[0] for tip in named} == front
     assert len(tips(page, "pareto-parameters", "circle")) == len(points)
     at_zero = page.value(
         "new Set([...document.querySelectorAll('#pareto-parameters circle[data-tip]')]"
@@ -489,8 +490,8 @@ def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[...
         random.Random(1), selection=["cka", "none"], n=[1, 3], dataset=["NSAIDS", "ADHD", "Statins"], seed=[0, 1, 2]
     )
     cells = [one for one in cells if one["selection"] == "cka" or one["n"] == 1]
-    lost = next(one for one in cells if (one["n"], one["dataset"], one["seed"]) == (3, "ADHD", 2))
-    cells[cells.index(lost)] = broken(lost, "failed", "no")
+    missing = next(one for one in cells if (one["n"], one["dataset"], one["seed"]) == (3, "ADHD", 2))
+    cells[cells.index(missing)] = broken(missing, "failed", "no")
     cells = [broken(one, "failed", "no") if one["n"] == 1 and one["dataset"] == "Statins" else one for one in cells]
     page = opened(cells)
     for selection, n, layers in (("cka", 1, 1), ("cka", 3, 3), ("none", 1, 0)):
@@ -514,12 +515,12 @@ def test_the_heat_map_counts_choices(opened: Callable[..., Page]) -> None:
         chosen = sum(str(layer) in one["layers"].split(",") for one in some)
         return f"layer {layer}: {100 * chosen / len(some):.0f} % of {len(some)} cells"
 
-    told = {(tip.splitlines()[0], tip.splitlines()[1]) for tip in tips(page, "layers", "g")}
-    assert told == {(f"random, n {n}", share(layer, n=n)) for n in (2, 4) for layer in range(LAYERS)}
+    rows = {(tip.splitlines()[0], tip.splitlines()[1]) for tip in tips(page, "layers", "g")}
+    assert rows == {(f"random, n {n}", share(layer, n=n)) for n in (2, 4) for layer in range(LAYERS)}
     page.click("#layers input")
-    told = {(tip.splitlines()[0], tip.splitlines()[1]) for tip in tips(page, "layers", "g")}
+    rows = {(tip.splitlines()[0], tip.splitlines()[1]) for tip in tips(page, "layers", "g")}
     expected = {(n, dataset, layer) for n in (2, 4) for dataset in ("NSAIDS", "ADHD") for layer in range(LAYERS)}
-    assert told == {
+    assert rows == {
         (f"random, n {n}, dataset {dataset}", share(layer, n=n, dataset=dataset)) for n, dataset, layer in expected
     }
 
@@ -615,7 +616,7 @@ def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None
     front = [tip.splitlines()[:2] for tip in tips(browser, "pareto-parameters", "text") if "RMSE" in tip]
     assert front == [["selection=cka n=1", "RMSE 0.281 ± 0.031"]]
     bars = [tip.splitlines()[1] for tip in tips(browser, "datasets", "rect")]
-    assert bars == ["selection=cka n=1", "selection=none", "selection=cka n=2"]
+    assert bars == ["selection=cka n=1", "selection=none", "selection=cka n=2"] * 2
     rows = list(csv.DictReader((made / "cells.csv").open(encoding="utf-8", newline="")))
     assert sorted(column(browser, "cell")) == sorted(row["cell"] for row in rows)
 

@@ -4,7 +4,7 @@ const SERIES = 8; // colours in report.css
 const SHAPES = ["circle", "square", "triangle", "diamond", "cross", "down"];
 const LINE = 20;
 
-/** An SVG element; a `tip` is told when the pointer is over it. */
+/** An SVG element; a `tip` is shown when the pointer is over it. */
 function draw(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) {

@@ -59,7 +59,7 @@ function groupBy(items, key) {
   return groups;
 }
 
-/** What tells cells apart beside dataset and seed: the labels that vary, and the options that no label decides. */
+/** The columns in which cells differ beside dataset and seed: the labels that vary, and the options that no label decides. */
 function factorsOf(cells) {
   const varies = (column) => unique(cells.map((cell) => text(cell[column]))).length > 1;
   const labels = LABELS.filter(varies);
