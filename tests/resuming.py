@@ -16,7 +16,7 @@ from layersel.callbacks.checkpoint import LAST
 from layersel.compression.precision import Precision
 from layersel.tasks.screening.pairs import RandomPairs
 from layersel.training.options import TrainerOptions
-from layersel.training.trainer import fit, make_trainer
+from layersel.training.trainer import Training, fit, make_trainer
 
 N_EPOCHS, N_BATCHES = 2, 3
 N_STEPS = N_EPOCHS * N_BATCHES
@@ -88,13 +88,9 @@ def attempt(
     toy.trainer = make_trainer(
         TrainerOptions(accelerator="cpu", checkpoint_seconds=seconds),
         Precision(),
-        toy.module.options.epochs,
-        toy.module.options.max_steps,
-        folder,
+        Training(toy.module.options.epochs, toy.module.options.max_steps, folder, checkpoints, resume_from),
         [toy.selector, watch],
         [CSVLogger(save_dir=str(folder), name="", version="logs")],
-        checkpoints,
-        resume_from,
     )
     fit(toy.trainer, toy.module, toy.data)
     if (checkpoints / LAST).is_file():

@@ -11,9 +11,9 @@ from torch import Tensor
 from toy_training import ToyTraining, toy_training
 
 from layersel.compression.precision import Precision
-from layersel.training.devices import Ranks, helped
+from layersel.training.devices import RankEnvironment, helper_processes
 from layersel.training.options import TrainerOptions
-from layersel.training.trainer import fit, make_trainer
+from layersel.training.trainer import Training, fit, make_trainer
 
 THREADS = 3
 """Not what any machine would choose by itself."""
@@ -27,7 +27,7 @@ class ToyRank:
     options: dict[str, Any] = field(default_factory=dict)
     resume_from: Path | None = None
 
-    def __call__(self, ranks: Ranks | None) -> ToyTraining:
+    def __call__(self, environment: RankEnvironment | None) -> ToyTraining:
         """One rank's part."""
         options = TrainerOptions(accelerator="cpu", threads=THREADS, checkpoint_seconds=0)
         options.apply_threads()
@@ -36,13 +36,9 @@ class ToyRank:
         toy.trainer = make_trainer(
             options,
             Precision(),
-            task.epochs,
-            task.max_steps,
-            self.folder,
+            Training(task.epochs, task.max_steps, self.folder, self.folder, self.resume_from),
             [toy.selector],
-            checkpoint=self.folder,
-            resume_from=self.resume_from,
-            ranks=ranks,
+            environment=environment,
         )
         fit(toy.trainer, toy.module, toy.data)
         assert torch.get_num_threads() == THREADS
@@ -50,26 +46,26 @@ class ToyRank:
 
     def on(self, devices: int) -> dict[str, Tensor]:
         """The trained parameters after a training on so many devices."""
-        with helped(self, devices) as ranks:
-            toy = self(ranks)
+        with helper_processes(self, devices) as environment:
+            toy = self(environment)
         return {name: value.detach().clone() for name, value in toy.parameters().items() if value.requires_grad}
 
 
 @dataclass
-class Unlucky:
-    """A helper's part that goes wrong in some way."""
+class FailingHelper:
+    """A helper's part that fails: it raises an error, or its process is killed."""
 
-    deed: str
+    way: str
 
-    def __call__(self, ranks: Ranks) -> None:
-        """Do it."""
-        if self.deed == "raise":
+    def __call__(self, environment: RankEnvironment) -> None:
+        """Fails."""
+        if self.way == "raise":
             raise ZeroDivisionError("a helper's own bug")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass
-class Stillborn:
+class UnreadableTask:
     """A part that a helper cannot even read."""
 
     content: int = 0
@@ -77,5 +73,5 @@ class Stillborn:
     def __setstate__(self, state: dict[str, int]) -> None:
         raise ModuleNotFoundError("no such module in the helper")
 
-    def __call__(self, ranks: Ranks) -> None:
-        """Never called."""
+    def __call__(self, environment: RankEnvironment) -> None:
+        """Is never called."""

@@ -16,8 +16,8 @@ from layersel.selection.selection import Selection
 from layersel.tasks.problem import Problem
 from layersel.training.adapter_module import AdapterModule
 from layersel.training.datamodule import TrainingData
-from layersel.training.devices import Ranks, helped
-from layersel.training.trainer import fit, make_trainer
+from layersel.training.devices import RankEnvironment, helper_processes
+from layersel.training.trainer import Training, fit, make_trainer
 
 
 @dataclass
@@ -50,37 +50,30 @@ class AdapterTraining:
         """
         cell = self.cell
         trains = cell.adapter.trains and bool(self.selection.layers)
-        with helped(self.help, cell.trainer.devices if trains else 1) as ranks:
-            trainer, module = self._fit([TrainingProgress()], loggers, ranks)
+        with helper_processes(self.help, cell.trainer.devices if trains else 1) as environment:
+            trainer, module = self._fit([TrainingProgress()], loggers, environment)
         cell.trainer.apply_threads()  # Lightning has shared them out among the processes
         self.backbone.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
         return module.placed, str(trainer.precision)
 
-    def help(self, ranks: Ranks) -> None:
+    def help(self, environment: RankEnvironment) -> None:
         """Does the part of one further rank in a process of its own, which logs nothing."""
         cell = self.cell
         cell.trainer.apply_threads()
-        seed_everything((cell.seed + ranks.rank) % 2**32, verbose=False)  # other dropout for other texts
+        seed_everything((cell.seed + environment.rank) % 2**32, verbose=False)  # other dropout for other texts
         with cell.precision.matmuls():
-            self._fit([], [], ranks)
+            self._fit([], [], environment)
 
     def _fit(
-        self, callbacks: Sequence[Callback], loggers: Sequence[Logger], ranks: Ranks | None
+        self, callbacks: Sequence[Callback], loggers: Sequence[Logger], environment: RankEnvironment | None
     ) -> tuple[Trainer, AdapterModule]:
         cell = self.cell
         placing = LayerSelection(cell.selection, cell.adapter, cell.seed, selection=self.selection)
-        trainer = make_trainer(
-            cell.trainer,
-            cell.precision,
-            cell.task.epochs,
-            cell.task.max_steps,
-            self.folder.path,
-            [placing, *callbacks],
-            loggers,
-            checkpoint=self.folder.checkpoints,
-            resume_from=self.folder.checkpoint if self.resumes else None,
-            ranks=ranks,
+        resume_from = self.folder.checkpoint if self.resumes else None
+        training = Training(
+            cell.task.epochs, cell.task.max_steps, self.folder.path, self.folder.checkpoints, resume_from
         )
+        trainer = make_trainer(cell.trainer, cell.precision, training, [placing, *callbacks], loggers, environment)
         module = self.problem.module(self.backbone)
         fit(trainer, module, self.data)
         return trainer, module

@@ -19,8 +19,8 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.pretrained import Pretrained
 from layersel.compression.quantisation.engines import usable_engines
 from layersel.compression.quantisation.formats import AUTO
-from layersel.compression.quantisation.grid import Grid, pack, unpack
 from layersel.compression.quantisation.int8_linear import Int8Linear
+from layersel.compression.quantisation.integer_grid import IntegerGrid, pack, unpack
 from layersel.compression.quantisation.quantised import Quantised
 from layersel.errors import UserError
 from layersel.files import atomic_folder, write_json
@@ -91,7 +91,7 @@ def _without_adapters(model: PreTrainedModel) -> dict[str, Tensor]:
     return tensors
 
 
-def _packed(model: PreTrainedModel, name: str, weight: Tensor, grid: Grid) -> Tensor:
+def _packed(model: PreTrainedModel, name: str, weight: Tensor, grid: IntegerGrid) -> Tensor:
     module = model.get_submodule(name.removesuffix(".weight"))
     base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
     integers_OI = grid.integers(_turned(base, weight))
@@ -108,7 +108,7 @@ def _build(folder: Path, tensors: dict[str, Tensor], bits: dict[str, int], engin
     for name, width in bits.items():
         module = blank.get_submodule(name.removesuffix(".weight"))
         inputs = _turned(module, module.weight).shape[1]
-        grid = Grid(width, tensors.pop(name + SCALES))
+        grid = IntegerGrid(width, tensors.pop(name + SCALES))
         tensors[name] = _turned(module, grid.weights(unpack(tensors[name], width, inputs)))
     integer = _integer_modules(tensors, engine)
     for name, module in integer.items():

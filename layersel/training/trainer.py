@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -16,15 +17,34 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from layersel.callbacks import AtomicCheckpointIO, LoggedRows, TrainingCheckpoint
 from layersel.compression.precision import Precision
-from layersel.training.devices import Ranks
+from layersel.training.devices import RankEnvironment
 from layersel.training.options import TrainerOptions
 
 RESUMED_MID_EPOCH = "You're resuming from a checkpoint that ended before the epoch ended"
-"""Lightning's warning of what `TrainingData` takes care of."""
+"""Lightning's warning of what the datamodule takes care of."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long a training lasts, and where its files are.
+
+    Attributes:
+        epochs: Passes over the data.
+        max_steps: Most steps; None = all of the epochs.
+        folder: The folder in which Lightning may write.
+        checkpoint: The folder in which `last.ckpt` is written and overwritten; None writes none.
+        resume_from: A checkpoint to go on from.
+    """
+
+    epochs: int
+    max_steps: int | None
+    folder: Path
+    checkpoint: Path | None = None
+    resume_from: Path | None = None
 
 
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) -> None:
-    """`trainer.fit`, from which Ctrl-C and SIGTERM come out as KeyboardInterrupt.
+    """Calls `trainer.fit`, from which Ctrl-C and SIGTERM come out as KeyboardInterrupt.
 
     Lightning turns the first into `sys.exit(1)` and leaves later ones ignored, and the second into a SystemExit after
     the step, so that an interrupted run would look like a failed one and a grid could not be stopped. A handler of
@@ -42,70 +62,63 @@ def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) ->
         raise KeyboardInterrupt from stop
 
 
-def make_trainer(  # noqa: PLR0913, PLR0917 - what a training has
+def make_trainer(
     options: TrainerOptions,
     precision: Precision,
-    epochs: int,
-    max_steps: int | None,
-    folder: Path,
+    training: Training,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
-    checkpoint: Path | None = None,
-    resume_from: Path | None = None,
-    ranks: Ranks | None = None,
+    environment: RankEnvironment | None = None,
 ) -> Trainer:
-    """A Trainer, deterministic, without a sanity check.
+    """Makes a Trainer that is deterministic and has no sanity check.
 
     Args:
         options: The device, and how often a checkpoint is written.
-        precision: Of the training.
-        epochs: Passes over the data.
-        max_steps: Most steps; None = all of the epochs.
-        folder: Lightning's own.
-        callbacks: Of the training.
-        loggers: Of the training.
-        checkpoint: The folder in which `last.ckpt` is written and overwritten; None writes none.
-        resume_from: A checkpoint to go on from, as `checkpoint` has it.
-        ranks: Which of the processes of a training on several devices this is; None = the only one.
+        precision: The number format of the training.
+        training: How long it lasts, and where its files are.
+        callbacks: Further callbacks.
+        loggers: Further loggers.
+        environment: Which of the processes of a training on several devices this is; None = the only one.
     """
     for room in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{room}").setLevel(logging.WARNING)  # no tips, no "GPU available: False"
-    logged = LoggedRows()
-    keep = [] if checkpoint is None else [TrainingCheckpoint(checkpoint, options.checkpoint_seconds, logged)]
+    logged, keep = LoggedRows(), []
+    if training.checkpoint is not None:
+        keep = [TrainingCheckpoint(training.checkpoint, options.checkpoint_seconds, logged)]
     trainer = Trainer(
         accelerator="cpu" if options.on_cpu else "gpu",
-        devices=1 if ranks is None else ranks.size,
-        strategy="auto" if ranks is None else DDPStrategy(),
+        devices=1 if environment is None else environment.size,
+        strategy="auto" if environment is None else DDPStrategy(),
         use_distributed_sampler=False,  # every process is given the whole batch
         precision=precision.lightning,  # type: ignore[arg-type]
-        max_epochs=epochs,
-        max_steps=-1 if max_steps is None else max_steps,
+        max_epochs=training.epochs,
+        max_steps=-1 if training.max_steps is None else training.max_steps,
         reload_dataloaders_every_n_epochs=1,  # each epoch draws its own batches
         deterministic=True,
-        default_root_dir=folder,
+        default_root_dir=training.folder,
         callbacks=[*callbacks, *keep],
         logger=[*loggers, logged],
-        plugins=[AtomicCheckpointIO(), *_environments(ranks)],
+        plugins=[AtomicCheckpointIO(), *_environments(environment)],
         log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    if resume_from is not None:
-        trainer.ckpt_path = resume_from  # not in `fit`: LayerSelection looks at it before
+    if training.resume_from is not None:
+        trainer.ckpt_path = training.resume_from  # not in `fit`: LayerSelection looks at it before
     return trainer
 
 
-def _environments(ranks: Ranks | None) -> list[ClusterEnvironment]:
+def _environments(environment: RankEnvironment | None) -> list[ClusterEnvironment]:
     """Lightning would have SLURM queue the job again, which is submitit's business, and start processes itself."""
-    if ranks is not None:
-        return [ranks]
+    if environment is not None:
+        return [environment]
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt within the block, where it would end the process at once."""
+    """Within the block SIGTERM raises KeyboardInterrupt, where it would end the process at once."""
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield

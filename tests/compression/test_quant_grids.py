@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from layersel.compression.quantisation.grid import Grid, pack, snap, to_grid, unpack
+from layersel.compression.quantisation.integer_grid import IntegerGrid, pack, snap, to_grid, unpack
 
 BITS = {4: 7, 8: 127}
 
@@ -89,4 +89,4 @@ def test_zero_rows_have_no_scale() -> None:
     weight = torch.zeros(2, 5)
     assert torch.equal(snap(weight, 4).scales_O, torch.zeros(2))
     assert torch.equal(weight, torch.zeros(2, 5))
-    assert torch.equal(Grid(4, torch.zeros(2)).integers(weight), torch.zeros(2, 5, dtype=torch.int8))
+    assert torch.equal(IntegerGrid(4, torch.zeros(2)).integers(weight), torch.zeros(2, 5, dtype=torch.int8))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from layersel.backbone.layers import weight_OI
 from layersel.compression.quantisation.engines import Engine
-from layersel.compression.quantisation.grid import Grid, to_grid
+from layersel.compression.quantisation.integer_grid import IntegerGrid, to_grid
 
 # Shapes: N rows (tokens), O outputs, I inputs, K outlier columns.
 
@@ -73,7 +73,7 @@ class Int8Linear(nn.Module):
 
     def dequantised(self) -> Tensor:
         """The weights (O×I, float32) that the integers stand for, outlier columns included."""
-        weight_OI = Grid(BITS, self.scales_O).weights(self.integers_OI)
+        weight_OI = IntegerGrid(BITS, self.scales_O).weights(self.integers_OI)
         return weight_OI.index_copy_(1, self.columns_K, self.outliers_KO.t())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from layersel.compression.quantisation.grid import Grid
+from layersel.compression.quantisation.integer_grid import IntegerGrid
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Quantised:
     """
 
     format: str
-    grids: dict[str, Grid] = field(default_factory=dict)
+    grids: dict[str, IntegerGrid] = field(default_factory=dict)
     engine: str | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
     outlier_share: float = 0.0

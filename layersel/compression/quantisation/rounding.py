@@ -7,14 +7,14 @@ from torch import nn
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import linear_modules, weight_OI
-from layersel.compression.quantisation.grid import Grid, snap
+from layersel.compression.quantisation.integer_grid import IntegerGrid, snap
 
 NARROWEST = 32
 """Columns of the narrowest table that is rounded; narrower ones hold position biases of heads, not vectors."""
 
 
 @torch.no_grad()
-def snap_weights(backbone: Backbone, bits: int) -> dict[str, Grid]:
+def snap_weights(backbone: Backbone, bits: int) -> dict[str, IntegerGrid]:
     """Round the linear layers inside the blocks and the embedding tables to their grids, in place.
 
     Each output neuron, and each token of a table, has a scale of its own. Of adapted modules the pretrained weights

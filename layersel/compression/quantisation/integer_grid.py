@@ -31,7 +31,7 @@ def to_grid(weight_OI: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Grid:
+class IntegerGrid:
     """The grid that a matrix was rounded to.
 
     Attributes:
@@ -53,10 +53,10 @@ class Grid:
         return integers_OI if torch.equal(self.weights(integers_OI), weight_OI) else None
 
 
-def snap(weight_OI: Tensor, bits: int) -> Grid:
+def snap(weight_OI: Tensor, bits: int) -> IntegerGrid:
     """Round weights to their grid, in place. Weights on it already stay exactly as they are."""
     integers_OI, scales_O = to_grid(weight_OI, bits)
-    grid = Grid(bits, scales_O.cpu())
+    grid = IntegerGrid(bits, scales_O.cpu())
     weight_OI.copy_(integers_OI * scales_O.unsqueeze(1))
     return grid
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from toy_ranks import Stillborn, ToyRank, Unlucky
+from toy_ranks import FailingHelper, ToyRank, UnreadableTask
 
 from layersel.adapters.kinds.adalora import AdaLora
 from layersel.adapters.kinds.lora import Lora
 from layersel.callbacks.checkpoint import LAST
-from layersel.training.devices import helped
+from layersel.training.devices import helper_processes
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +26,9 @@ def _own_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_one_device_needs_no_helper() -> None:
-    """Nothing is started, and the block is told so."""
-    with helped(Unlucky("raise"), 1) as ranks:
-        assert ranks is None
+    """Nothing is started, and the block is given None."""
+    with helper_processes(FailingHelper("raise"), 1) as environment:
+        assert environment is None
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ def test_a_training_goes_on_with_other_devices(tmp_path: Path) -> None:
         assert all(value.isfinite().all() for value in again.on(3 - devices).values())
 
 
-@pytest.mark.parametrize(("deed", "told"), [("raise", "ZeroDivisionError: a helper's own bug"), ("kill", "status -9")])
-def test_what_a_helper_died_of_is_told(deed: str, told: str) -> None:
-    """Not what became of rank 0 because of it."""
-    with pytest.raises(RuntimeError, match=told) as caught, helped(Unlucky(deed), 2):
+@pytest.mark.parametrize(("way", "reason"), [("raise", "ZeroDivisionError: a helper's own bug"), ("kill", "status -9")])
+def test_the_error_of_a_helper_is_raised(way: str, reason: str) -> None:
+    """The helper's error is raised, from the one that it has led to on rank 0."""
+    with pytest.raises(RuntimeError, match=reason) as caught, helper_processes(FailingHelper(way), 2):
         raise ConnectionError("connection closed by peer")
     assert isinstance(caught.value.__cause__, ConnectionError)
 
 
 def test_a_helper_that_cannot_begin_is_not_waited_for() -> None:
     """Rank 0 would wait half an hour to meet it."""
-    with pytest.raises(RuntimeError, match="no such module in the helper"), helped(Stillborn(), 2):
+    with pytest.raises(RuntimeError, match="no such module in the helper"), helper_processes(UnreadableTask(), 2):
         raise AssertionError("the block ran")
