@@ -15,7 +15,7 @@ from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFold
 CODE = (".py", ".js", ".css", ".html")
 """Extensions of the files that hold code."""
 GRIDS = "grids"
-NOT_THE_GRIDS = ("force", "retry", "grid", "output", "shared", "logger", "trainer", "hydra")
+NOT_THE_GRIDS = ("force", "retry", "other_code", "grid", "output", "shared", "logger", "trainer", "hydra")
 """Options, by how their names begin, in which two calls for the same grid may differ."""
 
 
@@ -87,7 +87,7 @@ class Grid:
         write_json(self.folder / "grid.json", content)
         known = {job.num: job for job in jobs}
         for num, record in self._records().items():
-            if num not in known or tuple(record["overrides"]) != known[num].overrides:
+            if num not in known or _deciding(record["overrides"]) != _deciding(known[num].overrides):
                 self._file(num).unlink(missing_ok=True)
 
     def record(self, outcome: Outcome) -> None:
@@ -102,7 +102,7 @@ class Grid:
         if not file.is_file():
             return None
         record = json.loads(file.read_text(encoding="utf-8"))
-        if record["cell"] is None or tuple(record["overrides"]) != job.overrides:
+        if record["cell"] is None or _deciding(record["overrides"]) != _deciding(job.overrides):
             return None
         return RunFolder(self.output / record["cell"])
 
@@ -133,9 +133,13 @@ def grid_name(overrides: Sequence[str], experiment: str | None) -> str:
         >>> grid_name(["seed=0,1", "retry=true"], None) == grid_name(["seed=0,1"], None)
         True
     """
-    deciding = sorted(text for text in overrides if not text.lstrip("+~").startswith(NOT_THE_GRIDS))
-    digest = hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\n".join(_deciding(overrides)).encode()).hexdigest()[:8]
     return f"{experiment or 'grid'}-{digest}"
+
+
+def _deciding(overrides: Iterable[str]) -> list[str]:
+    """Returns the overrides in which two calls for the same grid agree, sorted."""
+    return sorted(text for text in overrides if not text.lstrip("+~").startswith(NOT_THE_GRIDS))
 
 
 def source_fingerprint() -> str:

@@ -92,7 +92,9 @@ class Sweep:
         if finder.other_code:
             modules = ", ".join(sorted({module for found in finder.other_code for module in found.differing}))
             count = counted(len(finder.other_code), "finished cell")
-            _print(f"{count} of other code ({modules} differ) run again; other_code=accept takes them as they are")
+            _print(
+                f"other code computed {count} ({modules} differ): run again; other_code=accept takes them as they are"
+            )
         return ended, left
 
     def _compose(self, job: Job) -> DictConfig:

@@ -4,12 +4,14 @@ import json
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from grids import SMALL, finish, start, states, table
+from grids import ROOT, SMALL, finish, start, states, table
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,40 @@ def test_failed_cells_wait_for_retry_and_interrupted_ones_do_not(base: list[str]
         assert ("has failed before (training: the loss is nan" in errors) == (not more)
         known = [json.loads(file.read_text()) for file in tmp_path.glob("*/status.json")]
         assert {status["state"]: status["attempt"] for status in known} == {"failed": attempts, "finished": 1}
+
+
+def test_a_grid_of_finished_cells_loads_nothing(base: list[str], tmp_path: Path) -> None:
+    """It says the same again, its files stay, and no library is imported that only the work needs."""
+    grid = [*base, "task.max_steps=1", "seed=0,1", f"output={tmp_path}"]
+    status, output, errors = finish(start(*grid))
+    assert (status, errors) == (0, "")
+    (folder,) = (file.parent for file in tmp_path.glob("grids/*/grid.json"))
+    files = {file.name: file.stat().st_mtime_ns for file in folder.iterdir() if file.suffix in (".csv", ".html")}
+    command = [sys.executable, "-X", "importtime", "train.py", *grid]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
+    assert imported & {"torch", "numpy", "pandas", "scipy", "pyarrow", "lightning", "transformers", "peft"} == set()
+    assert "2 cells: 2 had finished before" in again.stdout
+    assert again.stdout.partition("2 finished\n")[2] == output.partition("2 finished\n")[2]
+    assert {name: (folder / name).stat().st_mtime_ns for name in files} == files
+    pretend_other_code(tmp_path)
+    status, output, errors = finish(start(*grid, "other_code=accept"))
+    assert (status, errors, "2 cells: 2 had finished before" in output) == (0, "", True)
+    status, output, errors = finish(start(*grid))
+    assert (status, errors, "2 cells: 2 finished now" in output) == (0, "", True)
+    assert "other code computed 2 finished cells (layersel.selection.similarity differ): run again" in output
+
+
+def pretend_other_code(output: Path) -> None:
+    """Make the finished cells, and the grid's record of them, those of another `similarity.py`."""
+    for file in list(output.glob("*/identity.json")):
+        identity = json.loads(file.read_text())
+        identity["code"]["layersel.selection.similarity"] = "another"
+        file.write_text(json.dumps(identity))
+        other = file.parent.with_name(f"{file.parent.name[:-8]}00000000")
+        for record in output.glob("grids/*/jobs/*.json"):
+            record.write_text(record.read_text().replace(file.parent.name, other.name))
+        file.parent.rename(other)
 
 
 @pytest.mark.real

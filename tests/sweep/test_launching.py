@@ -41,7 +41,10 @@ def finished(output: Path, name: str, seconds: float, data: dict[str, str], mode
 @pytest.mark.parametrize(
     ("more", "same"),
     [
-        (["retry=true", "force=true", "logger.mode=offline", "trainer=cpu", "output=elsewhere"], True),
+        (
+            ["retry=true", "force=true", "other_code=accept", "logger.mode=offline", "trainer=cpu", "output=elsewhere"],
+            True,
+        ),
         (["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "shared=null"], True),
         (["task.epochs=3"], False),
         (["+selection.foo=1"], False),
@@ -59,8 +62,9 @@ def test_a_record_is_of_its_job(grid: Grid) -> None:
     grid.record(Outcome(JOBS[1], FINISHED, "cell1"))
     other = Job.of(1, ["seed=7"], COMMAND_LINE)
     grid.open(COMMAND_LINE, [JOBS[0], other])
-    found = [grid.cell_of(job) for job in (JOBS[0], JOBS[1], other)]
-    assert [None if folder is None else folder.path.name for folder in found] == ["cell0", None, None]
+    retried = Job.of(0, ["retry=true", *JOBS[0].overrides], COMMAND_LINE)
+    found = [grid.cell_of(job) for job in (JOBS[0], retried, JOBS[1], other)]
+    assert [None if folder is None else folder.path.name for folder in found] == ["cell0", "cell0", None, None]
 
 
 def test_an_interrupted_job_keeps_its_cell(grid: Grid) -> None:
