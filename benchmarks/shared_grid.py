@@ -1,4 +1,4 @@
-"""What sharing is worth: twelve cells as one grid against twelve processes that share nothing.
+"""Measures what sharing saves: twelve cells as one grid against twelve processes that share nothing.
 
     LAYERSEL_DATA=FOLDER python benchmarks/shared_grid.py [OPTION=VALUE …]
 
@@ -27,14 +27,14 @@ Metrics = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on the clock, and of the processors."""
+    """The seconds on the clock, and of the processors."""
 
     wall: float
     cpu: float
 
 
 def main() -> None:
-    """Run both, compare the metrics, print a table."""
+    """Runs both, compares the metrics, prints a table."""
     options = [*COMMON, *sys.argv[1:]]
     with tempfile.TemporaryDirectory() as folder:
         alone, grid = Path(folder) / "alone", Path(folder) / "grid"
@@ -72,7 +72,7 @@ def _cpu_seconds() -> float:
 
 
 def _metrics(output: Path) -> Metrics:
-    """What each cell measured but for times, by the cell's folder."""
+    """Returns the metrics of each cell but for times, by the cell's folder."""
     cells = {}
     for file in output.glob("*/metrics.json"):
         content = json.loads(file.read_text(encoding="utf-8"))

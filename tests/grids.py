@@ -1,4 +1,4 @@
-"""Grids in processes of their own, and what they leave."""
+"""Starts grids in processes of their own, and reads what they leave."""
 
 import json
 import os
@@ -15,7 +15,7 @@ SMALL += ["trainer=cpu", "trainer.threads=1", "trainer.checkpoint_seconds=0"]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """A grid in a process of its own; tests/ is where its workers find `evil`."""
+    """Starts a grid in a process of its own, whose workers find `evil` in tests/."""
     kept_out = ("WANDB_", "COV")  # tracing the imports of so many processes takes minutes
     environment = {name: value for name, value in os.environ.items() if not name.startswith(kept_out)}
     return subprocess.Popen(
@@ -29,19 +29,19 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def finish(process: "subprocess.Popen[str]", seconds: float = 600) -> tuple[int, str, str]:
-    """Its exit status, standard output and standard error."""
+    """Waits for a process; returns its exit status, standard output and standard error."""
     output, errors = process.communicate(timeout=seconds)
     return process.returncode, output, errors
 
 
 def table(output: Path) -> pd.DataFrame:
-    """The collected cells but for what differs between two runs of the same: times, and where they lie."""
+    """Returns the collected cells but for what differs between two runs of the same: times, and where they lie."""
     (file,) = output.glob("grids/*/cells.csv")
     cells = pd.read_csv(file)
     return cells.drop(columns=[name for name in cells if name.startswith("seconds/") or name == "overrides"])
 
 
 def states(output: Path) -> dict[str, Any]:
-    """By job, how it ended."""
+    """Returns the record of each job by its overrides."""
     records = [json.loads(file.read_text()) for file in sorted(output.glob("grids/*/jobs/*.json"))]
     return {" ".join(record["overrides"]): record for record in records}

@@ -1,4 +1,4 @@
-"""What an offline run of Weights & Biases has written, read back from its own file."""
+"""Reads what an offline run of Weights & Biases has written, from its own file."""
 
 import json
 import time
@@ -17,7 +17,7 @@ class OfflineRun:
 
     @classmethod
     def of(cls, cell: Path) -> "OfflineRun":
-        """The one run in the folder of a cell, which W&B may still be writing when `finish` has returned."""
+        """Returns the one run in the folder of a cell, which W&B may still be writing when `finish` has returned."""
         (file,) = cell.glob("wandb/offline-run-*/*.wandb")
         for _ in range(300):
             run = cls(file.parent, _records(file))
@@ -27,7 +27,7 @@ class OfflineRun:
         raise TimeoutError(f"{file} has no end")
 
     def of_kind(self, kind: str) -> list[Any]:
-        """The records of one kind, in their order."""
+        """Returns the records of one kind, in their order."""
         return [getattr(record, kind) for record in self.records if record.WhichOneof("record_type") == kind]
 
     @property
@@ -37,7 +37,7 @@ class OfflineRun:
 
     @property
     def exit_code(self) -> int:
-        """How the run ended."""
+        """The exit code of the run."""
         (end,) = self.of_kind("exit")
         return int(end.exit_code)
 
@@ -77,7 +77,7 @@ def _name(item: Any) -> str:
 
 
 def _contents(data: bytes, block: int = 1 << 15, header: int = 7) -> Iterator[bytes]:
-    """The contents of a file in LevelDB's log format, behind a file header that is as long as a record's."""
+    """Yields the contents of a file in LevelDB's log format, behind a file header that is as long as a record's."""
     place, content = header, b""
     while place < len(data):
         room = block - place % block
