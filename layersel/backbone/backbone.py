@@ -69,35 +69,38 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.model.device  # type: ignore[no-any-return]
 
     def batch(self, tokens: Sequence[TokenIds]) -> dict[str, Tensor]:
-        """Texts, given as token ids, padded to the longest of them, on the model's device."""
+        """Pads texts, given as token ids, to the longest of them, on the model's device."""
         pad = 0 if self.tokenizer is None else pad_id(self.tokenizer)
         return collate(tokens, pad, self.device)
 
     def batches(self, tokens: Sequence[TokenIds]) -> list[list[int]]:
-        """Indices of texts, given as token ids, in batches of like length: on a CPU padding costs more than a batch."""
+        """Puts texts, given as token ids, into batches of like length; returns their indices.
+
+        On a CPU padding costs more than a further batch.
+        """
         overhead = 32 if self.device.type == "cpu" else 4096
         return batches_by_length([len(ids) for ids in tokens], self.batch_tokens, overhead)
 
     def forward(self, batch: Batch, start: int = 0, states: Tensor | None = None) -> Tensor:
-        """The vectors (B×D) of a batch; with `states`, those that enter layer `start`, only the suffix runs."""
+        """Computes the vectors (B×D) of a batch; with `states`, which enter layer `start`, only the suffix runs."""
         if states is None:
             return self.pool(self._run(batch), batch["attention_mask"])
         with start_at(self.layers, start, states, self._layer_arity):
             return self.pool(self._run(batch), batch["attention_mask"])
 
     def prefix(self, batch: Batch, start: int, see: Callable[[int, Tensor], None] | None = None) -> Tensor:
-        """The hidden states (B×T×D) that enter layer `start`; `see` is shown those that enter each one before."""
+        """Computes the hidden states (B×T×D) that enter layer `start`; `see` is given those that enter lower ones."""
         with nullcontext() if see is None else entering(self.layers[:start], see):
             return run_until(lambda: self._run(batch), self.layers[start])
 
     def advance(self, batch: Batch, layer: int, states: Tensor) -> Tensor:
-        """From the hidden states (B×T×D) that enter `layer` to those that enter the next; no other layer runs.
+        """Runs `layer` alone: from the hidden states (B×T×D) that enter it to those that enter the next one.
 
-        After the last layer it is the model's last hidden state.
+        After the last layer these are the model's last hidden states.
         """
         with start_at(self.layers, layer, states, self._layer_arity):
             if layer + 1 == self.n_layers:
@@ -105,7 +108,7 @@ class Backbone(nn.Module):
             return run_until(lambda: self._run(batch), self.layers[layer + 1])
 
     def check_split(self) -> None:
-        """Find out how this model is split into its layers, for which it runs, before anything watches its modules.
+        """Finds out how this model is split into its layers, for which it runs, before anything watches its modules.
 
         Raises:
             UserError: It cannot be split.
@@ -113,7 +116,7 @@ class Backbone(nn.Module):
         _ = self._layer_arity
 
     def pooled_states(self, batch: Batch) -> Tensor:
-        """Pooled hidden states ((L+1)×B×D): each layer's input, then the last one's output without a final norm."""
+        """Computes pooled hidden states ((L+1)×B×D): each layer's input, then the last output before a final norm."""
         pooled: list[Tensor] = []
 
         def see(_: int, states_BTD: Tensor) -> None:
@@ -133,7 +136,7 @@ class Backbone(nn.Module):
         return torch.stack(pooled)
 
     def train_suffix(self, start: int) -> None:
-        """Training mode from layer `start` on; what lies below stays in evaluation mode, without dropout."""
+        """Puts the layers from `start` on into training mode; those below stay in evaluation mode, without dropout."""
         self.eval()
         for layer in self.layers[start:]:
             layer.train()
@@ -144,7 +147,7 @@ class Backbone(nn.Module):
 
     @cached_property
     def _layer_arity(self) -> int | None:
-        """Length of the tuple that a layer returns, None for a tensor: it differs between architectures.
+        """The length of the tuple that a layer returns, None for a tensor: it differs between architectures.
 
         Raises:
             UserError: Skipping layers changes the output, since they pass each other more than hidden states.

@@ -14,11 +14,14 @@ from layersel.terminal.progress import progress
 
 
 def encode(cache: PrefixCache, what: str) -> Tensor:
-    """The vectors (n×D, float32, CPU) of all texts of `cache` in their order, in evaluation mode.
+    """Computes the vectors (n×D, float32, CPU) of all texts of `cache` in their order, in evaluation mode.
 
     Args:
         cache: The texts and their backbone; states that it keeps on the way serve the next pass.
-        what: Name of the progress bar.
+        what: The name of the progress bar.
+
+    Raises:
+        UserError: Some vectors are not finite.
     """
     vectors: dict[int, Tensor] = {}
     batches = cache.batches(range(len(cache.tokens)))
@@ -36,9 +39,9 @@ def encode(cache: PrefixCache, what: str) -> Tensor:
 
 
 def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: str) -> Tensor:
-    """Pooled states ((L+1)×n×D, float32, CPU) of all texts at every depth: the input of layer 1, then each output.
+    """Computes pooled states ((L+1)×n×D, float32, CPU) of all texts: the first layer's input, then each layer's output.
 
-    One pass; of a batch's hidden states only the pooled vectors are kept.
+    This takes one pass, which keeps only the pooled vectors of a batch.
     """
     with evaluating(backbone):
         pooled = [backbone.pooled_states(batch).float().cpu() for batch in progress(batches, what)]
@@ -46,5 +49,5 @@ def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: st
 
 
 def token_batches(backbone: Backbone, tokens: Sequence[TokenIds]) -> list[Batch]:
-    """Texts, given as token ids, in padded batches of like length on the backbone's device."""
+    """Makes padded batches of like length, on the backbone's device, of texts given as token ids."""
     return [backbone.batch([tokens[text] for text in texts]) for texts in backbone.batches(tokens)]

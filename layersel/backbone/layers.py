@@ -16,7 +16,7 @@ _PATTERNS = {name: re.compile(rf"(^|\.)({pattern})$") for name, pattern in PROJE
 
 
 def find_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """The stack of transformer layers and its module name in `model`.
+    """Finds the stack of transformer layers; returns its module name in `model`, and the stack.
 
     Raises:
         UserError: The model has no single stack of `config.num_hidden_layers` layers (an encoder-decoder, say).
@@ -33,7 +33,7 @@ def find_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
 
 
 def find_projections(model: PreTrainedModel) -> list[dict[str, str]]:
-    """For each layer, the full module name in `model` of each projection it has.
+    """Finds, for each layer, the full module name in `model` of each projection that it has.
 
     Projections carry the standard names query, key, value, output, gate, up and down. Where the architecture fuses
     some of them in one module, that module's name stands under each.
@@ -47,20 +47,20 @@ class IntegerLinear(Protocol):
     """A linear module that keeps its weight as integers, and says what they stand for."""
 
     def dequantised(self) -> Tensor:
-        """The weight, outputs × inputs, in floating point."""
+        """Returns the weight, outputs × inputs, in floating point."""
 
 
 def find_linear(model: PreTrainedModel) -> list[dict[str, nn.Module]]:
-    """For each layer, its linear modules by the full name that they have without adapters.
+    """Finds, for each layer, its linear modules by the full names that they have without adapters.
 
-    Of an adapted module it is the pretrained part. Cross-attention, through which no text passes, is left out.
+    For an adapted module this is the pretrained part. Cross-attention, through which no text passes, is left out.
     """
     stack, layers = find_layers(model)
     return [dict(_linear_in(layer, f"{stack}.{index}")) for index, layer in enumerate(layers)]
 
 
 def linear_modules(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """Those of all layers together, as `find_linear` has them."""
+    """Finds the linear modules of all layers, by the names that `find_linear` gives them."""
     return {name: module for linears in find_linear(model) for name, module in linears.items()}
 
 
@@ -76,7 +76,7 @@ def _linear_in(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
 
 
 def weight_OI(linear: nn.Module) -> Tensor:  # noqa: N802 - a shape suffix
-    """The weight of a linear module as outputs × inputs.
+    """Returns the weight of a linear module as outputs × inputs.
 
     It is the weight itself, or for Conv1D, which keeps it turned, a view of it; a copy only where it is integers.
     """
@@ -87,7 +87,7 @@ def weight_OI(linear: nn.Module) -> Tensor:  # noqa: N802 - a shape suffix
 
 
 def modules_of(named: Mapping[str, str], projections: Sequence[str]) -> list[str]:
-    """The full module names of these projections of one layer, `named` as by `find_projections`.
+    """Returns the full module names of these projections of one layer, which `find_projections` has `named`.
 
     Raises:
         UserError: The layer has no such projection, or fuses it with one that is not asked for.

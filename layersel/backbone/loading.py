@@ -28,7 +28,7 @@ ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_
 
 
 def load(pretrained: Pretrained, auto_class: str) -> Backbone:
-    """Does `Pretrained.load`."""
+    """Loads the model as `Pretrained.load` says."""
     location = pretrained.location()
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no background request to the hub for a .bin
     options = _options(pretrained, location)
@@ -59,7 +59,7 @@ def load(pretrained: Pretrained, auto_class: str) -> Backbone:
 
 
 def read_config(pretrained: Pretrained) -> PretrainedConfig:
-    """The model's configuration, without its weights.
+    """Reads the model's configuration, without its weights.
 
     Raises:
         UserError: It cannot be read, or `max_length` is more than the model has positions.
@@ -85,7 +85,7 @@ def _config(pretrained: Pretrained, location: str, options: dict[str, Any]) -> P
 
 
 def _check_tokenizer(pretrained: Pretrained, tokenizer: PreTrainedTokenizerBase) -> None:
-    """A folder without tokenizer files gives one that knows its special tokens only."""
+    """Refuses a tokenizer that knows its special tokens only: transformers makes it of a folder without its files."""
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise _cannot_load(pretrained.path, "it has no tokenizer.json and no other vocabulary")
     special = tokenizer.num_special_tokens_to_add()
@@ -97,7 +97,7 @@ def _check_tokenizer(pretrained: Pretrained, tokenizer: PreTrainedTokenizerBase)
 
 
 def _check_weights(pretrained: Pretrained, loading: dict[str, Any]) -> None:
-    """Tensors that the checkpoint lacks would stay random; a pooler's are never used."""
+    """Refuses a checkpoint that lacks tensors, which would stay random; a pooler's are never used."""
     wrong = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
     needed = sorted(key for key in wrong if not key.startswith("pooler."))
     if needed:
@@ -115,7 +115,7 @@ def _check_length(pretrained: Pretrained, most: int) -> None:
 
 
 def _positions(model: PreTrainedModel, default: int) -> int:
-    """Longest text that has positions; RoBERTa and its kin number them from behind the padding's own."""
+    """Returns the longest text that has positions; RoBERTa and its kin number them from behind the padding's own."""
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if table is None or table.padding_idx is None:
         return default
@@ -124,7 +124,7 @@ def _positions(model: PreTrainedModel, default: int) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the notes of transformers, and without its bars when the output is not a terminal."""
+    """Within the block transformers prints no notes, and no bars when the output is not a terminal."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     if not sys.stderr.isatty():
@@ -140,7 +140,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _hub_answers() -> bool:
-    """One short request: the hub's own client would try six times over half a minute before it gives up."""
+    """Returns whether the hub answers one short request: its own client would try for half a minute."""
     if HF_HUB_OFFLINE:
         return False
     try:

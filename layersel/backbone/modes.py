@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode within the block; each module's own mode returns afterwards."""
+    """Puts the model into evaluation mode within the block; each module's own mode returns afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -21,6 +21,6 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients within the block."""
+    """Puts the model into evaluation mode, without gradients, within the block."""
     with eval_mode(model), torch.no_grad():
         yield

@@ -1,4 +1,4 @@
-"""Run only a part of a stack of layers inside the model's own forward pass.
+"""Runs only a part of a stack of layers inside the model's own forward pass.
 
 The model itself still makes its masks, position biases and rotary tables; only the layers are bypassed. So a prefix
 and a suffix together give what the whole model gives, whatever the architecture.
@@ -19,7 +19,7 @@ class _Reached(Exception):  # noqa: N818 - a signal
 
 
 def run_until(forward: Callable[[], Any], layer: nn.Module) -> Tensor:
-    """Call `forward` as far as `layer` and return the hidden states (B×T×D) that enter it."""
+    """Calls `forward` as far as `layer` and returns the hidden states (B×T×D) that enter it."""
 
     def stop(_: int, hidden: Tensor) -> None:
         raise _Reached(hidden)
@@ -34,7 +34,7 @@ def run_until(forward: Callable[[], Any], layer: nn.Module) -> Tensor:
 
 @contextmanager
 def entering(layers: Iterable[nn.Module], see: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Within the block `see` is given the place and the hidden states (B×T×D) of each of `layers` that is entered."""
+    """Within the block `see` is given the index and the hidden states (B×T×D) of each of `layers` that is entered."""
     with ExitStack() as stack:
         for place, layer in enumerate(layers):
 

@@ -1,4 +1,4 @@
-"""From the hidden states of a text's tokens to the text's vector."""
+"""Makes a text's vector of the hidden states of its tokens."""
 
 from collections.abc import Callable
 
@@ -11,18 +11,18 @@ from layersel.errors import one_of
 
 
 def pool_cls(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-    """The state of the first real token, wherever the padding stands."""
+    """Returns the state of the first real token, wherever the padding stands."""
     return _row(hidden_BTD, mask_BT.int().argmax(dim=1))
 
 
 def pool_mean(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-    """The mean over the real tokens."""
+    """Computes the mean over the real tokens."""
     weights_BT1 = mask_BT.unsqueeze(-1).to(hidden_BTD.dtype)
     return (hidden_BTD * weights_BT1).sum(dim=1) / weights_BT1.sum(dim=1).clamp(min=1)
 
 
 def pool_last(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-    """The state of the last real token (for decoders)."""
+    """Returns the state of the last real token (for decoders)."""
     length = mask_BT.shape[1]
     return _row(hidden_BTD, length - 1 - mask_BT.int().flip(1).argmax(dim=1))
 
@@ -33,7 +33,11 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = dict(
 
 
 def pooling_named(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function (hidden states B×T×D, attention mask B×T) -> vectors B×D of that name."""
+    """Returns the function of that name: from hidden states B×T×D and attention mask B×T to vectors B×D.
+
+    Raises:
+        UserError: The name is unknown.
+    """
     if name not in POOLINGS:
         raise one_of("pooling", name, POOLINGS)
     return POOLINGS[name]

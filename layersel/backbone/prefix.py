@@ -1,4 +1,4 @@
-"""The frozen prefix is computed once: its hidden states are kept, within bounds, for every later pass."""
+"""Hidden states of the frozen prefix, computed once and kept, within bounds, for every later pass."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ States = dict[int, Tensor]
 
 @dataclass
 class _Entry:
-    """What enters one layer for one content."""
+    """The hidden states that enter one layer for one content."""
 
     states: States = field(default_factory=dict)
     n_bytes: int = 0
@@ -33,29 +33,29 @@ class PrefixMemory:
         self._entries: dict[tuple[Hashable, int], _Entry] = {}  # the latest used is last
 
     def states(self, content: Hashable, layer: int) -> Mapping[int, Tensor]:
-        """The states that enter `layer`."""
+        """Returns the states that enter `layer`."""
         return self._used(content, layer).states
 
     def add(self, content: Hashable, layer: int, states: States) -> None:
-        """More of them."""
+        """Adds states that enter `layer`."""
         entry = self._used(content, layer)
         entry.n_bytes += _size(states) - _size({text: entry.states[text] for text in states if text in entry.states})
         entry.states |= states
 
     def below(self, content: Hashable, layer: int) -> list[int]:
-        """The lower layers of `content` that have an entry, the highest first."""
+        """Returns the lower layers of `content` that have an entry, the highest first."""
         return sorted((own for key, own in self._entries if key == content and own < layer), reverse=True)
 
     def used_bytes(self) -> int:
-        """What all states take."""
+        """Returns the bytes of all states."""
         return sum(entry.n_bytes for entry in self._entries.values())
 
     def entry_bytes(self, content: Hashable, layer: int) -> int:
-        """What those take that enter `layer`."""
+        """Returns the bytes of the states that enter `layer`."""
         return self._used(content, layer).n_bytes
 
     def make_room(self, n_bytes: int) -> None:
-        """Forget entries, but for the one used last, until all take no more than `n_bytes`."""
+        """Forgets entries, but for the one used last, until all take no more than `n_bytes`."""
         used = self.used_bytes()
         for key in list(self._entries)[:-1]:
             if used <= n_bytes:
@@ -78,10 +78,10 @@ class PrefixCache:
     Args:
         backbone: Encodes the texts.
         tokens: Token ids of each text.
-        start: First layer that may change; 0 means that there is no prefix and nothing is kept.
-        max_bytes: Bound of the memory used, by all of `memory` together.
-        memory: Where states are kept; by default in a memory of this cache alone.
-        content: In `memory`, what stands for the texts in their order, the pretrained model, its precision and device.
+        start: The first layer that may change; 0 means that there is no prefix and nothing is kept.
+        max_bytes: The most memory that all of `memory` may use.
+        memory: Keeps the states; None = a memory of this cache alone.
+        content: Identifies, in `memory`, the texts in their order, the pretrained model, its precision and its device.
     """
 
     def __init__(
@@ -102,22 +102,22 @@ class PrefixCache:
         self._left_from: int | None = start if memory is None else None  # None until a batch shows how wide states are
 
     def __len__(self) -> int:
-        """How many texts have their states in memory."""
+        """Returns how many texts have their states in memory."""
         return len(self.memory.states(self.content, self.start))
 
     def batches(self, texts: Sequence[int]) -> list[list[int]]:
-        """The texts in the backbone's batches."""
+        """Puts the texts into the backbone's batches."""
         groups = self.backbone.batches([self.tokens[text] for text in texts])
         return [[texts[place] for place in group] for group in groups]
 
     def vectors(self, texts: Sequence[int]) -> Tensor:
-        """The vectors (texts × D) of the texts with these indices; gradients reach the suffix only."""
+        """Computes the vectors (texts × D) of the texts with these indices; gradients reach the suffix only."""
         groups = self.batches(texts)
         rows = {text: row for row, text in enumerate(text for group in groups for text in group)}
         return torch.cat([self.batch_vectors(group) for group in groups])[[rows[text] for text in texts]]
 
     def batch_vectors(self, texts: Sequence[int]) -> Tensor:
-        """As `vectors`, of texts that make one batch."""
+        """Computes the vectors of texts that make one batch."""
         batch = self._batch(texts)
         if self.start == 0:
             return self.backbone(batch)  # type: ignore[no-any-return]
@@ -143,7 +143,7 @@ class PrefixCache:
         return states_BTD
 
     def _from_below(self, texts: Sequence[int], batch: Batch) -> Tensor:
-        """From the highest layer whose states are known, so that only the layers between are run."""
+        """Starts at the highest layer whose states are known, so that only the layers between are run."""
         for layer in self.memory.below(self.content, self.start):
             states = self.memory.states(self.content, layer)
             if all(text in states for text in texts):
@@ -161,7 +161,7 @@ class PrefixCache:
         return {text: states_BTD[row, : len(self.tokens[text])] for row, text in enumerate(texts)}
 
     def _keep(self, states: States) -> None:
-        """All of a batch or nothing: what a batch is computed with decides its last bits."""
+        """Keeps all of a batch or nothing: what a text is batched with decides its last bits."""
         size = _size(states)
         if self.memory.entry_bytes(self.content, self.start) + size > self.max_bytes:
             return
@@ -169,7 +169,7 @@ class PrefixCache:
         self._add(self.start, states)
 
     def _leave(self, layer: int, texts: Sequence[int], states_BTD: Tensor) -> None:
-        """Keep what enters a layer below, unless it is there, or something would have to be forgotten for it."""
+        """Keeps what enters a layer below, unless it is kept already or something would be forgotten for it."""
         if self._left_from is None:
             self._left_from = self._lowest_with_room(states_BTD[0, 0])
         if not self._left_from <= layer < self.start or texts[0] in self.memory.states(self.content, layer):
@@ -179,7 +179,7 @@ class PrefixCache:
             self._add(layer, states)
 
     def _lowest_with_room(self, state_D: Tensor) -> int:
-        """The lowest layer whose input can be kept for all texts beside those of the layers from there to `start`."""
+        """Returns the lowest layer from which on up to `start` every layer's input can be kept for all texts."""
         of_one_layer = sum(map(len, self.tokens)) * state_D.numel() * state_D.element_size()
         room = self.max_bytes - self.memory.used_bytes()
         return max(self.start + 1 - room // of_one_layer, 1)

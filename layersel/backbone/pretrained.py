@@ -61,14 +61,14 @@ class Pretrained:
         return found
 
     def location(self) -> str:
-        """The folder or hub name that `path` stands for."""
+        """Returns the folder or hub name that `path` stands for."""
         if self.path.startswith(PACKAGE):
             return str(_package_folder(self.path.removeprefix(PACKAGE)))
         path = Path(self.path).expanduser()
         return self.path if HUB_NAME.fullmatch(self.path) and not path.exists() else str(path.resolve())
 
     def fingerprint(self) -> str:
-        """The hash of what decides the vectors: the options, and a local model's files or a hub's name and revision."""
+        """Computes the hash of what decides the vectors: options, and a model's files or its revision on the hub."""
         folder = Path(self.location())
         files = sorted(path for pattern in DECIDING_FILES for path in folder.glob(pattern))
         local = folder.is_absolute()
@@ -92,7 +92,7 @@ class Pretrained:
         return load(self, auto_class)
 
     def check(self, fits: Callable[[int], object]) -> None:
-        """Finds out, before the weights are read, what the model's configuration can tell.
+        """Checks, before the weights are read, what the model's configuration shows.
 
         Args:
             fits: Is given the number of layers, and raises if it is wrong.
@@ -114,7 +114,7 @@ def _file_digest(path: Path) -> bytes:
 
 @lru_cache(maxsize=256)
 def _known_digest(path: Path, size: int, mtime_ns: int) -> bytes:
-    """The hash of a file's content; with another size or time it is read again."""
+    """Computes the hash of a file's content; with another size or time it is read again."""
     return hashlib.sha256(path.read_bytes()).digest()
 
 

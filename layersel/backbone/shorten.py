@@ -1,4 +1,4 @@
-"""A shorter model: whole layers are taken out, and what is left is a model of its own."""
+"""Takes whole layers out of a model; what is left is a shorter model of its own."""
 
 import copy
 from collections.abc import Sequence
@@ -13,16 +13,17 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import find_layers, find_projections
 from layersel.errors import UserError
 
-NUMBER = "layer_idx"  # what transformers calls a module's own number in the stack
+NUMBER = "layer_idx"
+"""The attribute in which transformers keeps a module's index in the stack."""
 
 
 def drop_layers(backbone: Backbone, dropped: Sequence[int]) -> None:
-    """Take the layers with these indices out of the model of `backbone`; the others run in their order.
+    """Takes the layers with these indices out of the model of `backbone`; the others run in their order.
 
     The configuration is shortened too, so that the model is saved and loaded like any other.
 
     Raises:
-        UserError: No such layer, no layer would be left, adapters stand in the model, or its architecture treats some
+        UserError: There is no such layer, none would be left, the model has adapters, or its architecture treats some
             layer by its position, so that the shorter model would not be the one its configuration describes.
     """
     _check_indices(backbone, dropped)
@@ -52,7 +53,7 @@ def _check_indices(backbone: Backbone, dropped: Sequence[int]) -> None:
 
 
 def _described(model: PreTrainedModel, kept: Sequence[int] | None = None) -> nn.ModuleList:
-    """The layers, without memory for weights, that the configuration of `model` describes once it is shortened."""
+    """Builds the layers, without memory for weights, that the shortened configuration of `model` describes."""
     config = copy.deepcopy(model.config)
     if kept is not None:
         _shorten(config, kept)
@@ -61,7 +62,7 @@ def _described(model: PreTrainedModel, kept: Sequence[int] | None = None) -> nn.
 
 
 def _shorten(config: PretrainedConfig, kept: Sequence[int]) -> None:
-    """The depth, and every list with one entry a layer (`layer_types` and the like)."""
+    """Shortens the depth, and every list with one entry a layer (`layer_types` and the like)."""
     depth = config.num_hidden_layers
     config.num_hidden_layers = len(kept)
     for name, value in vars(config).copy().items():
@@ -70,7 +71,7 @@ def _shorten(config: PretrainedConfig, kept: Sequence[int]) -> None:
 
 
 def _check_positions(model: PreTrainedModel, shorter: nn.ModuleList, kept: Sequence[int]) -> None:
-    """Each kept layer must be built at its new position as it was at its old one."""
+    """Checks that each kept layer is built at its new position as it was at its old one."""
     whole = _described(model)
     for new, old in enumerate(kept):
         if _structure(shorter[new]) != _structure(whole[old]):
@@ -81,7 +82,7 @@ def _check_positions(model: PreTrainedModel, shorter: nn.ModuleList, kept: Seque
 
 
 def _structure(layer: nn.Module) -> list[tuple[str, type, dict[str, Any]]]:
-    """Name, kind and settings of each module inside, except its number."""
+    """Returns name, class and settings of each module inside, except its index in the stack."""
     return [
         (
             name,

@@ -1,4 +1,4 @@
-"""A training that is interrupted goes on where it was, and ends with the same numbers."""
+"""Checkpoints of a training: one that is interrupted goes on where it was, and ends with the same numbers."""
 
 import time
 from pathlib import Path
@@ -21,13 +21,13 @@ class TrainingCheckpoint(Callback):
 
     Lightning saves and restores parameters, optimizer, schedule and progress. Added are the random states, restored
     right before the first step, and what has been logged, which a CSV logger in the same folder deletes. Ctrl-C and
-    SIGTERM wait for the end of the step, for in the midst of it there is nothing to go on from.
+    SIGTERM wait for the end of the step, for in the middle of it there is nothing to go on from.
 
     Args:
-        folder: Where `last.ckpt` is.
-        seconds: Written at the start, whenever so much time has passed, at the end, and before an interruption; 0
-            after every step, None never.
-        logged: One of the trainer's loggers.
+        folder: The folder of `last.ckpt`.
+        seconds: It is written at the start, whenever so much time has passed, at the end, and before an interruption;
+            with 0 after every step, with None never.
+        logged: The logger of the trainer that keeps its rows.
     """
 
     def __init__(self, folder: Path, seconds: float | None, logged: LoggedRows):
@@ -39,33 +39,33 @@ class TrainingCheckpoint(Callback):
         self._saved_at: float | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Look whose signals they are, before Lightning takes SIGTERM."""
+        """Notes the handlers of signals before Lightning takes SIGTERM."""
         self._signals = WaitingSignals()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on signals wait."""
+        """Makes signals wait from here on."""
         self._signals.hold()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Between two steps: the former is done, counted and logged, the next has only its batch."""
+        """Pauses between two steps: the former is done, counted and logged, the next has only its batch."""
         if self._random is not None:
             _set_random_states(self._random, trainer.strategy.root_device)
             self._random = None
         self._pause(trainer, self._due())
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What follows may be interrupted, too: the training is not done again."""
+        """Writes the end of the training, which a later interruption leaves done."""
         self._pause(trainer, due=True)
         self._signals.release()
         if self._signals.waiting:
             self._signals.deliver()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Nothing is written, for the step may be half done."""
+        """Writes nothing, for the step may be half done."""
         self._signals.release()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning does not save; the batch of the step to come is not begun."""
+        """Adds what Lightning does not save; the batch of the next step counts as not begun."""
         checkpoint[LOGGED] = self._logged.rows
         checkpoint[RANDOM] = _of_all_ranks(trainer, _random_states(trainer.strategy.root_device))
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
@@ -74,7 +74,7 @@ class TrainingCheckpoint(Callback):
         progress["is_last_batch"] = False
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Log again what had been logged in CSV; the random states have to wait for the first step."""
+        """Logs again what had been logged in CSV; the random states have to wait for the first step."""
         states = checkpoint[RANDOM]
         self._random = states[trainer.global_rank % len(states)]  # there may be more devices than there were
         self._saved_at = time.monotonic()
@@ -85,7 +85,7 @@ class TrainingCheckpoint(Callback):
                     logger.log_metrics({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
 
     def _pause(self, trainer: Trainer, due: bool) -> None:
-        """Write what is due, and give way to a signal; all processes of a distributed run do the same."""
+        """Writes what is due, and delivers a waiting signal; all processes of a distributed run do the same."""
         interrupted = trainer.strategy.reduce_boolean_decision(self._signals.waiting, all=False)
         due = trainer.strategy.reduce_boolean_decision(due, all=False)
         if self.seconds is not None and (due or interrupted):
@@ -101,7 +101,7 @@ class TrainingCheckpoint(Callback):
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:
-    """Of what dropout draws from."""
+    """Returns the states of the generators that dropout draws from."""
     states = {"cpu": torch.get_rng_state()}
     return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
 
@@ -113,7 +113,7 @@ def _set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
 
 
 def _of_all_ranks(trainer: Trainer, own: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The states of every process; only the first writes the file."""
+    """Gathers the states of every process; only the first writes the file."""
     found: list[Any] = [own] * trainer.world_size
     if trainer.world_size > 1:
         torch.distributed.all_gather_object(found, own)

@@ -15,20 +15,20 @@ from layersel.files import atomic_path
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside the former one and then puts it in its place.
 
-    Lightning's own draft lies in the temporary folder, from where it is copied if that is another file system.
+    Lightning itself would write a draft in the temporary folder, and copy it if that is another file system.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`; a process that is killed meanwhile leaves what was there."""
+        """Writes `checkpoint` to `path`; a process that is killed meanwhile leaves what was there."""
         with atomic_path(Path(path)) as draft:
             torch.save(checkpoint, draft)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the CPU.
+    """Reads a checkpoint to the CPU.
 
     Raises:
-        UserError: It is not there, not a checkpoint, or damaged.
+        UserError: The file is missing, not a checkpoint, or damaged.
     """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What a training has logged, kept for its checkpoint."""
+"""Keeps what a training has logged for its checkpoint."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -15,7 +15,7 @@ class LoggedRows(Logger):
     """A logger that keeps its rows in memory.
 
     Attributes:
-        rows: One dict for each call: its metrics, and `step`.
+        rows: For each call a dict of its metrics and `step`.
     """
 
     def __init__(self) -> None:
@@ -24,20 +24,20 @@ class LoggedRows(Logger):
 
     @property
     def name(self) -> None:
-        """It writes nothing, so it needs none."""
+        """None: it writes nothing, so it needs no name."""
 
     @property
     def version(self) -> None:
-        """It writes nothing, so it needs none."""
+        """None: it writes nothing, so it needs no version."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Keep a row."""
+        """Keeps a row."""
         self.rows.append(metrics if step is None else metrics | {"step": step})
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Not kept: they are the cell's config."""
+        """Keeps nothing: the hyperparameters are in the cell's config."""
 
 
 def logged_before(checkpoint: Path) -> list[dict[str, float]]:
-    """The rows that the training of a checkpoint had logged when it was written, each with its `step`."""
+    """Reads the rows that the training of a checkpoint had logged when it was written, each with its `step`."""
     return list(read_checkpoint(checkpoint)[LOGGED])

@@ -8,26 +8,26 @@ from layersel.terminal.progress import progress
 
 
 class TrainingProgress(Callback):
-    """Steps done and the loss, on a terminal and after two seconds only."""
+    """Shows the steps done and the loss, on a terminal and after two seconds only."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar, where a resumed training stands."""
+        """Opens the bar at the step from which the training goes on."""
         self.bar = progress(range(int(trainer.estimated_stepping_batches)), "training", unit=" steps")
         self.bar.update(trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """One step on."""
+        """Moves the bar on by a step."""
         self.bar.update()
         if isinstance(outputs, dict) and "loss" in outputs:
             self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
+        """Closes the bar."""
         self.bar.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close the bar, so that the error starts on a line of its own."""
+        """Closes the bar, so that the error starts on a line of its own."""
         if hasattr(self, "bar"):
             self.bar.close()

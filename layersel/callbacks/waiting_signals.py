@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait for a moment at which nothing is half done."""
+"""Makes Ctrl-C and SIGTERM wait for a moment at which nothing is half done."""
 
 import signal
 import threading
@@ -10,8 +10,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class WaitingSignals:
     """Holds back SIGINT and SIGTERM between `hold` and `release`, for the handlers that it finds when it is made.
 
-    Others pass, above all SIGUSR2, in whose handler submitit queues a job again. Only in the main thread, the only one
-    that Python gives signals to.
+    Other signals pass, above all SIGUSR2, in whose handler submitit queues a job again. Outside of the main thread, the
+    only one to which Python gives signals, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -21,11 +21,11 @@ class WaitingSignals:
 
     @property
     def waiting(self) -> bool:
-        """Whether one has come."""
+        """Whether a signal has come."""
         return self._waiting is not None
 
     def hold(self) -> None:
-        """From now on they wait; a second one does not. What was ignored is so again, if Lightning has taken it."""
+        """Makes signals wait, but for a second one; ignored ones are ignored again if Lightning took them."""
         if threading.current_thread() is threading.main_thread():
             ignored = {number for number in SIGNALS if self._handlers[number] is signal.SIG_IGN}
             self._replaced = {
@@ -33,15 +33,15 @@ class WaitingSignals:
             }
 
     def release(self) -> None:
-        """Put back what stood there before `hold`."""
+        """Restores the handlers from before `hold`."""
         for number, handler in self._replaced.items():
             signal.signal(number, handler)
         self._replaced = {}
 
     def deliver(self) -> None:
-        """Let the one that waits take its course: in most cases a KeyboardInterrupt.
+        """Calls the handler of the waiting signal, which in most cases raises KeyboardInterrupt.
 
-        Without any, another process of a distributed training has one, which ends it here too.
+        Where none waits, one waits in another process of a distributed training, and ends this one too.
         """
         number, self._waiting = self._waiting, None
         if number is None:

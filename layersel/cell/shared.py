@@ -23,7 +23,7 @@ from layersel.runs.code import class_path
 from layersel.runs.fingerprints import fingerprint, flat_options
 from layersel.runs.store import Store, Tensors
 from layersel.selection.score import LayerScores, Probe
-from layersel.selection.select import ask
+from layersel.selection.select import score_layers
 from layersel.tasks.problem import Problem
 
 PREFIXES = PrefixMemory()
@@ -64,7 +64,7 @@ class Shared:
         """The layers' scores, whatever the budget; what looks at nothing, or at a compressed model, is computed."""
         score, task = self.cell.selection, self.cell.task
         if not score.needs or self.cell.steps[0] != TRAIN:
-            return ask(score, backbone, probe)
+            return score_layers(score, backbone, probe)
         key: list[Any] = [[self._model(backbone), _hardware(backbone.device)], class_path(score)]
         key += [{name: value for name, value in asdict(score).items() if name != "n"}, probe.generator.initial_seed()]
         code = [score, self.cell.model]
@@ -73,7 +73,7 @@ class Shared:
         if score.n_batches:  # then the task's own loss is asked
             key += [problem.dataset.fingerprint(), class_path(task), flat_options("task", task), self.cell.seed]
             code += [task]
-        found = self.store.tensors("scores", key, lambda: _packed_scores(ask(score, backbone, probe)), code)
+        found = self.store.tensors("scores", key, lambda: _packed_scores(score_layers(score, backbone, probe)), code)
         return _unpacked_scores(found)
 
     def prefixes(self, texts: TokenizedTexts, backbone: Backbone, start: int) -> PrefixCache:

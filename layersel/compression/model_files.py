@@ -34,7 +34,7 @@ UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeE
 
 
 def save_model(backbone: Backbone, folder: Path, quantised: Quantised | None) -> None:
-    """Write the model of `backbone`, pruned, shortened or quantised as it may be, without its head and its adapters.
+    """Writes the model of `backbone`, pruned, shortened or quantised as it may be, without its head and its adapters.
 
     A float model becomes a plain Hugging Face folder. A quantised one has its integers, two of 4 bits in a byte, and
     their scales in `packed.safetensors`, everything else there in float32, and in `quantised.json` what is packed how.
@@ -59,14 +59,14 @@ def save_model(backbone: Backbone, folder: Path, quantised: Quantised | None) ->
 
 
 def load_model(folder: Path, pretrained: Pretrained) -> Backbone:
-    """The model that `save_model` wrote; it gives the same vectors.
+    """Loads the model that `save_model` wrote; it gives the same vectors.
 
     Args:
-        folder: Where it is.
+        folder: The model's folder.
         pretrained: How its texts become vectors; its `path` is not looked at.
 
     Raises:
-        UserError: The folder is damaged, or another one.
+        UserError: The folder is damaged, or holds something else.
     """
     if not (folder / MANIFEST).is_file():
         return replace(pretrained, path=str(folder.resolve()), revision="main").load()
@@ -78,7 +78,7 @@ def load_model(folder: Path, pretrained: Pretrained) -> Backbone:
 
 
 def _without_adapters(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Its tensors under the names that they have without adapters, whose own tensors are left out."""
+    """Returns the tensors by the names that they have without adapters, and leaves out those of the adapters."""
     adapted = [f"{name}." for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
     tensors = {}
     for name, tensor in model.state_dict().items():
@@ -125,19 +125,19 @@ def _integer_modules(tensors: dict[str, Tensor], engine: str | None) -> dict[str
     if not names:
         return {}
     usable = usable_engines(AUTO)
-    used = next((rival for rival in usable if rival.name == engine), usable[0])
+    used = next((one for one in usable if one.name == engine), usable[0])
     parts = Int8Linear.PARTS
     return {name: Int8Linear(used, *(tensors.pop(f"{name}.{part}") for part in parts)) for name in names}
 
 
 def _as_float(name: str, linear: nn.Module, module: Int8Linear) -> dict[str, Tensor]:
-    """The tensors that stand in for those of an integer module while the model is built around it."""
+    """Returns the tensors that stand in for those of an integer module while the model is built around it."""
     weight = {f"{name}.weight": _turned(linear, module.dequantised())}
     return weight if linear.bias is None else weight | {f"{name}.bias": module.bias_O}
 
 
 def _turned(module: nn.Module, weight: Tensor) -> Tensor:
-    """From outputs × inputs to the module's own order, and back."""
+    """Turns a weight from outputs × inputs to the module's own order, and back."""
     return weight.T.contiguous() if isinstance(module, Conv1D) else weight
 
 
@@ -165,7 +165,7 @@ def _without_bars() -> Iterator[None]:
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """What a broken folder makes the libraries raise becomes one line."""
+    """Within the block, whatever a broken folder makes the libraries raise becomes one line."""
     try:
         yield
     except UserError:

@@ -39,7 +39,7 @@ class Precision:
 
     @property
     def lightning(self) -> str:
-        """Lightning's name of the training precision."""
+        """The name that Lightning has for the training precision."""
         return LIGHTNING[self.train]
 
     @property
@@ -48,7 +48,7 @@ class Precision:
         return self.infer in FORMATS
 
     def inference(self, device: "torch.device") -> AbstractContextManager[object]:
-        """The context in which texts are encoded on `device`."""
+        """Returns the context in which texts are encoded on `device`."""
         import torch
 
         if self.infer not in DTYPES:

@@ -1,4 +1,4 @@
-"""Who works on a folder, and whether it still does: a killed process holds nothing."""
+"""Which process holds a folder, and whether it is alive: a killed one holds nothing."""
 
 import os
 import platform
@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 
 BEAT = 5.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 STALE = 60.0
-"""Seconds without one after which a holder on another machine counts as dead."""
+"""Seconds without a heartbeat after which a holder on another machine counts as ended."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Holder:
     """A process that has taken a folder.
 
     Attributes:
-        host: Its machine.
-        namespace: Within which its number counts: containers of one machine may share the name, not the processes.
-        pid: Its number.
+        host: The name of its machine.
+        namespace: The process namespace in which `pid` counts: containers of one machine may share its name.
+        pid: Its process number.
         born: When it began (Unix time), as numbers are given again.
-        mark: Of this taking alone.
+        mark: A value that no other holder has, not even the same process when it takes the folder again.
     """
 
     host: str
@@ -38,12 +38,12 @@ class Holder:
 
     @classmethod
     def here(cls) -> "Holder":
-        """This process, taking anew."""
+        """Returns this process with a new mark."""
         born = psutil.Process().create_time()
         return cls(platform.node(), _namespace(), os.getpid(), born, uuid.uuid4().hex)
 
     def is_alive(self, silence: float) -> bool:
-        """Whether it still works, `silence` seconds after its last sign of life; a suspended process does."""
+        """Returns whether it is alive, `silence` seconds after its last heartbeat; a suspended process is."""
         if (self.host, self.namespace) != (platform.node(), _namespace()):
             return silence < STALE
         try:
@@ -60,7 +60,7 @@ class Holder:
 
 @contextmanager
 def heartbeat(file: Path) -> Iterator[None]:
-    """Touch `file` every few seconds while the block runs, whatever it does."""
+    """Touches `file` every few seconds while the block runs, whatever it does."""
     over = threading.Event()
 
     def beat() -> None:
@@ -80,7 +80,7 @@ def heartbeat(file: Path) -> Iterator[None]:
 
 
 def silence(file: Path, clock: Path) -> float:
-    """Seconds since `file` was touched, by the clock of its file system, which `clock` (a file beside it) tells."""
+    """Returns the seconds since `file` was touched by its file system's clock, read from `clock`, a file beside it."""
     try:
         os.utime(clock)
         now = clock.stat().st_mtime

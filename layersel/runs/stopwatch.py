@@ -1,4 +1,4 @@
-"""How long each stage of a run took."""
+"""Measures how long each stage of a run takes."""
 
 import time
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds of each stage, and of all from its making."""
+    """Keeps the seconds of each stage, and the time at which it was made."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
@@ -14,12 +14,12 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Time the block as `stage`."""
+        """Measures the block as `stage`."""
         begin = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - begin
 
     def metrics(self) -> dict[str, float]:
-        """`seconds/STAGE` of each stage, and `seconds/total`."""
+        """Returns `seconds/STAGE` of each stage, and `seconds/total` since it was made."""
         seconds = {**self.seconds, "total": time.perf_counter() - self.started}
         return {f"seconds/{stage}": round(value, 3) for stage, value in seconds.items()}

@@ -1,4 +1,4 @@
-"""What cells share: results kept under a hash of all that decides them, each computed by one process only."""
+"""The store of results that cells share, under a hash of all that decides them; one process computes each."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,24 +19,24 @@ Tensors = dict[str, Tensor]
 
 
 class Store:
-    """Tensors by what they were computed from, in a folder that any number of processes may use at once.
+    """Keeps tensors by what they were computed from, in a folder that any number of processes may use at once.
 
     Args:
-        folder: Where they are kept; None keeps nothing.
+        folder: The folder of the store; None keeps nothing.
     """
 
     def __init__(self, folder: Path | None):
         self.folder = folder
 
     def tensors(self, kind: str, key: Any, compute: Callable[[], Tensors], code: Sequence[Any]) -> Tensors:
-        """The tensors that `compute` gives for `key`, from the file `FOLDER/KIND/HASH.safetensors` if it is there.
+        """Returns what `compute` gives for `key`, from the file `FOLDER/KIND/HASH.safetensors` if it is there.
 
         One process computes and the others wait for it; if it fails or is killed, the next one computes.
 
         Args:
-            kind: What they are, such as `tokens`.
+            kind: The kind of the tensors, such as `tokens`.
             key: All that decides them but the versions of the libraries, which are added; anything that JSON can hold.
-            compute: Called where there is no whole file.
+            compute: Is called where there is no whole file.
             code: The classes and functions that compute them; an edit of these, or of what they import, counts.
 
         Raises:
@@ -57,7 +57,7 @@ class Store:
 
 
 def _lock(path: Path) -> FileLock:
-    """The held lock of a file; the system frees that of a killed process."""
+    """Returns the held lock of a file; the system frees that of a killed process."""
     lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def _lock(path: Path) -> FileLock:
 
 
 def _read(path: Path) -> Tensors | None:
-    """Copies, for a file's tensors lie at odd addresses, at which products may round in another way."""
+    """Reads copies: a file's tensors lie at odd addresses, at which products may round in another way."""
     try:
         return {name: value.clone() for name, value in load_file(path).items()}
     except FileNotFoundError:

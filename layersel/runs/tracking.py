@@ -1,4 +1,4 @@
-"""Where the course of a run is logged: CSV always, Weights & Biases as asked for."""
+"""Logs the course of a run: in CSV always, in Weights & Biases as asked for."""
 
 import functools
 import os
@@ -63,17 +63,17 @@ class WandbOptions:
 
 @dataclass(frozen=True)
 class RunDescription:
-    """What a dashboard is told about a cell beside its options.
+    """What a dashboard shows of a cell beside its options.
 
     Attributes:
-        name: Of the cell's folder.
-        identity: Hash of all that decides the cell's numbers.
-        group: Name of the sweep.
+        name: The name of the cell's folder.
+        identity: The hash of all that decides the cell's numbers.
+        group: The name of the sweep.
         job_type: `train` or `merge`.
         labels: The axes of a grid, plain values: dataset, model, selection, n, adapter, rank, …
-        variant: The same for cells that differ in their seed alone.
-        configuration: The same for cells that differ in their seed and dataset alone.
-        resumed: What earlier attempts have logged before the step from which this one goes on: for each step a dict
+        variant: A hash that cells share which differ in their seed alone.
+        configuration: A hash that cells share which differ in their seed and dataset alone.
+        resumed: What earlier attempts had logged before the step from which this one goes on: for each step a dict
             of `step` and the logged values.
     """
 
@@ -87,17 +87,17 @@ class RunDescription:
     resumed: list[dict[str, Any]] = field(default_factory=list)
 
     def config(self, options: dict[str, Any]) -> dict[str, Any]:
-        """W&B's config: the labels and hashes at its top, all options under `config`.
+        """Returns W&B's config: the labels and hashes at its top, all options under `config`.
 
-        Half of the labels are named as a group of options, and a dashboard can group runs by a plain value only. W&B
-        shows the nested options as `config.selection.n`, and its documentation warns of names that have a dot
+        Half of the labels have the name of a group of options, and a dashboard can group runs by a plain value only.
+        W&B shows the nested options as `config.selection.n`, and its documentation warns of names that have a dot
         themselves.
         """
         hashes = {"identity": self.identity, "variant": self.variant, "configuration": self.configuration}
         return {**self.labels, **hashes, "config": options}
 
     def tags(self, own: list[str]) -> list[str]:
-        """The user's tags and those of the labels; a merging cell has one for each dataset."""
+        """Returns the user's tags and those of the labels; a merging cell has one for each dataset."""
         labels = [self.labels[name] for name in TAGGED if self.labels.get(name) is not None]
         values = [value[:TAG_LENGTH] for label in labels for value in str(label).split("+")]
         return list(dict.fromkeys([*own, *(value for value in values if value not in ("", "none"))]))
@@ -121,7 +121,7 @@ class Tracker:
             self.run.summary.update(values)
 
     def images(self, files: dict[str, Path]) -> None:
-        """Logs figures, by name."""
+        """Logs figures under their names."""
         if self.run is not None:
             import wandb
 
@@ -138,9 +138,9 @@ class Tracker:
         """Logs the adapter in `folder` as an artifact, if it was asked for and the cell has one.
 
         Args:
-            name: Of the cell; characters that W&B does not take become hyphens.
-            folder: Is read when the run is synced: W&B keeps no copy.
-            metadata: What the adapter is for: base model, layers.
+            name: The cell's name; characters that W&B does not take become hyphens.
+            folder: The adapter's folder, which is read when the run is synced: W&B keeps no copy.
+            metadata: Facts about the adapter: base model, layers.
         """
         if self.run is None or not self.artifacts or not folder.is_dir():
             return
@@ -153,16 +153,16 @@ class Tracker:
 
 @contextmanager
 def tracked(options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any]) -> Iterator[Tracker]:
-    """The tracker of one attempt at a cell; its W&B run ends with the block, marked as failed if the block failed.
+    """Yields the tracker of one attempt at a cell; its W&B run ends with the block, as failed if the block failed.
 
     A cell is one run of the dashboard, however often it is attempted. Online the run is resumed by the cell's identity.
     Offline runs cannot be: those of earlier attempts are removed, and what is still true of them is logged again.
 
     Args:
         options: Where to log.
-        folder: The cell's.
-        about: The cell.
-        config: All options, plain.
+        folder: The cell's folder.
+        about: The cell's description.
+        config: All options as plain values.
 
     Raises:
         UserError: W&B cannot be reached or refuses the key.
@@ -179,7 +179,7 @@ def tracked(options: WandbOptions, folder: Path, about: RunDescription, config: 
 def report_finished(
     options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
-    """Tells W&B's sweep agent the metrics of a cell that had finished before: its sweep waits for a run with them."""
+    """Reports a cell that had finished before to W&B's sweep agent, whose sweep waits for a run with its metrics."""
     if not under_sweep_agent():
         return
     with _running(options, folder, about, config) as run:
@@ -187,7 +187,7 @@ def report_finished(
 
 
 def under_sweep_agent() -> bool:
-    """Whether W&B's sweep agent has started this process; it then decides the id and the project of the one run."""
+    """Returns whether W&B's sweep agent has started this process; it then decides id and project of the one run."""
     return "WANDB_SWEEP_ID" in os.environ
 
 
@@ -200,7 +200,7 @@ def sync_hint(options: WandbOptions, folder: Path) -> str | None:
 
 @contextmanager
 def _running(options: WandbOptions, folder: Path, about: RunDescription, config: dict[str, Any]) -> Iterator[Any]:
-    """The W&B run, None where there is none; in a job of several processes the first one has it."""
+    """Yields the W&B run, None where there is none; in a job of several processes the first one has it."""
     run = _start(options, folder, about, config) if _first_process() else None
     try:
         yield run
@@ -242,13 +242,13 @@ def _finish(run: Any, exit_code: int) -> None:
 
 
 def _replay(run: Any, rows: list[dict[str, Any]]) -> None:
-    """Logs rows as Lightning's logger has done it."""
+    """Logs rows in the way of Lightning's logger."""
     for row in rows:
         run.log({STEP if name == "step" else name: value for name, value in row.items()})
 
 
 def _first_process() -> bool:
-    """Whether this is the one of a job's processes that logs."""
+    """Returns whether this is the one of a job's processes that logs."""
     from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) == 0
@@ -256,7 +256,7 @@ def _first_process() -> bool:
 
 @functools.cache
 def _wandb() -> Any:
-    """The library, set up once in a process so that it leaves the terminal alone."""
+    """Returns the library, set up once in a process so that it leaves the terminal alone."""
     import wandb
 
     wandb.setup(wandb.Settings(silent=True, console="off"))
@@ -265,7 +265,7 @@ def _wandb() -> Any:
 
 @functools.cache
 def _has_key() -> bool:
-    """Whether a key is known, from the environment or a login; none is asked for and none is tried."""
+    """Returns whether a key is known, from the environment or a login; none is asked for and none is tried."""
     with _refusals_as_user_errors():
         return bool(_wandb().login(prompt=False, verify=False))
 

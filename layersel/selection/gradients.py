@@ -13,7 +13,7 @@ from layersel.selection.score import Probe
 
 
 def layer_gradients(backbone: Backbone, probe: Probe) -> list[list[Tensor]]:
-    """For each layer the gradients of the mean loss over the labelled batches, one for each weight matrix.
+    """Computes, for each layer, the gradients of the mean loss over the labelled batches: one for each weight matrix.
 
     The batches are gone through one by one, in evaluation mode; the model is left as it was.
 
@@ -40,7 +40,7 @@ def layer_gradients(backbone: Backbone, probe: Probe) -> list[list[Tensor]]:
 
 @contextmanager
 def _trainable(backbone: Backbone, chosen: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Only the chosen parameters require gradients within the block; afterwards those that did before."""
+    """Within the block only the chosen parameters require gradients; afterwards those do that did before."""
     before = [(own, own.requires_grad) for own in backbone.parameters()]
     backbone.requires_grad_(False)
     try:

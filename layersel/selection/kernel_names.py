@@ -3,4 +3,4 @@
 KERNEL_NAMES = ("linear", "rbf")
 
 MIN_TEXTS = 4
-"""HSIC₁ divides by n·(n-3)."""
+"""The fewest texts that CKA compares: HSIC₁ divides by n·(n-3)."""

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 SCORES = "layersel.selection.scores"
 
-STATES, GRADIENTS, LABELS, WARM_UP, TRAINED = "states", "gradients", "labels", "warm_up", "trained"
-"""What a score may need: hidden states of unlabelled texts, gradients of the task's loss, labelled batches, a short
-training before, a trained model. No probe offers the last two yet."""
+STATES = "states"
+"""A score that needs these looks at hidden states of unlabelled texts."""
+GRADIENTS = "gradients"
+"""A score that needs these looks at gradients of the task's loss."""
+LABELS = "labels"
+"""A score that needs these looks at labelled batches."""
+WARM_UP = "warm_up"
+"""A score that needs this looks at a model after a short training; no probe offers it yet."""
+TRAINED = "trained"
+"""A score that needs this looks at a trained model; no probe offers it yet."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,10 @@ class Probe:
 
     Attributes:
         batches: Unlabelled token batches.
-        generator: Of the score's draws.
+        generator: Makes the score's draws.
         labelled: Batches of what the task learns from; none if there are no labels.
-        loss: The task's loss (0-dimensional) of one of `labelled` through the backbone, with gradients; None where an
-            undefined loss leaves nothing to look at.
+        loss: Gives the task's loss (0-dimensional, with gradients) of one of `labelled` through the backbone, or None
+            where it is undefined; None if the task has no loss to offer.
     """
 
     batches: "Sequence[Batch]"
@@ -43,7 +50,7 @@ class Probe:
 
     @property
     def offers(self) -> frozenset[str]:
-        """What of the needs of scores it can meet."""
+        """The needs of scores that it meets."""
         states = {STATES} if self.batches else set()
         return frozenset(states | ({LABELS, GRADIENTS} if self.labelled and self.loss is not None else set()))
 
@@ -81,12 +88,12 @@ class Score:
 
     @property
     def n_texts(self) -> int:
-        """How many unlabelled texts it looks at."""
+        """The number of unlabelled texts that it looks at."""
         return 0
 
     @property
     def n_batches(self) -> int:
-        """How many labelled batches it looks at."""
+        """The number of labelled batches that it looks at."""
         return 0
 
     @property
@@ -166,7 +173,7 @@ class LabelledScore(Score):
 
 
 def score_names() -> list[str]:
-    """The names of all scores of the package, sorted."""
+    """Returns the names of all scores of the package, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(SCORES).__path__))
 
 

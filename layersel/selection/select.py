@@ -38,7 +38,7 @@ def select_layers(
         tokenizer: Needed for texts.
         pooling: What stands for a text: `cls`, `mean`, or `last` for decoders.
         max_length: Longest text in tokens; less where the model has fewer positions.
-        seed: Of the random draws (bootstrap, `random`).
+        seed: Decides the random draws (bootstrap, `random`).
 
     Returns:
         A `Selection` with `scores` (one float a layer), `layers` (sorted indices from 0) and `lora_config(r=8)`.
@@ -65,7 +65,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
     """
     budget = score.budget(backbone.n_layers)
     if scores is None:
-        scores = ask(score, backbone, probe)
+        scores = score_layers(score, backbone, probe)
     values_L, excluded = scores.values_L, set(scores.excluded)
     meaningless = [layer for layer in range(backbone.n_layers) if values_L[layer].isnan() and layer not in excluded]
     if meaningless:
@@ -83,8 +83,8 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
     )
 
 
-def ask(score: Score, backbone: Backbone, probe: Probe) -> LayerScores:
-    """The scores of all layers.
+def score_layers(score: Score, backbone: Backbone, probe: Probe) -> LayerScores:
+    """Scores all layers, if the probe offers what the score needs.
 
     Raises:
         UserError: The score needs what the probe does not offer.
@@ -92,8 +92,8 @@ def ask(score: Score, backbone: Backbone, probe: Probe) -> LayerScores:
     missing = sorted(score.needs - probe.offers)
     if missing:
         raise UserError(
-            f"selection={score.name}: needs {', '.join(missing)}, which are not to be had here; use another score, "
-            "such as cka"
+            f"selection={score.name}: expected a score that needs no more than is offered here, but it needs "
+            f"{', '.join(missing)}; use another one, such as cka"
         )
     return score.scores(backbone, probe)
 

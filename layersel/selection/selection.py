@@ -34,9 +34,9 @@ class Selection:
         score: Name of the score.
         scores: One number a layer, higher = adapt it; NaN where the layer was excluded from the comparison.
         layers: The chosen layers, sorted indices from 0.
-        reasons: One line a layer that says why it was chosen or not.
+        reasons: For each layer one line, why it was chosen or not.
         modules: For each layer, the full module name of each projection, by standard names.
-        stability: Under resampling of the probe, where the score offers this.
+        stability: How stable the choice is under resampling of the probe, where the score offers this.
     """
 
     score: str
@@ -47,7 +47,10 @@ class Selection:
     stability: Stability | None = None
 
     def target_modules(self, projections: Sequence[str]) -> list[str]:
-        """Full module names of these projections (query, key, value, output, gate, up, down) in the chosen layers.
+        """Returns the full names of the modules that compute these projections in the chosen layers.
+
+        Args:
+            projections: Standard names: query, key, value, output, gate, up, down.
 
         Raises:
             UserError: The model has no such projection, or fuses it with one that is not asked for.
@@ -61,7 +64,7 @@ class Selection:
         projections: Sequence[str] = ("query", "value"),
         **options: Any,
     ) -> LoraConfig:
-        """A PEFT configuration that puts LoRA on the chosen layers only.
+        """Makes a PEFT configuration that puts LoRA on the chosen layers only.
 
         Args:
             r: Rank.
@@ -87,7 +90,7 @@ class Selection:
         )
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Column names, and a row for each layer."""
+        """Returns column names, and a row for each layer."""
         rows = [
             [layer, score, layer in self.layers, reason]
             for layer, (score, reason) in enumerate(zip(self.scores, self.reasons, strict=True))
@@ -95,18 +98,20 @@ class Selection:
         return ["layer", "score", "chosen", "why"], rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, for JSON and checkpoints."""
+        """Returns plain lists and numbers, for JSON and checkpoints."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Selection":
-        """The selection that `to_dict` gave; a null, which is how JSON keeps NaN, becomes NaN again."""
+        """Restores what `to_dict` gave; a null, which is how JSON keeps NaN, becomes NaN again."""
         stability = content["stability"]
         if stability is not None:
-            correlation = _number(stability["rank_correlation"])
+            correlation = _nan_if_null(stability["rank_correlation"])
             stability = Stability(**{**stability, "rank_correlation": correlation})
-        return cls(**{**content, "scores": [_number(score) for score in content["scores"]], "stability": stability})
+        return cls(
+            **{**content, "scores": [_nan_if_null(score) for score in content["scores"]], "stability": stability}
+        )
 
 
-def _number(value: float | None) -> float:
+def _nan_if_null(value: float | None) -> float:
     return math.nan if value is None else value

@@ -18,7 +18,7 @@ from layersel.selection.kernel_names import KERNEL_NAMES, MIN_TEXTS
 
 
 def cka(x_ND: Tensor, y_ND: Tensor, kernel: str = "linear", debiased: bool = False) -> Tensor:
-    """CKA of two representations, (N, D) and (N, D′), of the same N records.
+    """Computes the CKA of two representations, (N, D) and (N, D′), of the same N records.
 
     Args:
         x_ND: finite numbers of any floating dtype.
@@ -45,7 +45,7 @@ def cka(x_ND: Tensor, y_ND: Tensor, kernel: str = "linear", debiased: bool = Fal
 
 
 def cka_from_grams(k_NN: Tensor, l_NN: Tensor, debiased: bool = False) -> Tensor:
-    """CKA of two Gram matrices: HSIC(K, L) / sqrt(HSIC(K, K)·HSIC(L, L)).
+    """Computes the CKA of two Gram matrices: HSIC(K, L) / sqrt(HSIC(K, K)·HSIC(L, L)).
 
     A resample of the records needs no new kernel: pass `k_NN[rows][:, rows]` and `l_NN[rows][:, rows]`. A
     record drawn twice counts as two similar ones and inflates the CKA, the debiased one too: subsample
@@ -62,12 +62,12 @@ def cka_from_grams(k_NN: Tensor, l_NN: Tensor, debiased: bool = False) -> Tensor
         >>> round(cka_from_grams(linear_kernel(x), linear_kernel(-x), debiased=True).item(), 6)
         1.0
     """
-    k_NN, l_NN = _checked_pair(k_NN, l_NN)
+    k_NN, l_NN = _checked_grams(k_NN, l_NN)
     return (_direction(k_NN, debiased) * _direction(l_NN, debiased)).sum().clamp(-1, 1)
 
 
 def hsic(k_NN: Tensor, l_NN: Tensor, debiased: bool = False) -> Tensor:
-    """Hilbert–Schmidt independence criterion of two Gram matrices, a 0-dimensional float64 tensor.
+    """Computes the Hilbert–Schmidt independence criterion of two Gram matrices, a 0-dimensional float64 tensor.
 
     Biased: tr(KHLH)/(n−1)² with H = I − 11ᵀ/n (Gretton et al. 2005). Debiased: HSIC₁ (Song et al. 2012) as
     the inner product of U-centred matrices over n(n−3) (Székely and Rizzo 2014). That equals the trace form
@@ -81,14 +81,14 @@ def hsic(k_NN: Tensor, l_NN: Tensor, debiased: bool = False) -> Tensor:
         >>> hsic(k, k)
         tensor(8.5069, dtype=torch.float64)
     """
-    k_NN, l_NN = _checked_pair(k_NN, l_NN)
+    k_NN, l_NN = _checked_grams(k_NN, l_NN)
     n = len(k_NN)
     scale = n * (n - 3) if debiased else (n - 1) ** 2
     return (_centred(k_NN, debiased) * _centred(l_NN, debiased)).sum() / scale
 
 
 def linear_kernel(x_ND: Tensor) -> Tensor:
-    """K = XXᵀ, (N, N), of the column-centred X.
+    """Computes K = XXᵀ, (N, N), of the column-centred X.
 
     HSIC does not see the centring; it keeps the digits of a representation with a large offset.
 
@@ -105,7 +105,7 @@ def linear_kernel(x_ND: Tensor) -> Tensor:
 
 
 def rbf_kernel(x_ND: Tensor, t: float = 1.0) -> Tensor:
-    """K = exp(−D²/(2 t² median(D²))), (N, N), the median taken over all two different texts.
+    """Computes K = exp(−D²/(2 t² median(D²))), (N, N), with the median over every two different texts.
 
     If most records are identical the median is 0 and K is the limit: 1 for identical records, 0 for others.
 
@@ -131,7 +131,7 @@ KERNELS = dict(zip(KERNEL_NAMES, (linear_kernel, rbf_kernel), strict=True))
 
 
 def _centred(k_NN: Tensor, debiased: bool) -> Tensor:
-    """HKH, or the U-centred matrix: zero diagonal before and after, n−2 and (n−1)(n−2) for n and n²."""
+    """Computes HKH, or the U-centred matrix: zero diagonal before and after, n−2 and (n−1)(n−2) for n and n²."""
     n = len(k_NN)
     if not debiased:
         return k_NN - k_NN.mean(0) - k_NN.mean(1, keepdim=True) + k_NN.mean()
@@ -142,7 +142,7 @@ def _centred(k_NN: Tensor, debiased: bool) -> Tensor:
 
 
 def _direction(k_NN: Tensor, debiased: bool) -> Tensor:
-    """The centred matrix at Frobenius norm 1, all NaN where only the rounding of the centring is left."""
+    """Returns the centred matrix at Frobenius norm 1, all NaN where only the rounding of the centring is left."""
     centred_NN = _centred(k_NN, debiased)
     norm = torch.linalg.norm(centred_NN)
     rounding = len(k_NN) * torch.finfo(k_NN.dtype).eps * torch.linalg.norm(k_NN)
@@ -151,13 +151,13 @@ def _direction(k_NN: Tensor, debiased: bool) -> Tensor:
 
 
 def _median(values: Tensor) -> Tensor:
-    """The median as in numpy (`torch.median` takes the lower middle value, `quantile` has a size limit)."""
+    """Computes the median as numpy does (`torch.median` takes the lower middle value, `quantile` has a size limit)."""
     ordered = values.sort().values
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
-def _checked_pair(k_NN: Tensor, l_NN: Tensor) -> tuple[Tensor, Tensor]:
-    """Two Gram matrices of the same records in float64."""
+def _checked_grams(k_NN: Tensor, l_NN: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns two Gram matrices of the same records in float64."""
     if k_NN.shape != l_NN.shape or k_NN.shape != k_NN.shape[:1] * 2:
         got = f"{tuple(k_NN.shape)} and {tuple(l_NN.shape)}"
         raise ValueError(f"Gram matrices: expected two square ones of one size, but got the shapes {got}")
@@ -165,7 +165,7 @@ def _checked_pair(k_NN: Tensor, l_NN: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _checked(name: str, matrix: Tensor) -> Tensor:
-    """A matrix of at least 4 rows of finite numbers, in float64."""
+    """Returns a matrix of at least 4 rows of finite numbers, in float64 on the CPU."""
     if matrix.ndim != 2 or len(matrix) < MIN_TEXTS or not matrix.numel():
         expected = f"a matrix of at least {MIN_TEXTS} records"
         raise ValueError(f"{name}: expected {expected}, but got the shape {tuple(matrix.shape)}")

@@ -7,7 +7,7 @@ from layersel.terminal.tables import note, show_table
 
 
 def show_selection(selection: Selection) -> None:
-    """Prints the layers with their scores, which were chosen, and why."""
+    """Prints each layer with its score, whether it was chosen, and why."""
     stability = selection.stability
     rows = []
     for layer, score in enumerate(selection.scores):

@@ -11,7 +11,7 @@ from layersel.terminal.messages import hide_library_warnings
 
 
 def begin_child() -> None:
-    """Called first in a child: it is quiet, ends with its parent, and leaves a Ctrl-C in the terminal to it."""
+    """Prepares a child process: it prints no warnings, ends with its parent, and leaves a Ctrl-C to its parent."""
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -19,7 +19,7 @@ def begin_child() -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed leaves no child behind."""
+    """Waits for the end of the parent, also of one that is killed, and ends this process."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

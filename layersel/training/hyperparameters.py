@@ -14,9 +14,9 @@ class Hyperparameters:
     batch_size: int = 16
     """Examples in a training step."""
     learning_rate: float = 5e-4
-    """Of AdamW, at its highest."""
+    """The highest learning rate of AdamW."""
     weight_decay: float = 0.01
-    """Of AdamW."""
+    """The weight decay of AdamW."""
     warmup: float = 0.1
     """Share of the steps in which the learning rate rises from 0; it falls linearly afterwards."""
     dropout: bool = False
@@ -25,7 +25,7 @@ class Hyperparameters:
     """Memory for the frozen layers' output, which later passes reuse, in MB."""
 
     def problems(self) -> list[str]:
-        """One line for each option that is out of range."""
+        """Returns one line for each option that is out of range."""
         bounds = {"epochs": 0, "batch_size": 1, "prefix_cache_mb": 0}
         found = [
             f"task.{name}: expected at least {least}, but got {getattr(self, name)}"

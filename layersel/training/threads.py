@@ -1,4 +1,4 @@
-"""How many CPU threads PyTorch chooses by itself."""
+"""The number of CPU threads that PyTorch chooses by itself."""
 
 import torch
 

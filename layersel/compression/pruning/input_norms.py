@@ -14,7 +14,7 @@ from layersel.errors import UserError
 
 
 def wanda_scores(weight_OI: Tensor, norms_I: Tensor) -> Tensor:
-    """S_ij = |W_ij|·‖X_j‖₂ (eq. 1), O×I.
+    """Computes S_ij = |W_ij|·‖X_j‖₂ (eq. 1), O×I.
 
     Example:
         >>> wanda_scores(torch.tensor([[1.0, -2.0]]), torch.tensor([8.0, 3.0]))
@@ -26,7 +26,7 @@ def wanda_scores(weight_OI: Tensor, norms_I: Tensor) -> Tensor:
 def input_norms(
     backbone: Backbone, layer: int, linears: Linears, batches: Sequence[Batch], states: Sequence[Tensor]
 ) -> dict[str, Tensor]:
-    """‖X_j‖₂ over all real tokens for each input j of the linear modules in a block, given the states that enter it."""
+    """Computes ‖X_j‖₂ over all real tokens for each input j of a block's linear modules, given what enters it."""
     squares: dict[str, Tensor] = {}
     for batch, states_BTD in zip(batches, states, strict=True):
         with _adding_squares(linears, batch["attention_mask"].bool(), squares):
@@ -40,7 +40,7 @@ def input_norms(
 
 @contextmanager
 def _adding_squares(linears: Mapping[str, nn.Module], real_BT: Tensor, squares: dict[str, Tensor]) -> Iterator[None]:
-    """Within the block, add the sum over real tokens of the squared inputs of each module to `squares`.
+    """Within the block, the sum over real tokens of the squared inputs of each module is added to `squares`.
 
     Only the first call of a module counts: DeBERTa's attention sends its relative positions through the same weights.
     """

@@ -1,4 +1,4 @@
-"""Layer dropping: whole layers go, and the model is a shorter one."""
+"""Layer dropping: whole layers are taken out, and the model becomes shorter."""
 
 import math
 from collections.abc import Sequence
@@ -36,10 +36,10 @@ class Layers(Pruning):
     structured: ClassVar[bool] = True
 
     def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":
-        """Drops layers.
+        """Drops the layers with the lowest scores.
 
         Raises:
-            UserError: As many layers as there are, more than the score ranks, or what `drop_layers` refuses.
+            UserError: All layers would be dropped, or more than the score ranks, or `drop_layers` refuses them.
         """
         from layersel.backbone.shorten import drop_layers
         from layersel.compression.pruning.pruned import Pruned
@@ -56,7 +56,7 @@ class Layers(Pruning):
         )
 
     def problems(self) -> list[str]:
-        """Returns one line for each option that is wrong: a number that is none, a score that ranks no layers."""
+        """Returns one line for each option that is wrong: no number of layers, a score that ranks none."""
         found = []
         if not 0 <= self.n < math.inf or (self.n > 1 and self.n != int(self.n)):
             found.append(f"pruning.n: expected a count of layers (0, 1, 2) or a share such as 0.25, but got {self.n:g}")
@@ -65,7 +65,7 @@ class Layers(Pruning):
         return found + [problem.replace("selection.", "pruning.", 1) for problem in self._scorer().problems()]
 
     def components(self) -> list[object]:
-        """The score that ranks the layers."""
+        """Returns the score that ranks the layers."""
         return [self._scorer()]
 
     def _count(self, depth: int) -> int:
@@ -84,11 +84,12 @@ class Layers(Pruning):
         self, backbone: "Backbone", kept: int, tokens: "Sequence[TokenIds]", generator: "torch.Generator"
     ) -> "LayerScores":
         from layersel.backbone.encode import token_batches
+        from layersel.selection.select import score_layers
 
         scorer = self._scorer()
         scorer.n = kept  # spread layers depend on how many
         batches = token_batches(backbone, drawn(tokens, self.probe_size, generator)) if scorer.n_texts else []
-        return scorer.scores(backbone, Probe(batches, generator))
+        return score_layers(scorer, backbone, Probe(batches, generator))
 
     def _lowest(self, scores: "LayerScores", count: int) -> list[int]:
         from layersel.selection.select import choose_layers
@@ -108,6 +109,6 @@ def _size(backbone: "Backbone") -> int:
 
 
 def _ranking_scores() -> list[str]:
-    """The scores that do not fix the number of layers themselves, and need no labels."""
+    """Returns the names of the scores that do not fix the number of layers themselves, and need no labels."""
     scores = {name: score_named(name) for name in score_names()}
     return [name for name, score in scores.items() if score.takes_n and score.needs <= {STATES}]

@@ -1,4 +1,4 @@
-"""Magnitude pruning: the smallest weights go."""
+"""Magnitude pruning: the smallest weights become zero."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

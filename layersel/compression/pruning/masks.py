@@ -1,4 +1,4 @@
-"""Which weights stay: the lowest scores of each comparison group go, exactly as many as wanted, ties included."""
+"""Masks of the weights that stay: the lowest of each comparison group do not, as many as wanted, in ties too."""
 
 import torch
 from torch import Tensor
@@ -10,12 +10,12 @@ from layersel.errors import UserError
 
 
 def keep_highest(scores_GK: Tensor, share: float) -> Tensor:
-    """Mask (G×K) that is False for the ⌊share·K⌋ lowest scores of each row; of equal ones the first go.
+    """Returns a mask (G×K) that is False for the ⌊share·K⌋ lowest scores of each row, of equal ones for the first.
 
-    As the reference code of Wanda (Sun et al. 2023), which sorts stably.
+    This is what the reference code of Wanda does (Sun et al. 2023), which sorts stably.
 
     Raises:
-        UserError: The share is not one.
+        UserError: The share is not between 0 and 1.
 
     Example:
         >>> keep_highest(torch.tensor([[3., 1., 2., 4.], [1., 1., 1., 1.]]), 0.5).int().tolist()
@@ -27,7 +27,7 @@ def keep_highest(scores_GK: Tensor, share: float) -> Tensor:
 
 
 def keep_pattern(scores_OI: Tensor, pattern: str) -> Tensor:
-    """Mask (O×I) that is False for the n lowest scores of every m consecutive inputs, for a pattern n:m.
+    """Returns a mask (O×I) that is False for the n lowest scores of every m consecutive inputs, for a pattern n:m.
 
     Raises:
         UserError: m does not divide the number of inputs.

@@ -8,7 +8,7 @@ from layersel.errors import UserError
 
 
 def floor_share(share: float, count: int) -> int:
-    """⌊share·count⌋ of the share as it is written: in binary, .29 of 100 would be 28.999….
+    """Computes ⌊share·count⌋ of the share as it is written: in binary, .29 of 100 would be 28.999….
 
     Example:
         >>> floor_share(0.29, 100), floor_share(0.3, 384)
@@ -18,7 +18,7 @@ def floor_share(share: float, count: int) -> int:
 
 
 def parse_pattern(pattern: str) -> tuple[int, int]:
-    """The numbers of a pattern n:m, in which n of every m consecutive weights are zero.
+    """Returns the numbers of a pattern n:m, in which n of every m consecutive weights are zero.
 
     Raises:
         UserError: It is not of that form, or leaves none or all of the weights.
@@ -35,7 +35,7 @@ def parse_pattern(pattern: str) -> tuple[int, int]:
 
 
 def check_divides(pattern: str, inputs: int, whose: str) -> None:
-    """Groups of m must fill a row.
+    """Checks that groups of m fill a row.
 
     Raises:
         UserError: They do not.

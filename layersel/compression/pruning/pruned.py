@@ -1,4 +1,4 @@
-"""What pruning did to a model, and the means to keep it so through later steps."""
+"""What pruning did to a model, and how later steps leave it pruned."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +18,8 @@ class Pruned:
     Attributes:
         masks: True where a weight stays, by the module's name without adapters: outputs × inputs, on the CPU.
         dropped: Indices of the layers taken out, as the whole model counted them.
-        figures: Numbers about it.
-        note: What it means, in a line for the user.
+        figures: Numbers about it, by name.
+        note: One line about it for the user.
     """
 
     masks: dict[str, Tensor] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Pruned:
     note: str = "no pruning"
 
     def reapply(self, backbone: Backbone) -> None:
-        """Make the pruned weights zero again after a step that filled them, such as merging an adapter.
+        """Makes the pruned weights zero again after a step that filled them, such as merging an adapter.
 
         In a model with adapters these are the pretrained weights; what the adapters add stays. Integer weights are
         left alone: zero is on their grid, and nothing fills it.
@@ -39,21 +39,21 @@ class Pruned:
                 zero(linear[name], keep_OI)
 
     def holds(self, backbone: Backbone) -> bool:
-        """Whether every pruned weight is zero now."""
+        """Returns whether every pruned weight is zero now."""
         linear = linear_modules(backbone.model)
         return all(not bool(weight_OI(linear[name]).cpu()[~keep_OI].any()) for name, keep_OI in self.masks.items())
 
     def sparsity(self, backbone: Backbone) -> float:
-        """As `weight_sparsity`: measured now, whatever was pruned before."""
+        """Returns `weight_sparsity`: measured now, whatever was pruned before."""
         return weight_sparsity(backbone)
 
     def report(self) -> dict[str, Any]:
-        """The figures and the note, for logs."""
+        """Returns the figures and the note, for logs."""
         return {**self.figures, "pruning": self.note}
 
 
 def weight_sparsity(backbone: Backbone) -> float:
-    """Share of exact zeros in the weights of all linear layers inside the blocks; of an adapted one the pretrained.
+    """Computes the share of exact zeros in the pretrained weights of all linear layers inside the blocks.
 
     Raises:
         UserError: Weights are packed in a way that hides their values.
@@ -69,10 +69,10 @@ def weight_sparsity(backbone: Backbone) -> float:
 
 
 def check_prunable(name: str, module: nn.Module) -> None:
-    """Only floating-point weights can be zeroed one by one.
+    """Checks that the weights are floating-point numbers, which can be zeroed one by one.
 
     Raises:
-        UserError: These are integers.
+        UserError: They are integers.
     """
     if isinstance(module, IntegerLinear) or not weight_OI(module).is_floating_point():
         raise UserError(f"pruning: expected floating-point weights in {name}; prune before they are quantised")
@@ -80,6 +80,6 @@ def check_prunable(name: str, module: nn.Module) -> None:
 
 @torch.no_grad()
 def zero(module: nn.Module, keep_OI: Tensor) -> None:
-    """Make the weights outside of the mask zero."""
+    """Makes the weights outside of the mask zero."""
     weight = weight_OI(module)
     weight.masked_fill_(~keep_OI.to(weight.device), 0)

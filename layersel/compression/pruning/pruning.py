@@ -22,13 +22,13 @@ class Pruning:
     """Whether anything is pruned at all."""
 
     structured: ClassVar[bool] = False
-    """Whether whole layers go, so that the model becomes shorter and faster; else single weights become zero."""
+    """Whether whole layers are taken out, which makes the model shorter and faster; else single weights become zero."""
 
     watches_inputs: ClassVar[bool] = False
     """Whether it looks at what enters the modules that it prunes."""
 
     def components(self) -> list[object]:
-        """The further options that compute what it does, whose code counts too."""
+        """Returns the further options that compute what it does, whose code counts too."""
         return []
 
     @property
@@ -43,10 +43,10 @@ class Pruning:
             backbone: A plain model or one with adapters; of these only weight pruning takes it, and it prunes the
                 pretrained weights, never those of an adapter.
             tokens: Token ids of all texts, without their labels: methods that look at texts draw theirs from them.
-            generator: Of every random draw.
+            generator: Makes every random draw.
 
         Returns:
-            What was done, and the means to keep it so.
+            What was done, by which later steps leave the model pruned.
 
         Raises:
             UserError: The options do not fit the model, whose weights are then as before.

@@ -1,4 +1,4 @@
-"""Control: weights drawn at random go."""
+"""Control: weights drawn at random become zero."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ class Random(WeightPruning):
     """Weights of each output, drawn uniformly without replacement, become zero."""
 
     def scores(self, weight_OI: "Tensor", generator: "torch.Generator") -> "Tensor":
-        """Draws uniformly."""
+        """Draws a score for each weight uniformly."""
         import torch
 
         return torch.rand(weight_OI.shape, generator=generator)

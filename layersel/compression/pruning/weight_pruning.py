@@ -72,11 +72,11 @@ class WeightPruning(Pruning):
         return keep_OI
 
     def scores(self, weight_OI: "Tensor", generator: "torch.Generator") -> "Tensor":
-        """The scores (O×I) of the weights of a module, where they depend on nothing else."""
+        """Returns the scores (O×I) of the weights of a module, where they depend on nothing else."""
         raise NotImplementedError
 
     def keep(self, scores_OI: "Tensor") -> "Tensor":
-        """The mask (O×I) of the weights that stay: compared are those of one output, or of one group of the pattern."""
+        """Returns the mask (O×I) of the weights that stay; those of one output, or of one group, are compared."""
         from layersel.compression.pruning.masks import keep_highest, keep_pattern
 
         if self.pattern is not None:
@@ -85,7 +85,7 @@ class WeightPruning(Pruning):
 
     @property
     def share(self) -> float:
-        """Share of zeros wanted.
+        """The share of zeros wanted.
 
         Raises:
             UserError: Neither a share nor a pattern is given.
@@ -98,7 +98,7 @@ class WeightPruning(Pruning):
         return self.sparsity
 
     def problems(self) -> list[str]:
-        """Returns one line for each option that is wrong: shares, patterns, both at odds, unknown projections."""
+        """Returns one line for each option that is wrong: shares, patterns, contradictions, unknown projections."""
         found = self._share_problems()
         unknown = [name for name in self.projections or () if name not in PROJECTIONS]
         found += [str(one_of("pruning.projections", name, PROJECTIONS)) for name in unknown]
@@ -119,7 +119,7 @@ class WeightPruning(Pruning):
         return []
 
     def _chosen(self, backbone: "Backbone") -> list[Linears]:
-        """The linear modules to prune, block by block.
+        """Returns the linear modules to prune, block by block.
 
         Raises:
             UserError: There is none, one cannot be pruned, or the pattern does not fit it.

@@ -18,38 +18,40 @@ from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
 
 TIMED_TOKENS = 2048
+"""The tokens, at least, of the texts that engines are timed on."""
 ROUNDS = 2
+"""How often each engine is timed; its fastest round counts."""
 
 
 def to_int8(
     backbone: Backbone, largest: dict[str, Tensor], share: float, engine: str, texts: Sequence[TokenIds]
 ) -> tuple[str, dict[str, float]]:
-    """Replace the linear layers inside the blocks by integer ones, in place.
+    """Replaces the linear layers inside the blocks by integer ones, in place.
 
     Args:
         backbone: A plain model on the CPU.
-        largest: As from `watched_columns`.
-        share: Share of input columns, those with the largest entries, to keep in float32.
+        largest: The largest magnitudes that `watched_columns` has found.
+        share: The share of input columns, those with the largest entries, to keep in float32.
         engine: A name in `ENGINES`, or `auto`: the fastest for these texts.
         texts: Token ids of the texts that are timed.
 
     Returns:
-        Name of the engine used, and milliseconds of each one timed and of fp32, if engines were compared.
+        The name of the engine used, and the milliseconds of fp32 and of each engine, if engines were compared.
     """
     engines = usable_engines(engine)
     timed = _timed_texts(texts)
     taken = {"fp32": _milliseconds(backbone, timed)} if engine == AUTO else {}
     integer = _replace(backbone, largest, share, engines[0])
     if engine == AUTO:
-        taken |= _race(backbone, integer, engines, timed)
-        engines.sort(key=lambda rival: taken[rival.name])
+        taken |= _timed(backbone, integer, engines, timed)
+        engines.sort(key=lambda one: taken[one.name])
     _use(integer, engines[0])
     return engines[0].name, taken
 
 
 @contextmanager
 def watched_columns(backbone: Backbone) -> Iterator[dict[str, Tensor]]:
-    """The largest magnitude of each input column of each linear layer over what runs in the block, by its name.
+    """Yields the largest magnitudes of the input columns of each linear layer, by its name, over what the block runs.
 
     Raises:
         UserError: The model stands on another device than the CPU, is in integers already, or has adapters.
@@ -99,10 +101,10 @@ def _use(integer: list[Int8Linear], engine: Engine) -> None:
         module.use(engine)
 
 
-def _race(
+def _timed(
     backbone: Backbone, integer: list[Int8Linear], engines: list[Engine], texts: Sequence[TokenIds]
 ) -> dict[str, float]:
-    """Milliseconds of the texts with each engine; the engines take turns."""
+    """Measures the milliseconds of the texts with each engine; the engines take turns."""
     taken = {engine.name: math.inf for engine in engines}
     for _ in range(ROUNDS):
         for engine in engines:
@@ -112,7 +114,7 @@ def _race(
 
 
 def _milliseconds(backbone: Backbone, texts: Sequence[TokenIds]) -> float:
-    """The faster of two passes: the first one packs weights and wakes caches."""
+    """Measures the faster of two passes: the first one packs weights and fills caches."""
     batches = [backbone.batch([texts[index] for index in group]) for group in backbone.batches(texts)]
     taken = []
     with evaluating(backbone):
@@ -125,7 +127,7 @@ def _milliseconds(backbone: Backbone, texts: Sequence[TokenIds]) -> float:
 
 
 def _timed_texts(texts: Sequence[TokenIds]) -> list[TokenIds]:
-    """As many of the texts as have `TIMED_TOKENS` tokens together, one at least."""
+    """Returns as many of the texts as have `TIMED_TOKENS` tokens together, one at least."""
     timed: list[TokenIds] = []
     for text in texts:
         timed.append(text)

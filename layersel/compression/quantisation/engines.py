@@ -18,7 +18,7 @@ class Engine:
     """One implementation of Y = X·Wᵀ over int8, scaled to float32.
 
     Attributes:
-        name: Its name in `precision.engine`.
+        name: The name in `precision.engine`.
         pack: From the integer weights (O×I) to the form that `multiply` takes.
         multiply: From int8 rows (N×I), packed weights and the scales of the outputs (O) to N×O in float32.
     """
@@ -55,7 +55,7 @@ ENGINES = {name: Engine(name, *parts) for name, parts in zip(ENGINE_NAMES, _PART
 
 
 def usable_engines(wanted: str = AUTO) -> list[Engine]:
-    """The engines that this machine has, or the one wanted.
+    """Returns the engines that this machine has, or the one wanted.
 
     Raises:
         UserError: There is none; the one wanted is unknown, not here, or does not sum exactly.
@@ -74,7 +74,7 @@ def usable_engines(wanted: str = AUTO) -> list[Engine]:
 
 @cache
 def _is_exact(name: str) -> bool:
-    """Whether the engine works here, and sums the largest products without saturation (CPUs without VNNI may not)."""
+    """Returns whether the engine works here and sums the largest products exactly (CPUs without VNNI may saturate)."""
     engine = ENGINES[name]
     x_NI = torch.full((5, 70), 127, dtype=torch.int8)
     x_NI[1] = -127

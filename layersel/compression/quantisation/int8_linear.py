@@ -60,24 +60,24 @@ class Int8Linear(nn.Module):
 
     @classmethod
     def of(cls, linear: nn.Module, columns_K: Tensor, engine: Engine) -> "Int8Linear":
-        """From a Linear or Conv1D module in float32 and the indices of its outlier columns."""
+        """Makes one from a Linear or Conv1D module in float32 and the indices of its outlier columns."""
         floats_OI = weight_OI(linear).detach().contiguous()
         integers_OI, scales_O = to_grid(floats_OI.index_fill(1, columns_K, 0), BITS)
         bias_O = torch.zeros_like(scales_O) if linear.bias is None else linear.bias.detach().clone()  # type: ignore[operator]
         return cls(engine, integers_OI, scales_O, bias_O, columns_K, floats_OI[:, columns_K].t().contiguous())
 
     def use(self, engine: Engine) -> None:
-        """Multiply with this engine from now on; the results are the same up to the rounding of floats."""
+        """Multiplies with this engine from now on; the results are the same up to the rounding of floats."""
         self.engine = engine
         self._packed: Tensor | None = None
 
     def dequantised(self) -> Tensor:
-        """The weights (O×I, float32) that the integers stand for, outlier columns included."""
+        """Returns the weights (O×I, float32) that the integers stand for, outlier columns included."""
         weight_OI = IntegerGrid(BITS, self.scales_O).weights(self.integers_OI)
         return weight_OI.index_copy_(1, self.columns_K, self.outliers_KO.t())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Y (…×O) of X (…×I), float32 on the CPU."""
+        """Computes Y (…×O) of X (…×I), float32 on the CPU."""
         x_NI = x.reshape(-1, self.in_features)
         y_NO = x_NI.new_empty(len(x_NI), self.out_features)
         step = max(1, ENTRIES // max(self.in_features, self.out_features))
@@ -86,7 +86,7 @@ class Int8Linear(nn.Module):
         return y_NO.view(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
-        """Sizes and engine."""
+        """Returns the sizes and the engine, for `print`."""
         kept = len(self.columns_K)
         return f"{self.in_features}, {self.out_features}, engine={self.engine.name}, columns in float32={kept}"
 
@@ -104,5 +104,5 @@ class Int8Linear(nn.Module):
             y_NO.addmm_(x_NI.index_select(1, self.columns_K), self.outliers_KO)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the packed weights, whose form is the engine's and the machine's own."""
+        """Leaves out the packed weights, whose form is the engine's and the machine's own."""
         return {**self.__dict__, "_packed": None}

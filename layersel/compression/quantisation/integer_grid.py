@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def to_grid(weight_OI: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """The integers W_q = clip(round(q·W/max|W|), −q−1, q) with q = 2^(bits−1) − 1, and the scale max|W|/q of each row.
+    """Computes the integers W_q = clip(round(q·W/max|W|), −q−1, q), q = 2^(bits−1) − 1, and each row's scale max|W|/q.
 
     Args:
         weight_OI: Weights in float32.
@@ -35,7 +35,7 @@ class IntegerGrid:
     """The grid that a matrix was rounded to.
 
     Attributes:
-        bits: Of an integer.
+        bits: The bits of an integer.
         scales_O: The scale of each row.
     """
 
@@ -43,18 +43,18 @@ class IntegerGrid:
     scales_O: Tensor
 
     def weights(self, integers_OI: Tensor) -> Tensor:
-        """The weights (O×I, float32) that integers stand for."""
+        """Returns the weights (O×I, float32) that integers stand for."""
         return integers_OI * self.scales_O.unsqueeze(1)
 
     def integers(self, weight_OI: Tensor) -> Tensor | None:
-        """The integers (O×I, int8) of weights on this grid; None if one of them is not on it."""
+        """Returns the integers (O×I, int8) of weights on this grid; None if one of them is not on it."""
         scales_O1 = self.scales_O.unsqueeze(1)
         integers_OI = torch.where(scales_O1 == 0, 0, weight_OI / scales_O1).round_().to(torch.int8)
         return integers_OI if torch.equal(self.weights(integers_OI), weight_OI) else None
 
 
 def snap(weight_OI: Tensor, bits: int) -> IntegerGrid:
-    """Round weights to their grid, in place. Weights on it already stay exactly as they are."""
+    """Rounds weights to their grid, in place; weights on it already stay exactly as they are."""
     integers_OI, scales_O = to_grid(weight_OI, bits)
     grid = IntegerGrid(bits, scales_O.cpu())
     weight_OI.copy_(integers_OI * scales_O.unsqueeze(1))
@@ -62,7 +62,7 @@ def snap(weight_OI: Tensor, bits: int) -> IntegerGrid:
 
 
 def pack(integers_OI: Tensor, bits: int) -> Tensor:
-    """Integers as they are stored: two of 4 bits in a byte (O×⌈I/2⌉, uint8), the first in its lower half.
+    """Packs integers as they are stored: two of 4 bits in a byte (O×⌈I/2⌉, uint8), the first in its lower half.
 
     Example:
         >>> pack(torch.tensor([[1, -1, 7]], dtype=torch.int8), bits=4).tolist()
@@ -75,7 +75,7 @@ def pack(integers_OI: Tensor, bits: int) -> Tensor:
 
 
 def unpack(packed: Tensor, bits: int, inputs: int) -> Tensor:
-    """The integers (O×I, int8) again, I = `inputs`."""
+    """Restores the integers (O×I, int8) that `pack` was given, I = `inputs`."""
     if bits == 8:
         return packed
     nibbles = torch.stack([packed & 15, packed >> 4], dim=2).flatten(1)[:, :inputs]

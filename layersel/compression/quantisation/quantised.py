@@ -11,13 +11,13 @@ class Quantised:
     """The outcome of quantisation.
 
     Attributes:
-        format: int8, int8_weight or int4.
-        grids: Of each weight that was rounded in place, by its name in the base model without adapters.
-        engine: What multiplies integers; None where nothing does.
-        milliseconds: What the engines and fp32 took for the same texts, where they were timed.
-        outlier_share: Share of input columns kept in fp32.
-        cosine_median: Of the vectors of the calibration texts with their fp32 vectors.
-        cosine_min: The smallest of these.
+        format: The number format: int8, int8_weight or int4.
+        grids: The grid of each weight that was rounded in place, by its name in the base model without adapters.
+        engine: The name of what multiplies integers; None where nothing does.
+        milliseconds: The time of each engine and of fp32 for the same texts, where they were timed.
+        outlier_share: The share of input columns kept in fp32.
+        cosine_median: The median cosine of the calibration texts' vectors with their fp32 vectors.
+        cosine_min: The smallest of these cosines.
     """
 
     format: str
@@ -30,7 +30,7 @@ class Quantised:
 
     @property
     def effective(self) -> str:
-        """The precision reached, in words."""
+        """The precision reached, as a line for the user."""
         likeness = f"cosine to fp32 {self.cosine_median:.5f}, at least {self.cosine_min:.5f}"
         if self.engine is None:
             return f"{self.format}, weights rounded in place; {likeness}"
@@ -40,7 +40,7 @@ class Quantised:
         return f"{self.format} dynamic, engine {self.engine}{timed}, {outliers}; {likeness}"
 
     def report(self) -> dict[str, Any]:
-        """What was done, for logs."""
+        """Returns what was done, for logs."""
         return {
             "quantisation": self.effective,
             "engine": self.engine,

@@ -1,4 +1,4 @@
-"""A model in fewer bits, compared with what it was before."""
+"""Quantises a model, and compares its vectors with those that it gave before."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ def quantise(
         outliers: Share of the input columns of each linear layer that int8 keeps in fp32.
 
     Raises:
-        UserError: Unknown format, or int8 where it cannot be.
+        UserError: The format is unknown, or is int8 where no engine works or the model is not a plain one on the CPU.
     """
     if number_format not in FORMATS:
         raise one_of("precision.infer", number_format, FORMATS)
@@ -48,6 +48,6 @@ def quantise(
 
 
 def _vectors(backbone: Backbone, texts: Sequence[TokenIds]) -> Tensor:
-    """The vectors (N×D) of the texts, one by one: padding would be calibrated on too."""
+    """Computes the vectors (N×D) of the texts one by one: padding would be calibrated on too."""
     with evaluating(backbone):
         return torch.cat([backbone(backbone.batch([text])) for text in progress(texts, "calibrating")])

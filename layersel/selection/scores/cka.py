@@ -61,7 +61,7 @@ class CKA(ProbeScore):
         return torch.stack([1 - cka_from_grams(before, after, self.debiased) for before, after in pairwise(picked)])
 
     def _resampled(self, grams: "list[Tensor]", generator: "torch.Generator") -> "Tensor | None":
-        """The importance in bootstrap samples without their repeats: a text drawn twice would be two identical ones."""
+        """Computes the importance in bootstrap samples without repeats: a text drawn twice would be two equal ones."""
         import torch
 
         if self.bootstrap == 0:

@@ -26,7 +26,7 @@ class NoLayers(Score):
 
     @property
     def chooses_none(self) -> bool:
-        """True: that is what it is for."""
+        """Always true."""
         return True
 
     def budget(self, n_layers: int) -> int:
