@@ -190,14 +190,14 @@ def test_an_inexact_engine_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that saturates its sums, as a CPU without the right instructions may, is refused in one line."""
     saturating = engines.Engine("int_mm", lambda w: w.t(), lambda x, w, s: (x.float() @ w.float()).clamp(max=2e5) * s)
     monkeypatch.setitem(ENGINES, "int_mm", saturating)
-    engines._is_exact.cache_clear()
+    engines.is_exact.cache_clear()
     try:
         assert "int_mm" not in [engine.name for engine in usable_engines()]
         with pytest.raises(UserError, match=r"^precision\.engine: .* engine int_mm does not work .*; use [^\n]*$"):
             usable_engines("int_mm")
     finally:
         monkeypatch.undo()
-        engines._is_exact.cache_clear()
+        engines.is_exact.cache_clear()
 
 
 def test_no_engine_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,10 +208,10 @@ def test_no_engine_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name, engine in list(ENGINES.items()):
         monkeypatch.setitem(ENGINES, name, engines.Engine(name, broken, engine.multiply))
-    engines._is_exact.cache_clear()
+    engines.is_exact.cache_clear()
     try:
         with pytest.raises(UserError, match=r"^precision\.engine: int8 needs integer kernels[^\n]*or fp32$"):
             usable_engines()
     finally:
         monkeypatch.undo()
-        engines._is_exact.cache_clear()
+        engines.is_exact.cache_clear()

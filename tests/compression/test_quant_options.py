@@ -37,13 +37,13 @@ def test_right_options(infer: str) -> None:
 
 def test_engine_that_does_not_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused before a model is loaded, and only by the format that needs it."""
-    monkeypatch.setattr(engines, "_is_exact", lambda name: name != "onednn")
-    (problem,) = Precision(infer="int8", engine="onednn").problems()
+    monkeypatch.setattr(engines, "is_exact", lambda name: name != "onednn")
+    (problem,) = Precision(infer="int8", engine="onednn").machine_problems()
     assert problem.startswith("precision.engine: int8 needs integer kernels, but engine onednn does not work")
-    assert Precision(infer="int8").problems() == []
-    assert Precision(infer="int4", engine="onednn").problems() == []
-    monkeypatch.setattr(engines, "_is_exact", lambda _: False)
-    assert len(Precision(infer="int8").problems()) == 1
+    assert Precision(infer="int8").machine_problems() == []
+    assert Precision(infer="int4", engine="onednn").machine_problems() == []
+    monkeypatch.setattr(engines, "is_exact", lambda _: False)
+    assert len(Precision(infer="int8").machine_problems()) == 1
     assert list(ENGINES) == ["onednn", "int_mm"]
 
 

@@ -62,7 +62,7 @@ def usable_engines(wanted: str = AUTO) -> list[Engine]:
     """
     if wanted not in (AUTO, *ENGINES):
         raise one_of("precision.engine", wanted, (AUTO, *ENGINES))
-    usable = [engine for name, engine in ENGINES.items() if wanted in (AUTO, name) and _is_exact(name)]
+    usable = [engine for name, engine in ENGINES.items() if wanted in (AUTO, name) and is_exact(name)]
     if not usable:
         which = "engine" if wanted == AUTO else f"engine {wanted}"
         raise UserError(
@@ -73,7 +73,7 @@ def usable_engines(wanted: str = AUTO) -> list[Engine]:
 
 
 @cache
-def _is_exact(name: str) -> bool:
+def is_exact(name: str) -> bool:
     """Returns whether the engine works here and sums the largest products exactly (CPUs without VNNI may saturate)."""
     engine = ENGINES[name]
     x_NI = torch.full((5, 70), 127, dtype=torch.int8)
