@@ -107,6 +107,18 @@ def test_a_new_attempt_starts_clean(tmp_path: Path) -> None:
     assert names == {"status.json", "config.yaml", "identity.json", "lock", "notes.txt"}
 
 
+def test_a_new_attempt_starts_without_the_tasks_results(tmp_path: Path) -> None:
+    """They go where the task names them; a file of the same kind that it does not name is the user's."""
+    folder = RunFolder(tmp_path)
+    for name in ("ranking.csv", "mine.csv"):
+        write_text(tmp_path / name, "old")
+    taken = folder.take()
+    assert taken is not None
+    with folder.recording(taken, {}, {}, ["ranking.csv"]):
+        assert not (tmp_path / "ranking.csv").exists()
+        assert (tmp_path / "mine.csv").read_text(encoding="utf-8") == "old"
+
+
 def test_a_folder_is_taken_once(tmp_path: Path) -> None:
     """As long as its holder lives, nobody else gets it."""
     folder = RunFolder(tmp_path)

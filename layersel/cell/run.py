@@ -186,7 +186,8 @@ def attempted(call: Call, identity: Identity, taken: Attempt, clock: Stopwatch) 
     cell, folder = call.cell, identity.folder(call.cell.output)
     described = identity.described(cell.grid, job_type(cell))
     about = identity.to_dict() | {"data": call.config["data"], "model": call.config["model"]}
-    with isolated(), folder.recording(taken, about, call.config):
+    results = [*call.cell.task.head_files, *call.cell.task.result_files]
+    with isolated(), folder.recording(taken, about, call.config, results):
         if taken.resumes:
             note(f"This cell was interrupted and goes on: {folder.path}")
             described = replace(described, resumed=logged_before(folder.checkpoint))

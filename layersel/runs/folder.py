@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,10 +74,11 @@ class RunFolder:
         self.model = path / "model"
         self.merging = path / "merging.json"
         self.figures = path / "figures"
+        self.datasets = path / "datasets"
 
     def of_dataset(self, name: str) -> Path:
         """The folder of what a merging run has for one of its datasets."""
-        return self.path / "datasets" / file_name(name)
+        return self.datasets / file_name(name)
 
     @property
     def state(self) -> str | None:
@@ -113,15 +114,23 @@ class RunFolder:
         return RunFailedError(f"{str(self.path)!r} has failed before ({reason}); retry=true runs it again")
 
     @contextmanager
-    def recording(self, attempt: Attempt, identity: dict[str, Any], config: dict[str, Any]) -> Iterator[None]:
+    def recording(
+        self, attempt: Attempt, identity: dict[str, Any], config: dict[str, Any], results: Iterable[str] = ()
+    ) -> Iterator[None]:
         """Records the block as the attempt: what it is, its status, and the traceback if it fails.
+
+        Args:
+            attempt: As `take` gave it.
+            identity: What the cell is.
+            config: Its options.
+            results: Names of the task's own files, of which those of an earlier attempt are removed.
 
         Raises:
             RuntimeError: The process was thought dead, and another one has taken the folder.
         """
         try:
             with heartbeat(self.status):
-                self._clear(keep_progress=attempt.resumes)
+                self._clear(results, keep_progress=attempt.resumes)
                 write_json(self.identity, identity)
                 write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(config)))
                 yield
@@ -206,15 +215,14 @@ class RunFolder:
                 raise RuntimeError(f"{str(self.path)!r} was taken by another process, as this one gave no sign of life")
             self._write_status(state, attempt, **more)
 
-    def _clear(self, keep_progress: bool) -> None:
-        """Removes what an earlier attempt has left, whose results must not stand beside those of this one."""
-        kept = {self.status, self.lock, self.path / "wandb"}
-        kept |= {self.checkpoints, self.logs} if keep_progress else set()
-        for entry in set(self.path.iterdir()) - kept:
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+    def _clear(self, results: Iterable[str], keep_progress: bool) -> None:
+        """Removes the results of an earlier attempt, which must not stand beside this one's; other files stay."""
+        progress = () if keep_progress else (self.checkpoints, self.logs)
+        for folder in (self.adapter, self.model, self.figures, self.datasets, *progress):
+            shutil.rmtree(folder, ignore_errors=True)
+        written = (self.config, self.selection, self.metrics, self.training_records, self.compression, self.merging)
+        for file in (*written, *(self.path / name for name in results)):
+            file.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path, argument: str = "output") -> str | None:

@@ -48,6 +48,8 @@ class Task(Hyperparameters, ABC):
     """The titles of the outcomes without a model that `Problem.references` gives, by name."""
     head_files: ClassVar[tuple[str, ...]] = ()
     """Names of the files in a run's folder that `load_head` reads; none if the task fits nothing on top of a model."""
+    result_files: ClassVar[tuple[str, ...]] = ()
+    """Names of the other files that `Problem.write` writes; a new attempt at a run removes them and the head's."""
     prediction_files: ClassVar[tuple[str, ...]] = ()
     """Extensions of the files that predictions can be written to; none if the task predicts nothing."""
 

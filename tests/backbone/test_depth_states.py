@@ -50,7 +50,7 @@ def test_the_last_depth_is_the_last_layers_output_before_any_final_norm(
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "deberta", "deberta_conv"])
 def test_without_a_final_norm_the_last_depth_is_the_vector(name: str) -> None:
-    """Also for the mean over tokens."""
+    """This holds for the mean over tokens, too."""
     states, reference = _pooled(tiny(name), "mean")
     torch.testing.assert_close(states[-1], reference[-1], rtol=0, atol=1e-6)
 

@@ -87,7 +87,7 @@ def test_the_backbone_knows_its_new_layers(fresh_model: PreTrainedModel) -> None
 
 
 def test_the_shorter_model_is_saved_and_loaded_like_any_other(fresh_model: PreTrainedModel, tmp_path: Path) -> None:
-    """By `save_pretrained` and the automatic class; a head is left behind, as for the whole model."""
+    """`save_pretrained` and the automatic class do it; a head is left behind, as for the whole model."""
     drop_layers(Backbone(fresh_model, None, "mean"), [1])
     fresh_model.save_pretrained(tmp_path)
     loaded, found = AutoModel.from_pretrained(tmp_path, dtype=torch.float32, output_loading_info=True)
@@ -137,7 +137,7 @@ def test_dropping_none_changes_nothing(fresh_model: PreTrainedModel) -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_dropping_draws_no_random_numbers(name: str, global_rng_untouched: None) -> None:
-    """Although models are built on the way."""
+    """This holds although models are built on the way."""
     drop_layers(Backbone(tiny(name), None, "mean"), [2])
 
 
@@ -160,7 +160,7 @@ def test_a_list_that_happens_to_be_as_long_stays() -> None:
     ],
 )
 def test_impossible_layers_are_refused(dropped: list[int], message: str) -> None:
-    """In one line."""
+    """The message is one line."""
     with pytest.raises(UserError, match=message):
         drop_layers(Backbone(tiny("bert"), None, "mean"), dropped)
 

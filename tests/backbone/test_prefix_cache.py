@@ -42,7 +42,7 @@ def _texts_computed(cache: PrefixCache, texts: list[int]) -> int:
 @pytest.mark.parametrize("start", range(N_LAYERS))
 @pytest.mark.parametrize("name", ["bert", "deberta", "gpt2", "mpnet"])
 def test_kept_states_give_the_vectors_of_the_whole_model(name: str, start: int) -> None:
-    """With no, some or all texts in memory; in the first pass and in the ones after it."""
+    """This holds with no, some or all texts in memory; in the first pass and in the ones after it."""
     full = _cache(start, name=name)
     with torch.no_grad():
         expected = _reference(full)
@@ -82,7 +82,7 @@ def test_texts_in_memory_are_not_computed_again() -> None:
 
 
 def test_of_a_partly_kept_batch_only_the_rest_is_computed() -> None:
-    """Also when the memory is full, so that the rest cannot be kept."""
+    """This holds when the memory is full, too, so that the rest cannot be kept."""
     cache = _cache(max_bytes=_bytes(0, 1))
     with torch.no_grad():
         cache.vectors([0, 1])
@@ -119,7 +119,7 @@ def test_rows_follow_the_order_asked_for(texts: list[int]) -> None:
 
 
 def test_gradients_reach_the_suffix_only() -> None:
-    """In the first pass, which computes the prefix, and in the second, which finds it."""
+    """This holds in the first pass, which computes the prefix, and in the second, which finds it."""
     cache = _cache(start=1)
     for _ in range(2):
         cache.backbone.zero_grad()

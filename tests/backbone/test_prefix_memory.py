@@ -43,7 +43,7 @@ def _alone(start: int, name: str = "bert") -> Tensor:
 @pytest.mark.parametrize("name", ["bert", "mpnet", "deberta", "gpt2", "modernbert", "llama"])
 @pytest.mark.parametrize("starts", [(2, 2), (1, 2), (2, 1), (1, 2, 2)])
 def test_no_bit_changes(name: str, starts: tuple[int, ...]) -> None:
-    """From states at the same layer, at a lower one, at a higher one."""
+    """The start is from states at the same layer, at a lower one, or at a higher one."""
     memory = PrefixMemory()
     for start in starts:
         assert torch.equal(encode(_cache(memory, start, name=name), "test"), _alone(start, name))
@@ -93,7 +93,7 @@ def test_a_cache_of_its_own_leaves_nothing() -> None:
 
 
 def test_states_between_two_layers_are_left_too() -> None:
-    """Of what was known at the first layer, on the way to the third."""
+    """The states at the first layer are known, and those on the way to the third are left."""
     memory = PrefixMemory()
     deep = Backbone(seeded(lambda: BertModel(bert(num_hidden_layers=4))), None, "mean", batch_tokens=40)
     for start in (1, 3):
@@ -107,7 +107,7 @@ def test_states_between_two_layers_are_left_too() -> None:
 
 
 def test_what_was_not_used_for_longest_is_forgotten() -> None:
-    """With room for two layers' states."""
+    """There is room for two layers' states."""
     memory = PrefixMemory()
     for content in ("a", "b", "a", "c"):
         encode(_cache(memory, 2, 2 * BYTES, content), "test")

@@ -40,7 +40,7 @@ def _reconfigure(folder: Path, **changes: object) -> None:
 
 
 def _as_bin(folder: Path, **more: object) -> None:
-    """Replace the safetensors file by a pickled one."""
+    """Replaces the safetensors file by a pickled one."""
     torch.save(load_file(folder / "model.safetensors") | more, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
 
@@ -179,7 +179,7 @@ def test_a_folder_without_tokenizer_is_refused(folder: Path) -> None:
     [("config.json", "no config.json"), ("model.safetensors", "no model.safetensors and no pytorch_model.bin")],
 )
 def test_an_incomplete_folder_is_refused_before_loading(folder: Path, missing: str, expected: str) -> None:
-    """Already by the check of the options."""
+    """The check of the options refuses it."""
     (folder / missing).unlink()
     assert expected in _refusal(folder)
     assert any(expected in problem for problem in Pretrained(path=str(folder)).problems())
@@ -208,7 +208,7 @@ def test_broken_configuration_is_refused(folder: Path) -> None:
     ],
 )
 def test_each_bad_option_is_a_problem(tiny_model_folder: Path, options: dict[str, object], expected: str) -> None:
-    """One line each, with what was got and what is allowed; none of them stops the others."""
+    """Each has one line, with what was got and what is allowed; none of them stops the others."""
     problems = Pretrained(**{"path": str(tiny_model_folder)} | options).problems()
     assert len(problems) == 1
     assert expected in problems[0]
@@ -216,7 +216,7 @@ def test_each_bad_option_is_a_problem(tiny_model_folder: Path, options: dict[str
 
 
 def test_all_problems_are_reported_at_once(tiny_model_folder: Path) -> None:
-    """And there are none for good options; a hub name cannot be judged without the network."""
+    """Good options have none; a hub name cannot be judged without the network."""
     bad = Pretrained(path="/none", pooling="max", max_length=0, attention_dropout=2.0, batch_tokens=0)
     assert len(bad.problems()) == 5
     assert Pretrained(path=str(tiny_model_folder)).problems() == []
@@ -227,7 +227,7 @@ def test_all_problems_are_reported_at_once(tiny_model_folder: Path) -> None:
 def test_a_length_that_the_model_cannot_take_is_refused(
     tiny_model_folder: Path, max_length: int, expected: str
 ) -> None:
-    """More than its positions; or too few for a word, where the tokenizer would silently cut nothing."""
+    """It has more than its positions; or too few for a word, where the tokenizer would silently cut nothing."""
     assert expected in _refusal(tiny_model_folder, max_length=max_length)
 
 

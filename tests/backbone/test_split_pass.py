@@ -105,7 +105,7 @@ def test_a_failed_pass_leaves_no_bypass_and_no_hook(fresh_model: PreTrainedModel
 
 
 def test_a_successful_pass_leaves_no_bypass_and_no_hook(shared_model: PreTrainedModel) -> None:
-    """The same without an error."""
+    """Without an error this holds, too."""
     backbone = Backbone(shared_model, None, "mean")
     batch = padded(shared_model, ragged())
     before = hooks_and_wrappers(shared_model)
@@ -158,7 +158,7 @@ def test_finding_out_how_to_split_draws_no_random_numbers(global_rng_untouched: 
 
 @every_start
 def test_train_suffix_leaves_the_prefix_in_evaluation_mode(start: int) -> None:
-    """So that the prefix, without dropout, is the same in every pass."""
+    """The prefix, without dropout, is then the same in every pass."""
     backbone = Backbone(tiny("bert"), None, "mean").train()
     backbone.train_suffix(start)
     assert [layer.training for layer in backbone.layers] == [index >= start for index in range(N_LAYERS)]

@@ -42,7 +42,7 @@ def test_writing_checkpoints_changes_nothing(tmp_path: Path, whole: tuple[Path, 
 
 
 def test_a_checkpoint_is_written_when_its_time_has_come(tmp_path: Path) -> None:
-    """At the start, for the selection may have taken long, and at the end; between them after so many seconds."""
+    """One is written at the start, for the selection may have taken long, at the end, and after so many seconds."""
     attempt(tmp_path, seconds=1e9)
     steps = [read_checkpoint(tmp_path / "checkpoints" / f"{step}.ckpt")["global_step"] for step in range(N_STEPS + 1)]
     assert steps == [0] * N_STEPS + [N_STEPS]
@@ -50,7 +50,7 @@ def test_a_checkpoint_is_written_when_its_time_has_come(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", range(N_STEPS + 1))
 def test_a_resumed_training_ends_with_the_same_bits(step: int, whole: tuple[Path, Attempt], tmp_path: Path) -> None:
-    """From every step: batches, losses, learning rates, random states, parameters and the log."""
+    """From every step on batches, losses, learning rates, random states, parameters and the log are the same."""
     checkpoints, expected = whole
     assert_same(attempt(tmp_path, checkpoints / f"{step}.ckpt", adapter=ADAPTER), expected, step)
 
@@ -99,7 +99,7 @@ def test_skipped_batches_are_counted_on(tmp_path: Path) -> None:
 
 
 def test_a_training_without_any_loss_stays_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if it is taken up when it has ended."""
+    """It is one also if it is taken up when it has ended."""
     monkeypatch.setattr("layersel.tasks.screening.module.pairwise_contrastive_loss", lambda *_: None)
     for resume_from in (None, tmp_path / "checkpoints" / LAST):
         with pytest.raises(UserError, match=r"all 6 batches of \d+ pairs lacked"):
@@ -121,7 +121,7 @@ def test_layers_are_not_scored_again(
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path: Path, whole: tuple[Path, Attempt]) -> None:
-    """As that of a process which leaves it to another one, or under `nohup`: the training goes on."""
+    """A process may leave it to another one, or run under `nohup`: the training goes on."""
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         ended = attempt(tmp_path, then=lambda step: os.kill(os.getpid(), signal.SIGTERM), adapter=ADAPTER)
@@ -150,7 +150,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path, whole: tuple[Path, Atte
 def test_a_checkpoint_of_another_training_is_refused(
     options: dict[str, Adapter | Score], expected: str, tmp_path: Path, whole: tuple[Path, Attempt]
 ) -> None:
-    """One line with the option that differs."""
+    """The message is one line with the option that differs."""
     with pytest.raises(UserError, match=expected):
         attempt(tmp_path, whole[0] / "2.ckpt", **{"adapter": ADAPTER} | options)
 
@@ -159,7 +159,7 @@ def test_a_checkpoint_of_another_training_is_refused(
 def test_a_damaged_checkpoint_is_refused(
     content: Callable[[bytes], bytes], tmp_path: Path, whole: tuple[Path, Attempt]
 ) -> None:
-    """One line, never a training that begins anew in silence."""
+    """The message is one line; no training begins anew in silence."""
     file = tmp_path / "damaged.ckpt"
     file.write_bytes(content((whole[0] / "2.ckpt").read_bytes()))
     with pytest.raises(UserError, match=r"^resume: expected a checkpoint, but '.*damaged\.ckpt' cannot be read"):
@@ -309,6 +309,6 @@ def test_the_batches_of_a_resumed_epoch() -> None:
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan")])
 def test_a_time_below_zero_is_a_problem(seconds: float) -> None:
-    """One line."""
+    """The message is one line."""
     (problem,) = TrainerOptions(accelerator="cpu", checkpoint_seconds=seconds).problems()
     assert problem == f"trainer.checkpoint_seconds: expected 0 or more, or null, but got {seconds:g}"

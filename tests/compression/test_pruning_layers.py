@@ -28,12 +28,12 @@ def deep(pooling: str = "mean") -> Backbone:
 
 
 def generator(seed: int = 0) -> torch.Generator:
-    """Of the draws of one pruning."""
+    """Returns a generator for the draws of one pruning."""
     return torch.Generator().manual_seed(seed)
 
 
 def vectors(backbone: Backbone) -> Tensor:
-    """Of two texts."""
+    """Computes the vectors of two texts."""
     with torch.no_grad():
         return backbone(backbone.batch(TEXTS[:2]))
 
@@ -72,7 +72,7 @@ def test_the_score_is_that_of_the_selection() -> None:
 
 
 def test_the_probe_is_drawn_by_the_generator(monkeypatch: pytest.MonkeyPatch, global_rng_untouched: None) -> None:
-    """As many records as asked for, without a global random number."""
+    """It draws as many texts as asked for, without a global random number."""
     seen = []
     scores = CKA.scores
     monkeypatch.setattr(
@@ -86,7 +86,7 @@ def test_the_probe_is_drawn_by_the_generator(monkeypatch: pytest.MonkeyPatch, gl
 
 
 def test_random_layers_follow_the_generator() -> None:
-    """Different ones for different seeds."""
+    """Different seeds draw different layers."""
     dropped = {tuple(Layers(n=2, score="random").prune(deep(), TEXTS, generator(seed)).dropped) for seed in range(12)}
     assert len(dropped) > 5
     first, again = (Layers(n=2, score="random").prune(deep(), TEXTS, generator(3)).dropped for _ in range(2))
@@ -101,7 +101,7 @@ def test_an_excluded_layer_stays() -> None:
 
 
 def test_more_layers_than_the_score_ranks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line with the reason."""
+    """The message is one line with the reason."""
     scores = CKA.scores
 
     def only_two(self: CKA, backbone: Backbone, probe: Probe) -> LayerScores:
@@ -133,7 +133,7 @@ def test_the_report_counts_what_is_gone() -> None:
 
 @pytest.mark.parametrize("n", [DEPTH, DEPTH + 1, 0.95])
 def test_a_model_keeps_a_layer(n: float) -> None:
-    """One line with the number of layers."""
+    """The message is one line with the number of layers."""
     with pytest.raises(UserError, match=rf"^pruning.n: expected fewer than the 6 layers.*got {re.escape(f'{n:g}')}$"):
         Layers(n=n, score="last").prune(deep(), TEXTS, generator())
 

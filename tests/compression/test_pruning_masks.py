@@ -61,7 +61,7 @@ def test_patterns_equal_the_naive_reference(kind: str, pattern: str) -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(0, 2**16))
 def test_what_stays_is_never_lower_than_what_goes(thousandths: int, width: int, seed: int) -> None:
-    """For any share and width, and a higher share only takes more."""
+    """This holds for any share and width, and a higher share only takes more."""
     scores_OI = torch.randint(5, (3, width), generator=torch.Generator().manual_seed(seed)).float()
     share = thousandths / 1000
     keep_OI = keep_highest(scores_OI, share)
@@ -81,21 +81,21 @@ def test_a_share_means_what_is_written() -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan, math.inf])
 def test_no_share_is_refused(share: float) -> None:
-    """In one line, whoever asks."""
+    """Whoever asks, the message is one line."""
     with pytest.raises(UserError, match=r"^pruning.sparsity: expected 0 to 1, but got \S+$"):
         keep_highest(torch.ones(2, 4), share)
 
 
 @pytest.mark.parametrize("pattern", ["", "2", "2:", "4:4", "0:4", "5:4", "-1:4", "a:b", "2:4:8", "2.0:4", "0:0"])
 def test_no_pattern_is_refused(pattern: str) -> None:
-    """Of the wrong form, or one that leaves none or all."""
+    """Patterns of a wrong form, and ones that leave none or all, are refused."""
     message = rf"^pruning.pattern: expected n:m with 0 < n < m, such as 2:4, but got {re.escape(repr(pattern))}$"
     with pytest.raises(UserError, match=message):
         parse_pattern(pattern)
 
 
 def test_a_pattern_that_does_not_divide_is_refused() -> None:
-    """In one line that names the module."""
+    """The message is one line that names the module."""
     with pytest.raises(UserError, match=r"divides the 10 inputs of layer\.0\.up, but got 2:4; use another.*$"):
         check_divides("2:4", 10, "layer.0.up")
     with pytest.raises(UserError, match="divides the 10 inputs"):

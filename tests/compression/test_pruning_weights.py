@@ -29,7 +29,7 @@ methods = pytest.mark.parametrize("method", METHODS)
 
 
 def generator(seed: int = 0) -> torch.Generator:
-    """Of the draws of one pruning."""
+    """Returns a generator for the draws of one pruning."""
     return torch.Generator().manual_seed(seed)
 
 
@@ -59,7 +59,7 @@ def with_lora(model: PreTrainedModel, projection: str = "query") -> PeftModel:
 @methods
 @pytest.mark.parametrize("sparsity", [0.3, 1.0])
 def test_the_zeros_are_those_of_the_masks(fresh_model: PreTrainedModel, method: type, sparsity: float) -> None:
-    """For every architecture: all linear layers inside the blocks lose exactly their share, and nothing else moves."""
+    """In every architecture all linear layers inside the blocks lose exactly their share, and nothing else moves."""
     before = {name: tensor.clone() for name, tensor in fresh_model.state_dict().items()}
     whole = {name: weight.clone() for name, weight in weights_by_hand(fresh_model).items()}
     pruned = method(sparsity=sparsity).prune(Backbone(fresh_model, None, "mean"), TEXTS, generator())
@@ -116,7 +116,7 @@ def test_magnitude_takes_the_smallest_of_each_matrix() -> None:
 
 
 def test_random_is_uniform_and_ignores_the_weights() -> None:
-    """The same draws whatever the weights; over many of them each weight goes equally often."""
+    """The draws are the same whatever the weights; over many of them each weight is pruned equally often."""
     masks = [
         Random(sparsity=0.5).prune(Backbone(tiny("bert", seed), None, "mean"), [], generator()).masks for seed in (0, 1)
     ]
@@ -188,7 +188,7 @@ def test_reapplying_restores_what_a_merge_filled(name: str) -> None:
 
 
 def test_reapplying_reaches_the_base_below_an_adapter() -> None:
-    """Whatever filled it."""
+    """This holds whatever filled it."""
     model = tiny("bert")
     backbone = Backbone(model, None, "mean")
     pruned = Magnitude(sparsity=0.5).prune(backbone, TEXTS, generator())
@@ -245,7 +245,7 @@ def test_no_pruning_does_nothing() -> None:
 
 @methods
 def test_a_pattern_that_does_not_divide_changes_nothing(method: type) -> None:
-    """One line that names the module, before the first weight is zero."""
+    """The message is one line that names the module, before the first weight is zero."""
     model = tiny("bert")
     backbone = Backbone(model, None, "mean")
     with pytest.raises(UserError, match=r"divides the 32 inputs of encoder\.layer\.0\.\S+, but got 1:3; use another"):
@@ -326,7 +326,7 @@ def test_right_options_have_no_problem(method: type, options: dict[str, object])
 
 
 def test_calibration_needs_a_record() -> None:
-    """As an option, and when it is drawn."""
+    """It is refused as an option, and when texts are drawn."""
     assert Wanda(calibration=0).problems() == ["pruning.calibration: expected at least 1, but got 0"]
     with pytest.raises(UserError, match=r"^pruning: expected texts to look at, but got none$"):
         Wanda().prune(Backbone(tiny("bert"), None, "mean"), [], generator())
@@ -334,7 +334,7 @@ def test_calibration_needs_a_record() -> None:
 
 @pytest.mark.parametrize("path", sorted((CONF / "pruning").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_file_of_the_group_has_the_defaults_of_its_class(path: object) -> None:
-    """And is named as its module."""
+    """It has the name of its module, too."""
     content = OmegaConf.to_container(OmegaConf.load(path))
     built = build_group("pruning", content)
     assert isinstance(built, Pruning)

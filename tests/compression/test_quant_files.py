@@ -34,22 +34,22 @@ BITS = {"int8_weight": 8, "int4": 4}
 
 
 def vectors(backbone: Backbone) -> Tensor:
-    """Of the texts, as a run encodes them."""
+    """Computes the vectors of the texts, as a run encodes them."""
     return encode(PrefixCache(backbone, TEXTS, 0, 0), "")
 
 
 def tiny_backbone(name: str = "bert") -> Backbone:
-    """With a tokenizer."""
+    """Loads a tiny model with a tokenizer."""
     return Backbone(tiny(name), tokenizer_without_cls(), OPTIONS.pooling, OPTIONS.max_length).eval()
 
 
 def quantised(backbone: Backbone, number_format: str) -> Quantised:
-    """Quantise in place."""
+    """Quantises in place."""
     return Precision(infer=number_format, outliers=0.05).quantise(backbone, TEXTS, torch.Generator().manual_seed(0))
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of the tensors' file."""
+    """Returns the bytes of the tensors' file."""
     (file,) = folder.glob("*.safetensors")
     return file.stat().st_size
 
@@ -57,7 +57,7 @@ def size_of(folder: Path) -> int:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("number_format", FORMATS)
 def test_saved_and_loaded_gives_the_same_vectors(name: str, number_format: str, tmp_path: Path) -> None:
-    """To the last bit, and the global random state stays as it was."""
+    """They agree to the last bit, and the global random state stays as it was."""
     backbone = tiny_backbone(name)
     options = replace(OPTIONS, pooling="last" if name in DECODERS else "mean")
     backbone = Backbone(backbone.model, backbone.tokenizer, options.pooling, options.max_length).eval()
@@ -206,7 +206,7 @@ DAMAGES = [
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.strip("_"))
 @pytest.mark.parametrize("number_format", ["int8", "int4"])
 def test_damaged_folders(saved: Callable[[str], Path], damage: Callable[[Path], None], number_format: str) -> None:
-    """One line that names the folder."""
+    """The message is one line that names the folder."""
     folder = saved(number_format)
     damage(folder)
     with pytest.raises(UserError, match=r"^model: '[^\n]*copy\d+' cannot be read as a quantised model \([^\n]+\)$"):

@@ -50,7 +50,7 @@ def test_weights_on_the_grid_stay(bits: int) -> None:
 )
 @settings(max_examples=200, deadline=None)
 def test_no_weight_moves_further_than_half_a_step(bits: int, row: list[float]) -> None:
-    """For any finite row, and the integers can be read off the rounded weights again."""
+    """This holds for any finite row, and the integers can be read off the rounded weights again."""
     weight = torch.tensor([row])
     rounded = weight.clone()
     grid = snap(rounded, bits)
@@ -73,7 +73,7 @@ def test_packing_loses_nothing(bits: int, inputs: int) -> None:
 
 @pytest.mark.parametrize("bits", BITS)
 def test_integers_are_read_off_rounded_weights(bits: int) -> None:
-    """Also where pruning has taken a row's largest weight since; not where a weight has left the grid."""
+    """This holds where pruning has taken a row's largest weight since; not where a weight has left the grid."""
     weight = random_weights()
     expected, _ = to_grid(weight, bits)
     grid = snap(weight, bits)

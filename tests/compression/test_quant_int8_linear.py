@@ -84,7 +84,7 @@ def test_real_integer_kernels_run(engine: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 48), (3, 48), (2, 5, 48), (48,), (ROWS + 3, 48)], ids=str)
 @pytest.mark.parametrize("outputs", [1, 31, 40])
 def test_engines_agree(shape: tuple[int, ...], outputs: int) -> None:
-    """On any shape, up to the rounding of floats: which is chosen changes no result."""
+    """They agree on any shape, up to the rounding of floats: which is chosen changes no result."""
     linear, x = layer(outputs=outputs), rows(*shape)
     results = [run(Int8Linear.of(linear, torch.tensor([0]), engine), x) for engine in USABLE.values()]
     assert results[0].shape == (*shape[:-1], outputs)
@@ -139,7 +139,7 @@ def test_outlier_entries_beyond_int8_do_no_harm(engine: str) -> None:
 
 
 def test_inputs_are_left_alone() -> None:
-    """Also through a view, whose strides do not matter."""
+    """This holds through a view too, whose strides do not matter."""
     x = rows(48, 9).t()
     before = x.clone()
     module = Int8Linear.of(layer(), torch.tensor([0]), usable_engines()[0])
@@ -201,7 +201,7 @@ def test_an_inexact_engine_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_engine_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line, with what to use instead."""
+    """The message is one line, with what to use instead."""
 
     def broken(_: Tensor) -> Tensor:
         raise RuntimeError("no kernel")

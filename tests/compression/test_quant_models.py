@@ -30,17 +30,17 @@ Load = Callable[[], tuple[Backbone, list[TokenIds]]]
 
 
 def backbone_of(model: PreTrainedModel, name: str = "") -> Backbone:
-    """With the pooling that suits it."""
+    """Returns a backbone with the pooling that suits the model."""
     return Backbone(model, pooling="last" if name in DECODERS or name == "llama_causal" else "mean").eval()
 
 
 def vectors(backbone: Backbone, texts: list[TokenIds], start: int = 0) -> Tensor:
-    """As a run encodes them."""
+    """Computes the vectors as a run encodes them."""
     return encode(PrefixCache(backbone, texts, start, max_bytes=2**24), "")
 
 
 def quantised(backbone: Backbone, number_format: str, texts: list[TokenIds], **options: object) -> Quantised:
-    """Quantise in place."""
+    """Quantises in place."""
     return Precision(infer=number_format, **options).quantise(backbone, texts, torch.Generator().manual_seed(0))
 
 
@@ -73,7 +73,7 @@ def _others(backbone: Backbone) -> list[tuple[str, type]]:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("number_format", BITS)
 def test_rounded_weights_follow_the_formula(name: str, number_format: str) -> None:
-    """In float modules, for each output neuron and each token: linear layers in the blocks and tables, nothing else."""
+    """Modules stay float; each output neuron and token of the blocks and tables is rounded, nothing else."""
     backbone, q = backbone_of(tiny(name), name), 2 ** (BITS[number_format] - 1) - 1
     model = backbone.model.base_model
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
@@ -146,7 +146,7 @@ def test_adapters_train_on_rounded_weights(number_format: str) -> None:
 
 
 def test_int8_needs_merged_adapters() -> None:
-    """One line, and the model is as before."""
+    """The message is one line, and the model is as before."""
     backbone = backbone_of(tiny("bert"))
     get_peft_model(backbone.model, LoraConfig(r=2, target_modules=["query"]))
     before = vectors(backbone, TEXTS)

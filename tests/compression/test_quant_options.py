@@ -23,7 +23,7 @@ from layersel.errors import UserError
     ],
 )
 def test_wrong_options(options: dict[str, object], message: str) -> None:
-    """One line each, whatever the other options are."""
+    """Each has one line, whatever the other options are."""
     assert Precision(**options).problems() == [message]
 
 
@@ -67,6 +67,6 @@ def test_autocast_only_for_half_precision() -> None:
 
 
 def test_calibration_needs_records() -> None:
-    """One line."""
+    """The message is one line."""
     with pytest.raises(UserError, match=r"^precision\.calibration: expected texts [^\n]*, but got none$"):
         Precision(infer="int4").quantise(None, [], torch.Generator())  # type: ignore[arg-type]

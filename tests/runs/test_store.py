@@ -27,7 +27,7 @@ class Work:
         self.log, self.seconds = log, seconds
 
     def __call__(self) -> dict[str, Tensor]:
-        """Do it."""
+        """Computes it."""
         with self.log.open("a") as file:
             file.write(f"{os.getpid()}\n")
         time.sleep(self.seconds)
@@ -35,36 +35,36 @@ class Work:
 
     @property
     def times(self) -> int:
-        """How often it was done."""
+        """How often it was computed."""
         return len(self.log.read_text().splitlines()) if self.log.exists() else 0
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
-    """Not done yet."""
+    """Work that has not been done yet."""
     return Work(tmp_path / "log")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of a store; not there yet."""
+    """The folder of a store, which is not there yet."""
     return tmp_path / "new" / "shared"
 
 
 def files(folder: Path) -> list[Path]:
-    """What the store holds."""
+    """Returns what the store holds."""
     return sorted(folder.rglob("*.safetensors"))
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    """To the last bit."""
+    """Returns whether two results agree to the last bit."""
     return one.keys() == other.keys() and all(
         one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
     )
 
 
 def test_the_second_call_reads(work: Work, folder: Path) -> None:
-    """Also through another object; what is read is what was computed, at an address like that of any new tensor."""
+    """So does another object; what is read is what was computed, at an address like that of any new tensor."""
     first = Store(folder).tensors("tokens", KEY, work, [])
     second = Store(folder).tensors("tokens", dict(reversed(KEY.items())), work, [])
     assert same(first, second)
@@ -77,7 +77,7 @@ def test_the_second_call_reads(work: Work, folder: Path) -> None:
     ("kind", "key"), [("vectors", KEY), ("tokens", {**KEY, "n": 4}), ("tokens", [KEY]), ("tokens", None)]
 )
 def test_anything_else_is_computed(work: Work, folder: Path, kind: str, key: Any) -> None:
-    """Another kind, or another key."""
+    """Another kind, or another key, is."""
     Store(folder).tensors("tokens", KEY, work, [])
     Store(folder).tensors(kind, key, work, [])
     assert (work.times, len(files(folder))) == (2, 2)
@@ -116,7 +116,7 @@ def test_a_failure_leaves_nothing(work: Work, folder: Path) -> None:
 def test_a_damaged_file_is_computed_again(
     work: Work, folder: Path, damage: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With a line that says so; afterwards it is whole."""
+    """A line says so; afterwards it is whole."""
     expected = Store(folder).tensors("tokens", KEY, work, [])
     (file,) = files(folder)
     file.write_bytes(file.read_bytes()[:-3] if damage is None else damage)
@@ -159,7 +159,7 @@ def test_a_killed_process_is_succeeded(work: Work, folder: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_named(work: Work, tmp_path: Path) -> None:
-    """In one line with the way out."""
+    """The message is one line with the way out."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"shared: expected a folder with file locks.*shared=null"):
         Store(tmp_path / "file" / "shared").tensors("tokens", KEY, work, [])

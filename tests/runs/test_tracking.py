@@ -35,7 +35,7 @@ LABELS = {"dataset": "NSAIDS", "selection": "cka", "n": 3, "rank": 8, "pruning":
 
 
 def description(**changes: Any) -> RunDescription:
-    """A cell's."""
+    """Describes a cell."""
     about = {"name": "NSAIDS-cka3", "identity": "1a2b", "group": "grid", "job_type": "train", "labels": LABELS}
     return RunDescription(**{**about, "variant": "3c4d", "configuration": "5e6f", **changes})
 
@@ -50,7 +50,7 @@ def _no_wandb_around(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class FakeRun:
-    """Records what it is told."""
+    """Records the calls that it gets."""
 
     def __init__(self, resumed: bool = False) -> None:
         self.resumed = resumed
@@ -59,14 +59,14 @@ class FakeRun:
         self.exit_codes: list[int] = []
 
     def define_metric(self, name: str, **options: Any) -> None:
-        """Nothing to record."""
+        """Records nothing."""
 
     def log(self, row: dict[str, Any]) -> None:
-        """A row."""
+        """Records a row."""
         self.rows.append(row)
 
     def finish(self, exit_code: int) -> None:
-        """The end."""
+        """Records the exit code."""
         self.exit_codes.append(exit_code)
 
 
@@ -115,7 +115,7 @@ def test_tags(labels: dict[str, Any], own: list[str], tags: list[str]) -> None:
 
 @pytest.mark.parametrize("tag", ["", "x" * 65])
 def test_tags_that_wandb_refuses_are_refused_first(tag: str) -> None:
-    """Before anything runs."""
+    """They are refused before anything runs."""
     assert WandbOptions(tags=["x" * 64, "x"]).problems() == []
     (problem,) = WandbOptions(tags=["fine", tag]).problems()
     assert problem.startswith("logger.tags: expected tags of 1 to 64 characters, but got ")
@@ -186,7 +186,7 @@ def test_ids_that_are_not_ours(
 def test_groups(
     option: str | None, sweep: str | None, group: str | None, started: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """The user's, else the sweep's."""
+    """The user's group counts, else the sweep's."""
     start(tmp_path, description(group=sweep), mode="offline", group=option)
     assert started[0]["group"] == group
 
@@ -195,7 +195,7 @@ def test_groups(
 def test_whatever_ends_a_cell_fails_its_run(
     error: type[BaseException], started: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    """Once, and the error goes on."""
+    """It fails once, and the error goes on."""
     with pytest.raises(error), tracked(WandbOptions(mode="online"), tmp_path, description(), OPTIONS):
         raise error
     assert started[0]["run"].exit_codes == [1]
@@ -232,7 +232,7 @@ def test_only_the_first_process_of_a_job_has_a_run(
 def test_disabled(
     environment: bool, started: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By option or by WANDB_MODE: CSV is all, and what is logged beside goes nowhere."""
+    """With the option or WANDB_MODE, CSV is all, and what is logged beside goes nowhere."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     options = WandbOptions(mode="auto" if environment else "disabled", artifact=True)
     with tracked(options, tmp_path, description(), OPTIONS) as tracker:
@@ -244,8 +244,8 @@ def test_disabled(
     assert started == []
 
 
-def test_a_refusal_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the way out."""
+def test_a_refusal_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line has the way out."""
 
     def init(**_: Any) -> None:
         raise wandb.errors.CommError("no\n such host")
@@ -257,7 +257,7 @@ def test_a_refusal_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("agent", [False, True])
-def test_an_agent_is_told_of_a_cell_that_had_finished(
+def test_an_agent_gets_the_metrics_of_a_cell_that_had_finished(
     agent: bool, started: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its sweep gets the metrics, and what the cell has logged stays; without an agent nothing happens."""
@@ -305,7 +305,7 @@ def test_two_attempts_are_one_offline_run(tmp_path: Path) -> None:
 
 
 def test_steps_are_the_axis_of_everything_logged(tmp_path: Path) -> None:
-    """As in a run that Lightning's logger starts itself."""
+    """They are so in a run that Lightning's logger starts itself, too."""
     start(tmp_path, mode="offline")
     axis, others = OfflineRun.of(tmp_path).of_kind("metric")
     assert (axis.name, others.glob_name, others.step_metric) == (STEP, "*", STEP)
@@ -359,12 +359,12 @@ def grid(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def offline_runs(folder: Path) -> dict[str, OfflineRun]:
-    """By the name of the cell."""
+    """Returns the offline runs by the names of their cells."""
     return {metrics.parent.name: OfflineRun.of(metrics.parent) for metrics in sorted(folder.glob("*/metrics.json"))}
 
 
 def test_runs_of_a_multirun_are_each_their_own(grid: Path) -> None:
-    """Different ids and configs; one group, one job type; named as the folders."""
+    """They have different ids and configs, one group and one job type, and the names of the folders."""
     runs = offline_runs(grid / "runs")
     assert len({run.run.run_id for run in runs.values()}) == len(runs) == 2
     for name, run in runs.items():

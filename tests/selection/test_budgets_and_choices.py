@@ -47,7 +47,7 @@ def test_budget_above_the_layers_is_refused() -> None:
 
 @pytest.mark.parametrize("n", [-1, 1.5, math.nan, math.inf, -math.inf, None])
 def test_what_is_no_budget_is_refused(n: float | None) -> None:
-    """By the check of the options, before anything is computed."""
+    """The check of the options refuses it, before anything is computed."""
     (problem,) = Score(n=n).problems()
     assert "expected a count of layers (0, 1, 2, …) or a share such as 0.5" in problem
     model = tiny("bert")
@@ -78,7 +78,7 @@ def _choose_one_by_one(values: list[float], budget: int, excluded: set[int]) -> 
 
 @given(values=some_scores, data=st.data())
 def test_choice_is_the_best_one_by_one(values: list[float], data: st.DataObject) -> None:
-    """With ties, negative and infinite scores, and any layers excluded."""
+    """This holds with ties, negative and infinite scores, and any layers excluded."""
     budget = data.draw(st.integers(0, len(values)))
     excluded = data.draw(st.sets(st.integers(0, len(values) - 1)))
     assert choose_layers(torch.tensor(values), budget, excluded) == _choose_one_by_one(values, budget, excluded)
@@ -163,7 +163,7 @@ def test_none_chooses_nothing_and_all_everything() -> None:
 
 
 def test_manual_takes_exactly_the_named_layers() -> None:
-    """In any order."""
+    """They may be named in any order."""
     model = tiny("bert")
     selection = select_layers(model, [padded(model, ragged())], score=score_named("manual", layers=[2, 0]))
     assert selection.layers == [0, 2]
@@ -179,13 +179,13 @@ def test_manual_refuses_layers_that_the_model_lacks(layers: list[int]) -> None:
 
 @pytest.mark.parametrize(("layers", "expected"), [([], "got none"), ([1, 1], "each layer once")])
 def test_manual_refuses_an_empty_list_and_a_repeated_layer(layers: list[int], expected: str) -> None:
-    """By the check of the options."""
+    """The check of the options refuses both."""
     (problem,) = score_named("manual", layers=layers).problems()
     assert expected in problem
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    """Of scores and of a score's options."""
+    """This holds for scores and for a score's options."""
     with pytest.raises(
         UserError, match="score: expected one of all, cka, first, grad_norm, last, manual, none, random, spread"
     ):

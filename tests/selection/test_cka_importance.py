@@ -85,7 +85,7 @@ def test_with_cls_pooling_the_first_layer_is_excluded_and_says_so(name: str) -> 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
 def test_with_other_pooling_no_layer_is_excluded(pooling: str) -> None:
-    """Although every text begins with [CLS]."""
+    """This holds although every text begins with [CLS]."""
     selection = _select(tiny("bert"), pooling=pooling)
     assert all(math.isfinite(score) for score in selection.scores)
     assert not any("CLS" in reason for reason in selection.reasons)
@@ -179,7 +179,7 @@ def test_a_probe_of_equal_texts_is_refused_by_the_layers() -> None:
     ],
 )
 def test_each_bad_option_is_a_problem(options: dict[str, object], expected: str) -> None:
-    """Found without a model."""
+    """Each is found without a model."""
     (problem,) = CKA(**options).problems()
     assert problem.startswith(expected)
 
@@ -199,7 +199,7 @@ def test_stability_is_a_share_for_each_layer_that_sums_to_the_budget() -> None:
 
 
 def test_with_the_whole_budget_every_layer_is_chosen_in_every_sample() -> None:
-    """Share 1, whatever the scores."""
+    """Every share is 1, whatever the scores."""
     model = tiny("bert")
     stability = select_layers(model, [padded(model, TEXTS)], n=N_LAYERS, pooling="cls").stability
     assert stability is not None
@@ -207,7 +207,7 @@ def test_with_the_whole_budget_every_layer_is_chosen_in_every_sample() -> None:
 
 
 def test_an_excluded_layer_is_not_chosen_in_any_sample() -> None:
-    """And does not count in the rank correlation, which stays a number."""
+    """It does not count in the rank correlation either, which stays a number."""
     model = tiny("bert")
     stability = select_layers(model, [padded(model, TEXTS)], n=1, pooling="cls").stability
     assert stability is not None

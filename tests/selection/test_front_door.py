@@ -90,7 +90,7 @@ def test_texts_and_their_ready_batches_give_the_same(tokenizer: PreTrainedTokeni
 
 
 def test_texts_work_for_decoders(tokenizer: PreTrainedTokenizerFast) -> None:
-    """With the last token as the text's vector; CLS is refused for such a tokenizer."""
+    """The last token is the text's vector; CLS is refused for such a tokenizer."""
     decoder_tokenizer = tokenizer_without_cls()
     selection = select_layers(tiny("llama"), WORDS, n=1, tokenizer=decoder_tokenizer, pooling="last")
     assert len(selection.layers) == 1
@@ -120,13 +120,13 @@ def test_long_texts_are_cut_to_the_length_allowed(tokenizer: PreTrainedTokenizer
     ],
 )
 def test_what_is_no_probe_is_refused(texts: list[object], expected: str) -> None:
-    """Nothing, a mixture, texts without a tokenizer."""
+    """No texts, a mixture, and texts without a tokenizer are refused."""
     with pytest.raises(UserError, match=expected):
         select_layers(tiny("bert"), texts)
 
 
 def test_unknown_score_and_pooling_list_the_known_ones() -> None:
-    """Before the model runs."""
+    """They are refused before the model runs."""
     model = tiny("bert")
     with pytest.raises(UserError, match=r"score: expected one of all, cka, .* but got 'fisher'"):
         select_layers(model, [padded(model, TEXTS)], score="fisher")
@@ -162,7 +162,7 @@ def _with_a_heavy_layer() -> PreTrainedModel:
 
 
 def test_a_users_own_score_works_as_an_object() -> None:
-    """With its own budget and options, and the whole way to a PEFT configuration."""
+    """It keeps its budget and options, and leads to a PEFT configuration."""
     model = _with_a_heavy_layer()
     batches = [padded(model, TEXTS)]
     selection = select_layers(model, batches, score=WeightNorm(n=1))
@@ -189,7 +189,7 @@ def test_a_users_own_exclusion_gives_its_reason() -> None:
 
     @dataclass
     class OnlyTwo(Score):
-        """Layer 2 by default."""
+        """A user's own score with layer 2 by default."""
 
         def scores(self, backbone: Backbone, probe: Probe) -> LayerScores:
             """The highest score is excluded."""
@@ -202,6 +202,6 @@ def test_a_users_own_exclusion_gives_its_reason() -> None:
 
 
 def test_a_batch_without_mask_is_refused() -> None:
-    """One line instead of a KeyError from the pooling."""
+    """The pooling's KeyError becomes one line."""
     with pytest.raises(UserError, match="token batches with input_ids and attention_mask, but one lacks them"):
         select_layers(tiny("bert"), [{"input_ids": torch.ones(4, 3, dtype=torch.long)}], pooling="mean")

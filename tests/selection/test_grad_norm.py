@@ -32,7 +32,7 @@ def loss_of(backbone: Backbone) -> Callable[[list[int]], Tensor | None]:
 
 
 def probe(backbone: Backbone, *batches: list[int]) -> Probe:
-    """Labelled batches, and no others."""
+    """A probe of labelled batches alone."""
     return Probe([], torch.Generator().manual_seed(0), list(batches), loss_of(backbone))
 
 
@@ -67,7 +67,7 @@ def test_the_model_is_left_as_it_was(backbone: Backbone, global_rng_untouched: N
 
 
 def test_it_chooses_the_layers_with_most(backbone: Backbone) -> None:
-    """Twice the same; within the budget."""
+    """A second call chooses the same, within the budget."""
     first, again = (make_selection(backbone, score_named("grad_norm", n=1), probe(backbone, [0, 1])) for _ in range(2))
     assert first == again
     assert first.layers == [max(range(backbone.n_layers), key=lambda layer: first.scores[layer])]
@@ -83,7 +83,7 @@ def test_needs_are_declared(name: str, needs: set[str]) -> None:
 
 
 def test_what_a_probe_does_not_offer_is_refused(backbone: Backbone) -> None:
-    """In one line, by the cell's probe and by the library's front door."""
+    """The cell's probe and the library's front door refuse it in one line."""
     unlabelled = Probe([backbone.batch(TOKENS)], torch.Generator())
     line = r"^selection=grad_norm: expected a score .* but it needs gradients, labels; use another one, such as cka$"
     with pytest.raises(UserError, match=line):

@@ -32,7 +32,7 @@ def _selection(model: PreTrainedModel, layers: list[int]) -> Selection:
 
 
 def _with_lora(adapted: PeftModel) -> set[str]:
-    """Names, in the model as it was before, of the modules that carry LoRA."""
+    """Returns the names, in the model as it was before, of the modules that carry LoRA."""
     return {
         name.removeprefix("base_model.model.")
         for name, module in adapted.named_modules()
@@ -104,7 +104,7 @@ def test_projections_that_do_not_exist_are_refused_with_those_that_do() -> None:
 
 @pytest.mark.parametrize("rank", [0, -1])
 def test_a_rank_below_one_is_refused(rank: int) -> None:
-    """With the value that was given."""
+    """The message has the value that was given."""
     with pytest.raises(UserError, match=f"rank of at least 1, but got {rank}"):
         _selection(tiny("bert"), [0]).lora_config(r=rank)
 
@@ -120,7 +120,7 @@ def test_alpha_is_twice_the_rank_unless_given() -> None:
 
 
 def test_a_selection_survives_json(tmp_path: Path) -> None:
-    """With the NaN of an excluded layer and its stability; and it still makes the same configuration."""
+    """It keeps the NaN of an excluded layer and its stability, and still makes the same configuration."""
     model = tiny("bert")
     selection = select_layers(model, [padded(model, ragged([9] * 6, cls=2))], n=1, pooling="cls")
     assert math.isnan(selection.scores[0])

@@ -53,7 +53,7 @@ def trace_hsic(k: Tensor, m: Tensor) -> float:
 
 @pytest.mark.parametrize("shapes", [(24, 6, 9), (8, 50, 3), (4, 1, 1), (32, 8, 200)])
 def test_linear_cka_is_the_feature_space_formula(shapes: tuple[int, int, int]) -> None:
-    """Also with more dimensions than records, and at the smallest N."""
+    """This holds with more dimensions than records too, and at the smallest N."""
     x, y = related(*shapes)
     assert cka(x, y).item() == pytest.approx(feature_space_cka(x.numpy(), y.numpy()), rel=1e-10)
 
@@ -79,7 +79,7 @@ def test_debiased_hsic_is_the_u_statistic(n: int, kernel: str) -> None:
 @given(st.integers(4, 12), st.integers(1, 20), st.integers(0, 1000))
 @settings(deadline=None, max_examples=50)
 def test_debiased_cka_is_the_ratio_of_the_trace_form(n: int, d: int, seed: int) -> None:
-    """Whatever the sign."""
+    """This holds whatever the sign."""
     k, m = linear_kernel(normal(n, d, seed=seed)), linear_kernel(normal(n, d, seed=seed + 1))
     expected = trace_hsic(k, m) / math.sqrt(trace_hsic(k, k) * trace_hsic(m, m))
     assert cka_from_grams(k, m, debiased=True).item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
@@ -118,7 +118,7 @@ def test_debiasing_removes_the_inflation_of_small_samples(n: int, biased: float)
 
 
 def test_debiased_cka_may_be_negative() -> None:
-    """As an unbiased estimate of 0 must; it is no NaN."""
+    """An unbiased estimate of 0 must be so at times; it is no NaN."""
     values = [cka(normal(8, 4, seed=2 * i), normal(8, 4, seed=2 * i + 1), debiased=True) for i in range(20)]
     assert min(values) < 0 < max(values)
     assert not torch.stack(values).isnan().any()
@@ -180,7 +180,7 @@ def test_the_range_is_bounded(kernel: str, debiased: bool, n: int, d: int, seed:
 @every_estimate
 @pytest.mark.parametrize("row", [torch.zeros(7), torch.full((7,), 0.1, dtype=torch.float64), 100 * normal(300)])
 def test_a_constant_representation_has_no_cka(row: Tensor, kernel: str, debiased: bool) -> None:
-    """Also where the mean of equal numbers is off by a rounding, or their distance by a cancellation."""
+    """This holds where the mean of equal numbers is off by a rounding, or their distance by a cancellation."""
     x, y = row.repeat(24, 1), related()[1]
     assert cka(x, y, kernel, debiased).isnan()
     assert cka(y, x, kernel, debiased).isnan()
@@ -189,7 +189,7 @@ def test_a_constant_representation_has_no_cka(row: Tensor, kernel: str, debiased
 
 @every_estimate
 def test_a_constant_gram_matrix_has_no_cka(debiased: bool) -> None:
-    """As when a resample draws one record only; rounding errors must not pass for a direction."""
+    """A resample may draw one record only; rounding errors must not pass for a direction."""
     gram = linear_kernel(normal(10, 3))
     constant = torch.full((10, 10), 0.1, dtype=torch.float64)
     wobbling = constant * (1 + 2**-52 * normal(10, 10).sign())
@@ -248,7 +248,7 @@ def test_a_large_offset_costs_no_digits(offset: float, kernel: str, debiased: bo
 @every_kernel
 @every_estimate
 def test_a_subsample_of_the_grams_is_the_cka_of_the_subsample(kernel: str, debiased: bool) -> None:
-    """Without new kernels; the RBF bandwidth stays that of the whole probe."""
+    """It needs no new kernels; the RBF bandwidth stays that of the whole probe."""
     build = KERNELS[kernel]
     x, y = related()
     rows = torch.randperm(24, generator=torch.Generator().manual_seed(0))[:15]
@@ -295,7 +295,7 @@ def test_inputs_are_left_alone(function: Callable[[Tensor, Tensor], Tensor]) -> 
     ],
 )
 def test_representations_that_cannot_be_compared_are_refused(x: Tensor, message: str, kernel: str) -> None:
-    """On either side."""
+    """They are refused on either side."""
     with pytest.raises(ValueError, match=message):
         cka(x, x, kernel)
     with pytest.raises(ValueError, match=message):
@@ -323,7 +323,7 @@ def test_matrices_that_are_no_grams_are_refused(function: Callable[[Tensor, Tens
 
 
 def test_an_unknown_kernel_names_the_known_ones() -> None:
-    """One line that ends the search."""
+    """The message is one line that ends the search."""
     with pytest.raises(UserError, match="kernel: expected one of linear, rbf, but got 'poly'"):
         cka(normal(4, 2), normal(4, 2), "poly")
 

@@ -51,7 +51,7 @@ def test_the_number_of_devices_does_not_show(devices: int, options: dict[str, An
 
 
 def test_a_training_goes_on_with_other_devices(tmp_path: Path) -> None:
-    """From the checkpoint of two in one, and of one in two; dropout included, it goes through."""
+    """A checkpoint of two devices is gone on from with one, and the other way round, dropout included."""
     options = {"adapter": Lora(rank=4, dropout=0.3)}
     first = {devices: ToyRank(tmp_path / str(devices), options | {"max_steps": 2}) for devices in (1, 2)}
     for devices, part in first.items():

@@ -17,6 +17,7 @@ def wanda_scores(weight_OI: Tensor, norms_I: Tensor) -> Tensor:
     """Computes S_ij = |W_ij|·‖X_j‖₂ (eq. 1), O×I.
 
     Example:
+        >>> import torch
         >>> wanda_scores(torch.tensor([[1.0, -2.0]]), torch.tensor([8.0, 3.0]))
         tensor([[8., 6.]])
     """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from layersel.tasks.screening.problem import ScreeningProblem
 
 HEAD = "head.safetensors"
+RANKING = "ranking.csv"
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Screening(Task):
     judging: ClassVar[tuple[str, ...]] = ("head_c", "normalize")
     references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF + SVM"}
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
+    result_files: ClassVar[tuple[str, ...]] = (RANKING,)
     prediction_files: ClassVar[tuple[str, ...]] = (".csv", ".ris")
 
     def problem(self, dataset: Dataset, seed: int | None) -> "ScreeningProblem":

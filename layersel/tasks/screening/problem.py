@@ -25,7 +25,7 @@ from layersel.tasks.screening.baseline import tfidf_scores
 from layersel.tasks.screening.datamodule import ScreeningData
 from layersel.tasks.screening.head import LogisticHead
 from layersel.tasks.screening.module import ContrastiveScreening
-from layersel.tasks.screening.options import HEAD, Screening
+from layersel.tasks.screening.options import HEAD, RANKING, Screening
 from layersel.tasks.screening.ranking import write_ranking
 from layersel.tasks.screening.split import few_shot_split
 
@@ -134,7 +134,7 @@ class ScreeningProblem(Problem):
         if not isinstance(outcome, ScreeningOutcome) or not isinstance(outcome.head, LogisticHead):
             raise TypeError("expected the outcome of a model")
         folder.mkdir(parents=True, exist_ok=True)
-        self._write_ranking(folder / "ranking.csv", outcome.scores)
+        self._write_ranking(folder / RANKING, outcome.scores)
         outcome.head.save(folder / HEAD)
 
     def predict(self, subject: Subject, head: LogisticHead, path: Path) -> int:
