@@ -28,7 +28,7 @@ class ToyRank:
     resume_from: Path | None = None
 
     def __call__(self, environment: RankEnvironment | None) -> ToyTraining:
-        """One rank's part."""
+        """Does one rank's part."""
         options = TrainerOptions(accelerator="cpu", threads=THREADS, checkpoint_seconds=0)
         options.apply_threads()
         toy = toy_training(self.folder, **self.options)
@@ -45,7 +45,7 @@ class ToyRank:
         return toy
 
     def on(self, devices: int) -> dict[str, Tensor]:
-        """The trained parameters after a training on so many devices."""
+        """Returns the trained parameters after a training on so many devices."""
         with helper_processes(self, devices) as environment:
             toy = self(environment)
         return {name: value.detach().clone() for name, value in toy.parameters().items() if value.requires_grad}

@@ -22,7 +22,7 @@ TEXTS = ragged((7, 12, 3, 30, 9, 16, 5, 8))
 
 
 def deep(pooling: str = "mean") -> Backbone:
-    """A BERT of six layers."""
+    """Returns a BERT of six layers."""
     config = bert(num_hidden_layers=DEPTH)
     return Backbone(seeded(lambda: BertModel(config)), None, pooling)
 
@@ -118,7 +118,7 @@ def test_more_layers_than_the_score_ranks_are_refused(monkeypatch: pytest.Monkey
 
 
 def test_the_report_counts_what_is_gone() -> None:
-    """Layers and parameters, and that the model is shorter."""
+    """It names layers and parameters, and says that the model is shorter."""
     backbone = deep()
     layer = sum(parameter.numel() for parameter in backbone.layers[0].parameters())
     pruned = Layers(n=2, score="first").prune(backbone, TEXTS, generator())
@@ -168,5 +168,5 @@ def test_wrong_options_are_one_line(options: dict[str, object], problem: str) ->
 
 @pytest.mark.parametrize("options", [{}, {"n": 0}, {"n": 3}, {"score": "spread"}, {"score": "random"}], ids=str)
 def test_right_options_have_no_problem(options: dict[str, object]) -> None:
-    """Every score that ranks."""
+    """Every score that ranks layers is allowed."""
     assert Layers(**options).problems() == []

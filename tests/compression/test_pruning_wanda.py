@@ -227,7 +227,7 @@ def test_a_model_that_cannot_be_split_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def abstracts() -> list[TokenIds]:
-    """Four records of the demo review in MiniLM's tokens."""
+    """Returns four records of the demo dataset in MiniLM's tokens."""
     backbone = minilm()
     texts = [record_text(record, " ") for record in Demo().load().records[:4]]
     return tokenize(texts, backbone.tokenizer, 64)
@@ -250,6 +250,6 @@ def test_real_layers_equal_the_naive_reference(abstracts: list[TokenIds], option
 
 
 def test_real_masks_do_not_depend_on_batches(abstracts: list[TokenIds]) -> None:
-    """One text a batch, without padding, against all together."""
+    """One text a batch, without padding, gives the masks of all together."""
     alone, together = (pruned_masks(minilm().model, abstracts, batch_tokens=size) for size in (1, 8192))
     assert differing(alone, together) < 1e-5

@@ -34,7 +34,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def weights_by_hand(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Weights (outputs × inputs) of all linear modules inside the blocks, found by their names alone."""
+    """Returns the weights (outputs × inputs) of all linear modules inside the blocks, found by their names alone."""
     found = {}
     for name, module in model.named_modules():
         inside = re.search(r"(^|\.)(layer|layers|h)\.\d+\.", name)
@@ -45,7 +45,7 @@ def weights_by_hand(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def with_lora(model: PreTrainedModel, projection: str = "query") -> PeftModel:
-    """LoRA with a strong effect on one projection of every layer."""
+    """Adds LoRA with a strong effect on one projection of every layer."""
     backbone = Backbone(model, None, "mean")
     names = [named[projection] for named in backbone.projections]
     adapted = get_peft_model(model, LoraConfig(r=4, target_modules=names))
@@ -225,7 +225,7 @@ def test_a_fused_projection_needs_all_its_names() -> None:
 
 
 def test_the_report_says_what_zeros_are_worth() -> None:
-    """Wanted, reached, and in words that they save no time."""
+    """It has the share wanted and the share reached, and says that zeros save no time."""
     report = Magnitude(pattern="2:4").prune(Backbone(tiny("bert"), None, "mean"), TEXTS, generator()).report()
     assert (report["sparsity wanted"], report["sparsity reached"]) == (0.5, 0.5)
     assert report["pruning"] == "50.0% zeros in the blocks, 2:4; no kernel used here skips zeros, so they save no time"

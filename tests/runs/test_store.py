@@ -77,7 +77,7 @@ def test_the_second_call_reads(work: Work, folder: Path) -> None:
     ("kind", "key"), [("vectors", KEY), ("tokens", {**KEY, "n": 4}), ("tokens", [KEY]), ("tokens", None)]
 )
 def test_anything_else_is_computed(work: Work, folder: Path, kind: str, key: Any) -> None:
-    """Another kind, or another key, is."""
+    """Another kind, or another key, has a result of its own."""
     Store(folder).tensors("tokens", KEY, work, [])
     Store(folder).tensors(kind, key, work, [])
     assert (work.times, len(files(folder))) == (2, 2)

@@ -108,7 +108,7 @@ def test_config_has_plain_labels_and_all_options() -> None:
     ],
 )
 def test_tags(labels: dict[str, Any], own: list[str], tags: list[str]) -> None:
-    """The user's first, each once, one for each review, none for what is not there."""
+    """The user's come first, each once; a merging cell has one for each dataset, and what is not there has none."""
     assert description(labels=labels).tags(own) == tags
     assert wandb.Settings(run_tags=tags).run_tags == tuple(tags)
 
@@ -402,7 +402,7 @@ def test_nothing_of_a_cell_is_missing_offline(grid: Path) -> None:
 
 
 def test_a_merging_cell_is_a_run_beside_those_of_its_members(grid: Path) -> None:
-    """Three cells, three runs; the merging one has a table with a row for each review."""
+    """Three cells, three runs; the merging one has a table with a row for each dataset."""
     runs = offline_runs(grid / "merged")
     assert sorted(run.run.job_type for run in runs.values()) == ["merge", "train", "train"]
     assert len({run.run.run_id for run in runs.values()}) == 3
