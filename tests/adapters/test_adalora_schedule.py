@@ -97,7 +97,7 @@ def test_a_resumed_training_has_the_same_ranks(stop: int) -> None:
     ranks, again = (train(adapted, 20, only=range(stop, 20), state=state) for adapted in (whole, resumed))
     assert ranks == again
     assert ranks[-1] == MODULES * 2
-    assert all(torch.equal(*pair) for pair in zip(values(resumed), values(whole), strict=True))
+    assert all(torch.equal(*both) for both in zip(values(resumed), values(whole), strict=True))
 
 
 def test_the_penalty_is_the_distance_from_orthogonality() -> None:

@@ -24,7 +24,7 @@ def factor(adapted: InPlace, layer: int, projection: str) -> nn.Parameter:
 
 
 def test_chosen_layers_own_theirs_and_the_others_share() -> None:
-    """With layer 1 chosen, 0 and 2 have one pair for each projection."""
+    """With layer 1 chosen, 0 and 2 share one B and A for each projection."""
     adapted = in_place("lora_drop", layers=[1], projections=["query", "value"])
     assert adapted.placed.layers == [0, 1, 2]
     for projection in ("query", "value"):
