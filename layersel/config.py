@@ -7,6 +7,7 @@ together.
 
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -59,14 +60,18 @@ def build_group(name: str, node: dict[str, Any]) -> Any:
 
 def new_spelling(name: str) -> str | None:
     """Returns the line that refuses an option or a group by its former name; None for any other name."""
-    renamed: dict[str, str] = OmegaConf.to_container(OmegaConf.load(CONF / "renamed.yaml"))  # type: ignore[assignment]
-    return f"{name}: it is {renamed[name]} now" if name in renamed else None
+    return f"{name}: it is {_renamed()[name]} now" if name in _renamed() else None
 
 
 def unknown_option(name: str, known: Iterable[str]) -> str:
     """Returns the line that refuses an option which is not there."""
     choices = ", ".join(known)
     return new_spelling(name) or f"{name}: unknown option" + (f"; expected one of {choices}" if choices else "")
+
+
+@cache
+def _renamed() -> dict[str, str]:
+    return OmegaConf.to_container(OmegaConf.load(CONF / "renamed.yaml"))  # type: ignore[return-value]
 
 
 def _group(path: str, node: dict[str, Any], problems: list[str]) -> Any:

@@ -76,11 +76,11 @@ class LayerSelection(Callback):
             trainer.fit_loop.max_epochs = 0  # nothing to train
 
     def state_dict(self) -> dict[str, Any]:
-        """The selection and the options that led to it, for checkpoints."""
+        """Returns the selection and the options that led to it, for checkpoints."""
         return {} if self.selection is None else {"selection": self.selection.to_dict(), "options": self._options()}
 
     def saved_selection(self, checkpoint: Path) -> Selection:
-        """The selection that a checkpoint holds.
+        """Returns the selection that a checkpoint holds.
 
         Raises:
             UserError: The checkpoint is damaged, or its score or adapter is another.
@@ -109,7 +109,7 @@ class LayerSelection(Callback):
         return selection
 
     def _options(self) -> dict[str, Any]:
-        """The options by the names that the command line has for them."""
+        """Returns the options by the names that the command line has for them."""
         groups: dict[str, Score | Adapter] = {"selection": self.score, "adapter": self.adapter}
         options: dict[str, Any] = {group: chosen.name for group, chosen in groups.items()}
         for group, chosen in groups.items():

@@ -21,7 +21,7 @@ class WaitingSignals:
 
     @property
     def waiting(self) -> bool:
-        """Whether a signal has come."""
+        """Returns whether a signal has come."""
         return self._waiting is not None
 
     def hold(self) -> None:

@@ -1,6 +1,7 @@
 """The model on its way through the steps of a cell: adapted, merged, pruned, quantised."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
@@ -14,10 +15,11 @@ from layersel.cell.steps import MERGE, PRUNE
 from layersel.compression.model_files import save_model
 from layersel.compression.pruning.pruned import Pruned
 from layersel.compression.quantisation.quantised import Quantised
-from layersel.data.tokens import TokenIds
+from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import write_json
 from layersel.runs.folder import RunFolder
 from layersel.seeding import stream
+from layersel.tasks.problem import Subject
 from layersel.terminal.tables import note
 
 
@@ -73,20 +75,27 @@ class AdaptedModel:
             raise RuntimeError(f"after step {step} some of the pruned weights are not zero")
 
     def cache(self, tokens: Sequence[TokenIds], start: int) -> PrefixCache:
-        """A cache of what enters layer `start`, as large as the cell allows."""
-        return PrefixCache(self.backbone, tokens, start, self.cell.task.prefix_cache_mb * 2**20)
+        """Returns a cache of what enters layer `start`, as large as the cell allows."""
+        return PrefixCache(self.backbone, tokens, start, self.cell.task.prefix_cache_bytes)
 
-    def encode(self, texts: PrefixCache, what: str) -> Tensor:
-        """The vectors (N×D) of texts in the cell's inference precision; `what` names the progress bar."""
-        with self.cell.precision.inference(self.backbone.device):
-            return encode(texts, what)
+    def subject(self, texts: TokenizedTexts, cache: PrefixCache, what: str) -> Subject:
+        """Returns the model as it stands with the texts that it is judged on; `what` names the progress bar."""
+
+        def inference() -> AbstractContextManager[object]:
+            return self.cell.precision.inference(self.backbone.device)
+
+        def vectors() -> Tensor:
+            with inference():
+                return encode(cache, what)
+
+        return Subject(self.backbone, texts, vectors, inference)
 
     def metrics(self) -> dict[str, float]:
-        """The share of zero weights after each step from pruning on."""
+        """Returns the share of zero weights after each step from pruning on."""
         return {f"sparsity/after_{step}": share for step, share in self._sparsity.items()}
 
     def summary(self) -> dict[str, Any]:
-        """The report under names for a dashboard."""
+        """Returns the report under names for a dashboard."""
         return {f"compression/{name}": value for name, value in self.report.items()}
 
     def save(self, folder: RunFolder) -> None:

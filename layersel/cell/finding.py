@@ -37,7 +37,7 @@ class CellMatch:
 
     @property
     def finished(self) -> bool:
-        """Whether the cell has finished, computed by this code."""
+        """Returns whether the cell has finished, computed by this code."""
         return self.folder.state == FINISHED
 
 
@@ -53,7 +53,7 @@ class Finder:
         self._datasets: dict[str, Dataset] = {}
 
     def find(self, config: DictConfig) -> CellMatch | None:
-        """Where a cell lies, whatever it would run on.
+        """Returns where a cell lies, whatever it would run on.
 
         Args:
             config: As Hydra composes it.
@@ -75,7 +75,7 @@ class Finder:
         return found
 
     def dataset(self, cell: Cell) -> Dataset:
-        """The dataset of a cell."""
+        """Returns the dataset of a cell."""
         source = repr(cell.data)
         if source not in self._datasets:
             self._datasets[source] = cell.data.load()
@@ -87,16 +87,17 @@ class Finder:
         folders = []
         for own in training_configs(cell, cell.merging, config):
             found = self.find(OmegaConf.create(copy.deepcopy(own)))
-            if found is None or chosen_folder(found, cell) is None:
+            folder = None if found is None else chosen_folder(found, cell)
+            if folder is None:
                 return None
-            folders.append(chosen_folder(found, cell))
-        members = [Member.of(folder, cell) for folder in [*folders, *named_runs(cell.merging)] if folder is not None]
+            folders.append(folder)
+        members = [Member.of(folder, cell) for folder in [*folders, *named_runs(cell.merging)]]
         check_datasets([member.name for member in members])
         return merging_identity(cell, cell.merging, members)
 
 
 def match(identity: Identity, cell: Cell) -> CellMatch:
-    """Where the cell of this identity lies below its output folder, and whether other code has computed it."""
+    """Returns where the cell of this identity lies below its output folder, and whether other code has computed it."""
     folder = identity.folder(cell.output)
     if folder.state == FINISHED:
         return CellMatch(folder, identity)
@@ -106,14 +107,14 @@ def match(identity: Identity, cell: Cell) -> CellMatch:
 
 
 def chosen_folder(found: CellMatch, cell: Cell) -> RunFolder | None:
-    """The finished folder of a cell, that of other code if it is accepted; None if the cell must run."""
+    """Returns the finished folder of a cell, that of other code if it is accepted; None if the cell must run."""
     if found.finished:
         return found.folder
     return found.other_code if cell.other_code == "accept" else None
 
 
 def _of_other_code(identity: Identity, output: Path) -> Iterator[RunFolder]:
-    """The finished runs that differ from the cell in nothing but the code that computed them, the latest first."""
+    """Returns the finished runs that differ from the cell only in the code that computed them, the latest first."""
     folders = [RunFolder(path) for path in output.glob(f"{glob.escape(identity.stem)}*") if path.is_dir()]
     folders = [folder for folder in folders if folder.identity.is_file() and folder.state == FINISHED]
     for folder in sorted(folders, key=lambda own: own.status.stat().st_mtime, reverse=True):

@@ -80,15 +80,15 @@ class Identity:
         return f"{self.stem}{self.hash[:8]}"
 
     def folder(self, output: str) -> RunFolder:
-        """The cell's folder below an output folder."""
+        """Returns the cell's folder below an output folder."""
         return RunFolder(Path(output) / self.name)
 
     def described(self, grid: str | None, job_type: str) -> RunDescription:
-        """The description for a dashboard."""
+        """Returns the description for a dashboard."""
         return RunDescription(self.name, self.hash, grid, job_type, self.labels, self.variant, self.configuration)
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `identity.json`."""
+        """Returns the content of `identity.json`."""
         return {
             "identity": self.hash,
             "but_for_code": self.but_for_code,
@@ -105,7 +105,7 @@ class Identity:
 
 
 def training_identity(cell: Cell, dataset: Dataset) -> Identity:
-    """The identity of a training cell."""
+    """Returns the identity of a training cell."""
     groups = ("task", "selection", "adapter", "pruning")
     budget = "" if cell.selection.n is None else f"{cell.selection.n:g}"
     return Identity(
@@ -122,7 +122,7 @@ def training_identity(cell: Cell, dataset: Dataset) -> Identity:
 
 
 def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member]) -> Identity:
-    """The identity of a merging cell: its members' options count by what the members are."""
+    """Returns the identity of a merging cell: its members' options count by what the members are."""
     groups = ("merging", "pruning")
     known = [member.folder.read_identity() for member in members]
     names = "+".join(member.name for member in members)
@@ -144,7 +144,7 @@ def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member])
 
 
 def _flat(cell: Cell, groups: tuple[str, ...]) -> Options:
-    """The deciding options of these groups, and the name of each group's choice."""
+    """Returns the deciding options of these groups, and the name of each group's choice."""
     undeciding = NAMED_ELSEWHERE | {f"task.{name}" for name in cell.task.undeciding}
     options: Options = {}
     for group in groups:
@@ -154,7 +154,7 @@ def _flat(cell: Cell, groups: tuple[str, ...]) -> Options:
 
 
 def _compression(cell: Cell) -> Options:
-    """The steps, and of the precision what the steps use."""
+    """Returns the steps, and of the precision what the steps use."""
     precision = asdict(cell.precision)
     used = precision if cell.precision.quantises else {name: precision[name] for name in ("train", "infer", "matmul")}
     kept = cell.keep_model and bool({PRUNE, QUANTISE} & set(cell.steps))
@@ -166,7 +166,7 @@ def _classes(cell: Cell, groups: tuple[str, ...]) -> dict[str, str]:
 
 
 def _code(cell: Cell, groups: tuple[str, ...], run: str) -> dict[str, str]:
-    """The code of the classes that the options name, and of the module that runs the cell, with what these import."""
+    """Returns the code of the classes that the options name, of the module that runs the cell, and of their imports."""
     parts = [getattr(cell, group) for group in (*groups, "model", "precision", "trainer")]
     return code_of(*parts, modules=[run])
 
@@ -187,11 +187,11 @@ def _labels(cell: Cell, dataset: str) -> Options:
 
 
 def _precision(precision: Precision) -> str:
-    """The format of inference, and that of training where it is another half of precision."""
+    """Returns the format of inference, and that of training where it is another half of precision."""
     plain = precision.train in ("fp32", precision.infer)
     return precision.infer if plain else f"{precision.train}, then {precision.infer}"
 
 
 def _scalar(value: Any) -> Any:
-    """The value as the cell of a table: a list as its items."""
+    """Returns the value as the cell of a table: a list as its items."""
     return ",".join(map(str, value)) if isinstance(value, list) else value

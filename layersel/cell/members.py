@@ -50,7 +50,7 @@ class Member:
 
     @classmethod
     def of(cls, folder: RunFolder, cell: Cell) -> "Member":
-        """The run in `folder`, checked against the merging cell.
+        """Returns the run in `folder`, checked against the merging cell.
 
         Raises:
             UserError: No finished run is there with an adapter of that pretrained model, judged as this cell does.
@@ -73,8 +73,13 @@ class Member:
         """The dataset, split as in the run."""
         return self.task.problem(self.dataset, self.seed)
 
+    @cached_property
+    def learnt(self) -> frozenset[str]:
+        """The fingerprints of the texts that its adapter has learnt from."""
+        return self.folder.read_learnt()
+
     def fingerprint(self) -> str:
-        """The hash of what the merge takes from the run: adapter, head, metrics, and the dataset."""
+        """Returns the hash of what the merge takes from the run: adapter, head, metrics, and the dataset."""
         digest = hashlib.sha256(self.dataset.fingerprint().encode())
         heads = [self.folder.path / name for name in self.task.head_files]
         for file in [*sorted(self.folder.adapter.iterdir()), *heads, self.folder.metrics]:
@@ -103,7 +108,7 @@ def check_datasets(names: Sequence[str]) -> None:
 
 
 def training_configs(cell: Cell, method: MergeMethod, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The configs of the training cells of the named datasets: no merging, nothing compressed."""
+    """Returns the configs of the training cells of the named datasets: no merging, nothing compressed."""
     found = []
     for name in method.datasets:
         own = copy.deepcopy(config)
@@ -118,12 +123,12 @@ def training_configs(cell: Cell, method: MergeMethod, config: dict[str, Any]) ->
 
 
 def named_runs(method: MergeMethod) -> list[RunFolder]:
-    """The folders of the runs that are named."""
+    """Returns the folders of the runs that are named."""
     return [RunFolder(Path(run).expanduser()) for run in method.runs]
 
 
 def name_a_dataset(config: DictConfig) -> DictConfig:
-    """The config, with the first of `merging.datasets` as its dataset if it has none: each has its turn anyway."""
+    """Returns the config, its dataset the first of `merging.datasets` if it has none: each has its turn anyway."""
     datasets = OmegaConf.select(config, "merging.datasets")
     option = get_class(config.data[TARGET]).named_by  # type: ignore[attr-defined]
     if datasets and option is not None and OmegaConf.is_missing(config.data, option):

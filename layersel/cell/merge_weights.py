@@ -33,7 +33,7 @@ def searched_weights(
     tokens: Sequence[Sequence[TokenIds]],
     adapters: Adapters,
 ) -> Tensor:
-    """The λ (T×1) with the least held-out loss on what was learnt from, mean over the datasets."""
+    """Returns the λ (T×1) with the least held-out loss on what was learnt from, mean over the datasets."""
     layer_of = module_layers(model.backbone)
     start = _first_changed(adapters, layer_of)
     caches = [
@@ -63,7 +63,7 @@ def learnt_weights(
     tokens: Sequence[Sequence[TokenIds]],
     adapters: Adapters,
 ) -> Tensor:
-    """The λ (T×L) that the unlabelled texts of all datasets teach.
+    """Returns the λ (T×L) that the unlabelled texts of all datasets teach.
 
     The predictions for each dataset are made by the head of its own run, which stays as it is.
     """

@@ -26,7 +26,6 @@ from layersel.merging.merge import check_mergeable, merge_adapters
 from layersel.merging.method import LearntWeights, MergeMethod
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
-from layersel.tasks.problem import Subject
 from layersel.terminal.figures import grouped_bars, write_figures
 from layersel.terminal.tables import note
 
@@ -103,7 +102,7 @@ class MergingCell:
         write_json(self.folder.merging, content)
 
     def changes(self, member: Member) -> dict[str, Change]:
-        """What the adapter of a member changes."""
+        """Returns what the adapter of a member changes."""
         return load_adapter(self.cell.model.load(self.cell.task.auto_class), member.folder.adapter).changes()
 
     def weights(
@@ -117,7 +116,7 @@ class MergingCell:
         return None
 
     def judge(self, model: AdaptedModel, texts: dict[str, TokenizedTexts]) -> dict[str, Any]:
-        """The metrics of every dataset, their means, and those of the run."""
+        """Returns the metrics of every dataset, their means, and those of the run."""
         metrics: dict[str, Any] = {}
         with self.clock("judge"):
             for member in self.members:
@@ -126,14 +125,8 @@ class MergingCell:
         return metrics | model.metrics() | self.clock.metrics()
 
     def judge_on(self, member: Member, model: AdaptedModel, texts: TokenizedTexts) -> dict[str, Any]:
-        """The merged adapter on one dataset, with a head of its own, beside what the dataset's run has measured."""
-        cache, device = model.cache(texts.tokens, start=0), model.backbone.device
-        subject = Subject(
-            model.backbone,
-            texts,
-            lambda: model.encode(cache, f"encoding, {member.name}"),
-            lambda: self.cell.precision.inference(device),
-        )
+        """Returns the metrics of the merged adapter on one dataset, under its own head, beside those of its run."""
+        subject = model.subject(texts, model.cache(texts.tokens, start=0), f"encoding, {member.name}")
         outcome = member.problem.judge(subject)
         member.problem.write(outcome, self.folder.of_dataset(member.name))
         own = {f"own/{name}": member.own[name] for name in outcome.metrics}
@@ -142,8 +135,8 @@ class MergingCell:
         return {f"{member.name}/{name}": value for name, value in (outcome.metrics | own | base | counts).items()}
 
     def learnt_by_others(self, member: Member, texts: TokenizedTexts) -> int:
-        """How many of its test texts another dataset's adapter has learnt from: the merged one is given these."""
-        others = frozenset().union(*(other.folder.read_learnt() for other in self.members if other is not member))
+        """Returns how many test texts of a member another's adapter, and so the merged one, has learnt from."""
+        others = frozenset().union(*(other.learnt for other in self.members if other is not member))
         return sum(text_fingerprint(texts.texts[index]) in others for index in member.problem.test)
 
     def report(self, model: AdaptedModel, metrics: dict[str, Any]) -> None:
@@ -163,7 +156,7 @@ class MergingCell:
 
 
 def _means(metrics: dict[str, Any], datasets: list[str]) -> dict[str, float]:
-    """The mean of each metric over the datasets that have it."""
+    """Returns the mean of each metric over the datasets that have it."""
     first = f"{datasets[0]}/"
     names = [name.removeprefix(first) for name in metrics if name.startswith(first)]
     return {
@@ -177,5 +170,5 @@ def _mean(values: Iterable[float | None]) -> float:
 
 
 def _nan_for_none(value: float | None) -> float:
-    """The number; JSON has null for NaN."""
+    """Returns the number; JSON has null for NaN."""
     return math.nan if value is None else value

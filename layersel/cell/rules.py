@@ -16,7 +16,7 @@ MACHINE_RULES: dict[str, Rule] = {}
 
 
 def validate(cell: "Cell") -> dict[str, str]:
-    """What keeps a cell from running: the message of each broken rule by the rule's name; empty if it can run.
+    """Returns what keeps a cell from running: the message of each broken rule by the rule's name; empty if it can run.
 
     Options that are wrong by themselves are their own group's matter (`problems`); whether the data and the model are
     there, and have enough records and layers, shows when they are read.
@@ -28,7 +28,7 @@ def validate(cell: "Cell") -> dict[str, str]:
 
 
 def validate_machine(cell: "Cell") -> dict[str, str]:
-    """What keeps a cell from running on this machine, as `validate`."""
+    """Returns what keeps a cell from running on this machine, as `validate`."""
     return _broken(cell, MACHINE_RULES)
 
 
@@ -48,13 +48,13 @@ def _machine_rule(function: Rule) -> Rule:
 
 
 def _first(cell: "Cell", earlier: str, later: str) -> bool:
-    """Whether both steps happen, in this order."""
+    """Returns whether both steps happen, in this order."""
     steps = cell.steps
     return earlier in steps and later in steps and steps.index(earlier) < steps.index(later)
 
 
 def _beside_weights(cell: "Cell") -> bool:
-    """Whether the step train leaves modules beside the model's own weights."""
+    """Returns whether the step train leaves modules beside the model's own weights."""
     return cell.merging.merges or _trains_modules(cell)
 
 
@@ -222,9 +222,7 @@ def merging_needs_named_datasets(cell: "Cell") -> str | None:
 @_rule
 def task_takes_data(cell: "Cell") -> str | None:
     """A task learns from the datasets of its own class of sources."""
-    if isinstance(cell.data, cell.task.takes):
-        return None
-    return f"data: expected a source that task={cell.task.name} takes ({cell.task.takes.__name__}), but got another"
+    return cell.task.refusal(cell.data)
 
 
 @_machine_rule

@@ -119,7 +119,7 @@ def run_merging(call: Call, method: MergeMethod) -> RunFolder:
 
 
 def trained_members(call: Call, method: MergeMethod) -> list[Member]:
-    """The runs that are named, checked before any training, and those of the datasets, which are trained if missing."""
+    """Returns the runs of the datasets, trained if missing, and those that are named, checked before any training."""
     cell = call.cell
     found = [Member.of(folder, cell) for folder in named_runs(method)]
     calls = [
@@ -131,7 +131,7 @@ def trained_members(call: Call, method: MergeMethod) -> list[Member]:
 
 
 def finished_before(call: Call, identity: Identity) -> RunFolder | None:
-    """The folder in which the cell has finished, which is reported; None if it must run.
+    """Returns the folder in which the cell has finished, which is reported; None if it must run.
 
     Of a grid's cells that had finished before the grid itself tells, in one line each.
 
@@ -169,7 +169,7 @@ def check_machine(cell: Cell) -> None:
 
 
 def job_type(cell: Cell) -> str:
-    """What a dashboard calls the cell's work."""
+    """Returns what a dashboard calls the cell's work."""
     return "merge" if cell.merging.merges else "train"
 
 

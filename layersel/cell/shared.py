@@ -42,7 +42,7 @@ class Shared:
         self.store = Store(None if cell.shared is None else Path(cell.shared))
 
     def texts(self, problem: Problem, backbone: Backbone) -> TokenizedTexts:
-        """The texts of a problem and their token ids."""
+        """Returns the texts of a problem and their token ids."""
         tokenizer, max_length = backbone.tokenizer, backbone.max_length
         if tokenizer is None:
             raise RuntimeError("a pretrained model is loaded with its tokenizer")
@@ -61,7 +61,7 @@ class Shared:
         return self.store.tensors("vectors", key, lambda: {"vectors": compute()}, [encode, self.cell.model])["vectors"]
 
     def layer_scores(self, backbone: Backbone, probe: Probe, problem: Problem) -> LayerScores:
-        """The layers' scores, whatever the budget; what looks at nothing, or at a compressed model, is computed."""
+        """Returns the layers' scores, whatever the budget; only those of a pretrained model's states are stored."""
         score, task = self.cell.selection, self.cell.task
         if not score.needs or self.cell.steps[0] != TRAIN:
             return score_layers(score, backbone, probe)
@@ -77,25 +77,25 @@ class Shared:
         return _unpacked_scores(found)
 
     def prefixes(self, texts: TokenizedTexts, backbone: Backbone, start: int) -> PrefixCache:
-        """A cache of what enters layer `start` of the pretrained layers, in a grid with what other cells have left."""
-        max_bytes = self.cell.task.prefix_cache_mb * 2**20
+        """Returns a cache of what enters the pretrained layer `start`, in a grid with what other cells have left."""
+        max_bytes = self.cell.task.prefix_cache_bytes
         if self.cell.shared is None or self.cell.grid is None:
             return PrefixCache(backbone, texts.tokens, start, max_bytes)
         content = fingerprint([self._encoding(backbone), texts.tokens])
         return PrefixCache(backbone, texts.tokens, start, max_bytes, PREFIXES, content)
 
     def _model(self, backbone: Backbone) -> list[str | None]:
-        """The pretrained model, and which commit of it if it is from the hub."""
+        """Returns the pretrained model, and which commit of it if it is from the hub."""
         return [self.cell.model.fingerprint(), getattr(backbone.model.config, "_commit_hash", None)]
 
     def _encoding(self, backbone: Backbone) -> list[Any]:
-        """What decides how texts are encoded by the pretrained model."""
+        """Returns what decides how texts are encoded by the pretrained model."""
         infer = "fp32" if self.cell.precision.quantises else self.cell.precision.infer
         return [self._model(backbone), _hardware(backbone.device), infer, backbone.batch_tokens]
 
 
 def _hardware(device: torch.device) -> list[Any]:
-    """What decides the last bits of a matrix product."""
+    """Returns what decides the last bits of a matrix product."""
     on_cpu = device.type == "cpu"
     processor = torch.backends.cpu.get_cpu_capability() if on_cpu else torch.cuda.get_device_name(device)
     return [platform.machine(), processor, torch.get_num_threads(), torch.get_float32_matmul_precision()]

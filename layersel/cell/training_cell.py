@@ -24,7 +24,7 @@ from layersel.selection.score import Probe
 from layersel.selection.select import make_selection
 from layersel.selection.selection import Selection
 from layersel.selection.table import show_selection
-from layersel.tasks.problem import Outcome, Problem, Subject
+from layersel.tasks.problem import Outcome, Problem
 from layersel.terminal.figures import write_figures
 from layersel.terminal.tables import note
 from layersel.training.datamodule import TrainingData
@@ -67,7 +67,7 @@ class TrainingCell:
 
     @property
     def adapter_is_all(self) -> bool:
-        """Whether the adapter is all that tells the final model from the pretrained one, so that it can be switched."""
+        """Returns whether the adapter alone tells the final model from the pretrained one, and can be switched off."""
         return self.cell.steps == [TRAIN] and not self.cell.adapter.quantised_base
 
     def load(self) -> tuple[Backbone, TokenizedTexts, TrainingData]:
@@ -95,7 +95,7 @@ class TrainingCell:
         return selection
 
     def probe(self, backbone: Backbone, data: TrainingData) -> Probe:
-        """What the score needs to look at, and no more."""
+        """Returns what the score needs to look at, and no more."""
         score = self.cell.selection
         generator = stream(self.cell.seed, "selection")
         batches = token_batches(backbone, data.probe_tokens(score.n_texts)) if score.n_texts else []
@@ -125,11 +125,11 @@ class TrainingCell:
             if not model.placed.layers:
                 return {ADAPTED: base, BASE: base}
         with self.clock("judge_adapted"):
-            return {ADAPTED: self.problem.judge(self.subject(model, texts, cache, "encoding, adapted")), BASE: base}
+            return {ADAPTED: self.problem.judge(model.subject(texts, cache, "encoding, adapted")), BASE: base}
 
     def judge_base(self, model: AdaptedModel, texts: TokenizedTexts, cache: PrefixCache) -> Outcome:
         """Judges the pretrained model, whose vectors another cell may have computed."""
-        subject = self.subject(model, texts, cache, "encoding, pretrained")
+        subject = model.subject(texts, cache, "encoding, pretrained")
 
         def vectors() -> Tensor:
             return self.shared.base_vectors(texts, model.backbone, subject.vectors)
@@ -141,13 +141,6 @@ class TrainingCell:
         """Judges what needs no model."""
         with self.clock("references"):
             return self.problem.references(self.shared.store)
-
-    def subject(self, model: AdaptedModel, texts: TokenizedTexts, cache: PrefixCache, what: str) -> Subject:
-        """The model as it stands, with the texts that it is judged on."""
-        device = model.backbone.device
-        return Subject(
-            model.backbone, texts, lambda: model.encode(cache, what), lambda: self.cell.precision.inference(device)
-        )
 
     def write(self, model: AdaptedModel, texts: TokenizedTexts, outcomes: dict[str, Outcome]) -> dict[str, Any]:
         """Writes the task's files, what was learnt from, the compressed model and, last, the metrics."""

@@ -43,7 +43,7 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
 
 
 def judge(model: EvaluatedModel) -> tuple[Any, dict[str, Any]]:
-    """The head, and the metrics on all labelled data that neither it nor the adapter has learnt from."""
+    """Returns the head, and the metrics on all labelled data that neither it nor the adapter has learnt from."""
     if model.dataset is None:
         if model.head is None:
             raise UserError("head: expected a run's head or labelled data to fit one on, but got neither")

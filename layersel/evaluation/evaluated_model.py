@@ -1,6 +1,5 @@
 """The model under evaluation: that of a run, or a pretrained one with an adapter beside it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +49,8 @@ class EvaluatedModel:
     seed: int
 
     def subject(self, problem: Problem) -> Subject:
-        """The model on the texts of a problem; with one pass there is no prefix worth keeping."""
-        backbone = self.backbone
-        if backbone.tokenizer is None:
-            raise RuntimeError("a pretrained model is loaded with its tokenizer")
-        texts = TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, backbone.max_length)
+        """Returns the model on the texts of a problem; with one pass there is no prefix worth keeping."""
+        backbone, texts = self.backbone, _texts(problem, self.backbone)
         note(texts.lengths_line())
         cache = PrefixCache(backbone, texts.tokens, start=0, max_bytes=0)
 
@@ -66,7 +62,7 @@ class EvaluatedModel:
 
 
 def pretrained_model(options: Evaluation) -> EvaluatedModel:
-    """The pretrained model that is named, with the adapter in `adapter_folder` if there is one."""
+    """Returns the pretrained model that is named, with the adapter in `adapter_folder` if there is one."""
     model, source = options.model, options.data
     if model is None or source is None or options.trainer is None or options.task is None or options.precision is None:
         raise UserError("model, data: expected a model and its data, but got none; give model=NAME data=NAME")
@@ -78,7 +74,7 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
             placed.merge()
     backbone.to(options.trainer.device).eval()
     if options.precision.quantises:
-        tokens = _tokens(options.task.problem(dataset, options.seed), backbone)
+        tokens = _texts(options.task.problem(dataset, options.seed), backbone).tokens
         quantised = options.precision.quantise(backbone, tokens, stream(options.seed, "quantisation"))
         note(quantised.effective)
     return EvaluatedModel(
@@ -94,7 +90,7 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
 
 
 def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
-    """The final model of a finished run."""
+    """Returns the final model of a finished run."""
     config = folder.read_config()
     task: Task = build_group("task", config["task"])
     precision: Precision = build_group("precision", config["precision"])
@@ -103,8 +99,9 @@ def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
     if folder.read_merged() and options.data is None:
         raise UserError("run: it merged the adapters of several datasets; name one with data=…")
     source: Source = options.data if options.data is not None else build_group("data", config["data"])
-    if not isinstance(source, task.takes):
-        raise UserError(f"data: expected a source that task={task.name} takes ({task.takes.__name__}), but got another")
+    refused = task.refusal(source)
+    if refused is not None:
+        raise UserError(refused)
     head = _saved_head(folder, task, source) if options.effective_head == "saved" else None
     dataset = source.load() if options.records is None or options.effective_head == "fit" else None
     backbone = _backbone_of_run(folder, task, build_group("model", config["model"]))
@@ -122,7 +119,7 @@ def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
 
 
 def _saved_head(folder: RunFolder, task: Task, source: Source) -> Any:
-    """The head of a run; of a merging run the one of that dataset."""
+    """Returns the head of a run; of a merging run the one of that dataset."""
     merged = folder.read_merged()
     if not merged:
         return task.load_head(folder.path)
@@ -135,7 +132,7 @@ def _saved_head(folder: RunFolder, task: Task, source: Source) -> Any:
 
 
 def _backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbone:
-    """The run's final model: the compressed one that it kept, or the pretrained one, with what stands beside it."""
+    """Returns the run's final model: the compressed one that it kept, or the pretrained one, with its adapter."""
     steps = folder.read_steps()
     if {PRUNE, QUANTISE} & set(steps) and not folder.model.is_dir():
         raise UserError("run: it kept no compressed model; train with keep_model=true")
@@ -145,7 +142,7 @@ def _backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbo
     return backbone
 
 
-def _tokens(problem: Problem, backbone: Backbone) -> Sequence[list[int]]:
+def _texts(problem: Problem, backbone: Backbone) -> TokenizedTexts:
     if backbone.tokenizer is None:
         raise RuntimeError("a pretrained model is loaded with its tokenizer")
-    return TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, backbone.max_length).tokens
+    return TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, backbone.max_length)

@@ -104,7 +104,7 @@ class Evaluation:
         return [message for broken, message in rules if broken]
 
     def _prediction_problems(self) -> list[str]:
-        """What the task says of the file to predict, and of where the predictions go."""
+        """Returns what the task says of the file to predict, and of where the predictions go."""
         task = self.own_task if self.records is not None else None
         if self.records is None or task is None:
             return []

@@ -16,7 +16,7 @@ COMPUTES_NOTHING = ("layersel.terminal", "layersel.runs", "layersel.cell.options
 
 
 def code_of(*parts: Any, modules: Iterable[str] = ()) -> dict[str, str]:
-    """The hash of each module that computes some parts, by the module's name, sorted.
+    """Returns the hash of each module that computes some parts, by the module's name, sorted.
 
     These are the modules that define the parts and those that they import from their own top-level packages,
     transitively, wherever in a file the import stands. What only type checkers import does not count.
@@ -44,7 +44,7 @@ def code_of(*parts: Any, modules: Iterable[str] = ()) -> dict[str, str]:
 
 
 def class_path(part: Any) -> str:
-    """The full import path of a class, or of an object's class: two that share a short name are not the same."""
+    """Returns the full import path of a class, or of an object's class: a short name does not tell two apart."""
     kind = part if isinstance(part, type) else type(part)
     return f"{kind.__module__}.{kind.__qualname__}"
 
@@ -54,7 +54,7 @@ def _module_of(part: Any) -> str:
 
 
 def _file(module: str) -> Path | None:
-    """The module's source; None if there is none, or it is a name inside a module."""
+    """Returns the module's source; None if there is none, or it is a name inside a module."""
     root, _, rest = module.partition(".")
     spec = importlib.util.find_spec(root)
     if spec is None:
@@ -70,7 +70,7 @@ def _file(module: str) -> Path | None:
 
 @cache
 def _read(file: Path, module: str, mtime_ns: int) -> tuple[str, list[str]]:
-    """The hash of a file's code, and what it imports: each name that may be a module."""
+    """Returns the hash of a file's code, and what it imports: each name that may be a module."""
     tree = ast.parse(file.read_bytes())
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     imported = list(_imports(tree, package))
@@ -81,7 +81,7 @@ def _read(file: Path, module: str, mtime_ns: int) -> tuple[str, list[str]]:
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
-    """Whether it is a bare string, as a docstring is, that of a dataclass' field included."""
+    """Returns whether it is a bare string, as a docstring is, that of a dataclass' field included."""
     return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
@@ -102,5 +102,5 @@ def _imports(node: ast.AST, package: str) -> Iterator[str]:
 
 
 def differing(code: dict[str, str], other: dict[str, str]) -> list[str]:
-    """The names of the modules in which two results of `code_of` differ, sorted."""
+    """Returns the names of the modules in which two results of `code_of` differ, sorted."""
     return sorted(name for name in code.keys() | other.keys() if code.get(name) != other.get(name))

@@ -1,4 +1,4 @@
-"""What makes two cells the same: the task's options, the data's content and the code's version."""
+"""Hashes of options, data and texts, and the versions of what computed them: what makes two cells the same."""
 
 import hashlib
 import json
@@ -14,18 +14,18 @@ import layersel
 
 
 def fingerprint(content: Any) -> str:
-    """A hash (16 hexadecimal digits) of anything that JSON can hold."""
+    """Returns a hash (16 hexadecimal digits) of anything that JSON can hold."""
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def text_fingerprint(text: str) -> str:
-    """A hash of a record's words, to recognise it in another file, whatever its case, spacing and punctuation."""
+    """Returns a hash of a text's words, the same in any case, spacing and punctuation, to recognise it elsewhere."""
     return fingerprint(re.findall(r"\w+", text.lower()))
 
 
 def flat_options(prefix: str, chosen: Any) -> dict[str, Any]:
-    """The options of a dataclass by dotted names, those of options within it included.
+    """Returns the options of a dataclass by dotted names, those of options within it included.
 
     An option within has a name too: its own, or that of its class.
     """
@@ -42,7 +42,7 @@ def flat_options(prefix: str, chosen: Any) -> dict[str, Any]:
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions that decide numbers, by package, without what marks a build (`+cpu`)."""
+    """Returns the versions that decide numbers, by package, without what marks a build (`+cpu`)."""
     packages = ("layersel", "torch", "transformers", "tokenizers", "peft", "lightning", "scikit-learn")
     known = {name: layersel.__version__ if name == "layersel" else version(name) for name in packages}
     return {name: number.partition("+")[0] for name, number in known.items()}
@@ -50,7 +50,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def revision() -> str | None:
-    """The commit of layersel's checkout, with `-dirty` where files differ from it; None outside a checkout."""
+    """Returns the commit of layersel's checkout, with `-dirty` where files differ from it; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         found = subprocess.run(  # noqa: S603

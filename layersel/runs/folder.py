@@ -77,7 +77,7 @@ class RunFolder:
         self.datasets = path / "datasets"
 
     def of_dataset(self, name: str) -> Path:
-        """The folder of what a merging run has for one of its datasets."""
+        """Returns the folder of what a merging run has for one of its datasets."""
         return self.datasets / file_name(name)
 
     @property
@@ -109,7 +109,7 @@ class RunFolder:
         return attempt
 
     def failure(self) -> RunFailedError:
-        """Why a run that has failed is not tried again unless that is asked for."""
+        """Returns why a run that has failed is not tried again unless that is asked for."""
         reason = (self._read_status() or {}).get("error")
         return RunFailedError(f"{str(self.path)!r} has failed before ({reason}); retry=true runs it again")
 
@@ -142,7 +142,7 @@ class RunFolder:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def read_config(self) -> dict[str, Any]:
-        """The config of a finished run.
+        """Returns the config of a finished run.
 
         Raises:
             UserError: No run is there, or it did not finish.
@@ -154,43 +154,37 @@ class RunFolder:
         return OmegaConf.to_container(OmegaConf.load(self.config))  # type: ignore[return-value]
 
     def read_identity(self) -> dict[str, Any]:
-        """What the cell is, as `identity.json` has it."""
-        return dict(json.loads(self.identity.read_text(encoding="utf-8")))
+        """Returns what the cell is, as `identity.json` has it."""
+        return dict(_read_json(self.identity))
 
     def read_metrics(self) -> dict[str, Any]:
-        """The metrics of a finished run."""
-        return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
+        """Returns the metrics of a finished run."""
+        return dict(_read_json(self.metrics))
 
     def read_training_records(self) -> list[dict[str, Any]]:
-        """What the run has learnt from; nothing if no run is there."""
-        if not self.training_records.is_file():
-            return []
-        return list(json.loads(self.training_records.read_text(encoding="utf-8")))
+        """Returns what the run has learnt from; nothing if no run is there."""
+        return list(_read_json(self.training_records)) if self.training_records.is_file() else []
 
     def read_learnt(self) -> frozenset[str]:
-        """The fingerprints of the texts that the run has learnt from."""
+        """Returns the fingerprints of the texts that the run has learnt from."""
         return frozenset(record["text"] for record in self.read_training_records())
 
     def read_merged(self) -> list[str]:
-        """The names of the datasets whose adapters the run has merged; none if it is no merging run."""
-        if not self.merging.is_file():
-            return []
-        return list(json.loads(self.merging.read_text(encoding="utf-8"))["adapters"])
+        """Returns the names of the datasets whose adapters the run has merged; none if it is no merging run."""
+        return list(_read_json(self.merging)["adapters"]) if self.merging.is_file() else []
 
     def read_steps(self) -> list[str]:
-        """The steps that a finished run took.
+        """Returns the steps that a finished run took.
 
         Raises:
             UserError: It does not say.
         """
         if not self.compression.is_file():
             raise UserError(f"run: {str(self.path)!r} has no {self.compression.name}; run its training again")
-        return list(json.loads(self.compression.read_text(encoding="utf-8"))["steps"])
+        return list(_read_json(self.compression)["steps"])
 
     def _read_status(self) -> dict[str, Any] | None:
-        if not self.status.is_file():
-            return None
-        return dict(json.loads(self.status.read_text(encoding="utf-8")))
+        return dict(_read_json(self.status)) if self.status.is_file() else None
 
     def _state_of(self, status: dict[str, Any] | None) -> str | None:
         if status is None:
@@ -198,7 +192,7 @@ class RunFolder:
         return INTERRUPTED if status["state"] == RUNNING and self._living(status) is None else str(status["state"])
 
     def _living(self, status: dict[str, Any]) -> Holder | None:
-        """The holder that a running status names, if it lives."""
+        """Returns the holder that a running status names, if it lives."""
         if "holder" not in status:  # of a time when folders had none
             return None
         holder = Holder(**status["holder"])
@@ -225,8 +219,12 @@ class RunFolder:
             file.unlink(missing_ok=True)
 
 
+def _read_json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def check_writable(folder: Path, argument: str = "output") -> str | None:
-    """Why nothing can be written below `folder`, in one line; None if it can. Makes the folder."""
+    """Returns why nothing can be written below `folder`, in one line; None if it can. Makes the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

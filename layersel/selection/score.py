@@ -98,7 +98,7 @@ class Score:
 
     @property
     def chooses_none(self) -> bool:
-        """Whether no layer is chosen, whatever the model."""
+        """Returns whether no layer is chosen, whatever the model."""
         return self.n == 0
 
     def budget(self, n_layers: int) -> int:

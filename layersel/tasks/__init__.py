@@ -1,1 +1,1 @@
-"""LightningModules around the backbone, and what turns vectors into scores."""
+"""The interface of a task, and one package for each task."""

@@ -75,24 +75,24 @@ class Problem(ABC):
     unlabelled: list[int]
 
     def lines(self) -> list[str]:
-        """What was read and how it is split, for the terminal."""
+        """Returns what was read and how it is split, for the terminal."""
         return self.dataset.lines()
 
     @abstractmethod
     def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-        """All texts, as this tokenizer wants them."""
+        """Returns all texts, as this tokenizer wants them."""
 
     @abstractmethod
     def data(self, texts: TokenizedTexts, seed: int) -> TrainingData:
-        """The datamodule of the training."""
+        """Returns the datamodule of the training."""
 
     @abstractmethod
     def module(self, backbone: Backbone) -> AdapterModule:
-        """The LightningModule that trains an adapter in the backbone."""
+        """Returns the LightningModule that trains an adapter in the backbone."""
 
     @abstractmethod
     def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> Outcome:
-        """What a model is worth.
+        """Returns what a model is worth.
 
         Args:
             subject: The model.
@@ -117,11 +117,11 @@ class Problem(ABC):
         return {}
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
-        """What is learnt from: for each text at least its fingerprint, as `text`."""
+        """Returns what is learnt from: for each text at least its fingerprint, as `text`."""
         return [{"text": text_fingerprint(texts.texts[index])} for index in self.train]
 
     def held_out_loss(self, texts: PrefixCache) -> float:
-        """The loss on what is learnt from, each part under a head that has not seen it; `texts` are those of `train`.
+        """Returns the loss on `texts`, those that are learnt from, each part under a head that has not seen it.
 
         Raises:
             UserError: The task has no such loss.
@@ -129,7 +129,7 @@ class Problem(ABC):
         raise UserError(f"merging.search: task={self.task.name} has no held-out loss; give merging.weights")
 
     def logits(self, head: Any, texts: PrefixCache, batch: Sequence[int]) -> Tensor:
-        """The log-odds (N) that a run's head gives the texts with these indices, differentiable in the model.
+        """Returns the log-odds (N) that a run's head gives the texts with these indices, differentiable in the model.
 
         Raises:
             UserError: The task has none.

@@ -55,7 +55,7 @@ class Task(Hyperparameters, ABC):
 
     @abstractmethod
     def problem(self, dataset: Dataset, seed: int | None) -> "Problem":
-        """The problem that a dataset poses.
+        """Returns the problem that a dataset poses.
 
         Args:
             dataset: What a source of the class `takes` has read.
@@ -65,8 +65,14 @@ class Task(Hyperparameters, ABC):
             UserError: The dataset has too little to learn from.
         """
 
+    def refusal(self, source: Source) -> str | None:
+        """Returns the line that refuses a source whose datasets the task cannot learn from; None if it can."""
+        if isinstance(source, self.takes):
+            return None
+        return f"data: expected a source that task={self.name} takes ({self.takes.__name__}), but got another"
+
     def load_head(self, folder: Path) -> Any:
-        """What `Problem.write` wrote of an outcome's head into `folder`; None if the task has none.
+        """Returns what `Problem.write` wrote of an outcome's head into `folder`; None if the task has none.
 
         Raises:
             UserError: The files are missing or damaged.
@@ -74,9 +80,9 @@ class Task(Hyperparameters, ABC):
         return None
 
     def unlabelled(self, path: str) -> Source:
-        """The source that reads a file of data without labels, to be predicted."""
+        """Returns the source that reads a file of data without labels, to be predicted."""
         raise NotImplementedError
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
-        """A line that says what the metrics are of."""
+        """Returns a line that says what the metrics are of."""
         return f"{self.metric.title} and the other metrics"

@@ -51,14 +51,14 @@ class AdapterModule(LightningModule):
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor | None:
-        """The loss (0-dimensional) of a batch of the datamodule; None where it is undefined: the step is skipped."""
+        """Returns the loss (0-dimensional) of a batch of the datamodule; None where undefined: the step is skipped."""
 
     def prepare(self, tokens: Sequence[TokenIds], start: int) -> None:
         """Makes the cache of what enters layer `start`, the lowest that may change, for the texts learnt from."""
-        self._texts = PrefixCache(self.backbone, tokens, start, max_bytes=self.options.prefix_cache_mb * 2**20)
+        self._texts = PrefixCache(self.backbone, tokens, start, max_bytes=self.options.prefix_cache_bytes)
 
     def vectors(self, texts: list[int]) -> Tensor:
-        """The vectors (T×D) of texts that are learnt from, on every device; each of several encodes a share of them.
+        """Returns the vectors (T×D) of texts that are learnt from, on every device; each encodes a share of them.
 
         The loss of the whole batch is then the same everywhere, and so is the gradient's mean, the one of one device.
         """
@@ -145,7 +145,7 @@ class AdapterModule(LightningModule):
         self.skipped_batches = checkpoint["skipped_batches"]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The trained parameters only: the pretrained weights are where they came from."""
+        """Returns the trained parameters only: the pretrained weights are where they came from."""
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in trained}
 

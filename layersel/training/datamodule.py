@@ -33,7 +33,7 @@ class TrainingData(LightningDataModule):
 
     @abstractmethod
     def epoch_batches(self, generator: torch.Generator) -> Sequence[Any]:
-        """The batches of one epoch, which index into `train_tokens`; `generator` is that of the epoch's draws."""
+        """Returns the batches of one epoch, which index into `train_tokens`; `generator` makes the epoch's draws."""
 
     @property
     def train_tokens(self) -> list[TokenIds]:
@@ -46,7 +46,7 @@ class TrainingData(LightningDataModule):
         return [self.tokens[text] for text in order[:size]]
 
     def labelled_batches(self, count: int) -> list[Any]:
-        """The first `count` batches of an epoch of their own, for scores that need labels."""
+        """Returns the first `count` batches of an epoch of their own, for scores that need labels."""
         return list(self.epoch_batches(stream(self.seed, "labelled probe")))[:count]
 
     def train_dataloader(self) -> "DataLoader[Any]":
@@ -62,7 +62,7 @@ class TrainingData(LightningDataModule):
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the epoch is, for checkpoints."""
+        """Returns how far the epoch is, for checkpoints."""
         if self.trainer is None:
             raise RuntimeError("state_dict without a trainer")
         seen = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed

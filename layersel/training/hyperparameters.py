@@ -24,6 +24,11 @@ class Hyperparameters:
     prefix_cache_mb: int = 1024
     """Memory for the frozen layers' output, which later passes reuse, in MB."""
 
+    @property
+    def prefix_cache_bytes(self) -> int:
+        """Returns `prefix_cache_mb` in bytes."""
+        return self.prefix_cache_mb * 2**20
+
     def problems(self) -> list[str]:
         """Returns one line for each option that is out of range."""
         bounds = {"epochs": 0, "batch_size": 1, "prefix_cache_mb": 0}

@@ -28,7 +28,7 @@ class TrainerOptions:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether the cell runs on the CPU."""
+        """Returns whether the cell runs on the CPU."""
         if self.accelerator == "auto":
             import torch
 

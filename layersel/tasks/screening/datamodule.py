@@ -32,7 +32,7 @@ class ScreeningData(TrainingData):
         self.options = options
 
     def epoch_batches(self, generator: torch.Generator) -> list["PairBatch"]:
-        """The batches of one epoch of pairs."""
+        """Returns the batches of one epoch of pairs."""
         indices_P2 = self.options.pairs.indices(len(self.train), generator)
         return list(pair_batches(indices_P2, self.labels, self.options.batch_size))
 

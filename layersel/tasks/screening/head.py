@@ -39,7 +39,7 @@ class LogisticHead:
 
     @classmethod
     def held_out_loss(cls, vectors_ND: Tensor, labels_N: Tensor, c: float, normalize: bool) -> float:
-        """The mean log loss of each record under the head that the others give (leave-one-out)."""
+        """Returns the mean log loss of each record under the head that the others give (leave-one-out)."""
         losses = []
         for record in range(len(labels_N)):
             others = torch.arange(len(labels_N)) != record
@@ -48,7 +48,7 @@ class LogisticHead:
         return float(torch.stack(losses).mean())
 
     def scores(self, vectors_ND: Tensor) -> Tensor:
-        """The log-odds (N, float64) of each record."""
+        """Returns the log-odds (N, float64) of each record."""
         return _features(vectors_ND, self.normalize) @ self.weight_D + self.bias
 
     def save(self, path: Path) -> None:

@@ -66,11 +66,11 @@ class Screening(Task):
         return LogisticHead.load(folder / HEAD)
 
     def unlabelled(self, path: str) -> Table:
-        """A file of records, whose labels, if it has any, are not read."""
+        """Returns a file of records, whose labels, if it has any, are not read."""
         return Table(path=path, label_level="none")
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
-        """How many records were tested on, and how many of them are included."""
+        """Returns how many records were tested on, and how many of them are included."""
         return f"{metrics['n_test']} test records, {metrics['n_included']} included"
 
     def problems(self) -> list[str]:

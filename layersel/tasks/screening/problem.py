@@ -81,7 +81,7 @@ class ScreeningProblem(Problem):
         return cls(task, dataset, split.train, split.test)
 
     def lines(self) -> list[str]:
-        """What was read, how it is split, and how many test records every method ranks for free."""
+        """Returns what was read, how it is split, and how many test records every method ranks for free."""
         included = int(self.labels[self.test].sum())
         lines = self.dataset.lines()
         tested = f"{len(self.test)} to test on, {included} of them included"
@@ -103,7 +103,7 @@ class ScreeningProblem(Problem):
         return ScreeningData(texts.tokens, self.train, self.labels[self.train], self.task, seed)
 
     def module(self, backbone: Backbone) -> ContrastiveScreening:
-        """The contrastive training."""
+        """Returns the contrastive training."""
         return ContrastiveScreening(backbone, self.task)
 
     def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> ScreeningOutcome:
@@ -119,7 +119,7 @@ class ScreeningProblem(Problem):
         return self._outcome(head.scores(vectors_ND), test, head)
 
     def references(self, store: Store) -> dict[str, Outcome]:
-        """The ranking by TF-IDF and a support vector machine, which needs no encoder."""
+        """Returns the ranking by TF-IDF and a support vector machine, which needs no encoder."""
         texts, labels = self._texts(" "), self.labels[self.train]
         scores = store.tensors(
             "tfidf",
@@ -157,7 +157,7 @@ class ScreeningProblem(Problem):
         return {"gain": gain_curves(rankings, labels)}
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
-        """The identifier, the label and the fingerprint of the text of each training record."""
+        """Returns the identifier, the label and the fingerprint of the text of each training record."""
         records = self.dataset.records
         return [
             {"id": records[index].id, "label": records[index].label, "text": text_fingerprint(texts.texts[index])}
@@ -165,12 +165,12 @@ class ScreeningProblem(Problem):
         ]
 
     def held_out_loss(self, texts: PrefixCache) -> float:
-        """The mean log loss of each training record under the head that the others give (leave-one-out)."""
+        """Returns the mean log loss of each training record under the head that the others give (leave-one-out)."""
         vectors_ND = texts.vectors(range(len(self.train))).float().cpu()
         return LogisticHead.held_out_loss(vectors_ND, self.labels[self.train], self.task.head_c, self.task.normalize)
 
     def logits(self, head: LogisticHead, texts: PrefixCache, batch: Sequence[int]) -> Tensor:
-        """The log-odds (N, float64) that these records are included."""
+        """Returns the log-odds (N, float64) that these records are included."""
         return head.scores(texts.vectors(batch).cpu())
 
     def _outcome(self, scores_N: Tensor, test: list[int], head: LogisticHead | None) -> ScreeningOutcome:
