@@ -31,6 +31,14 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTr
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_cell(tiny_model_folder: Path) -> list[str]:
+    """The options of a training of a second; the data and the output folder are to be added."""
+    model = ["model=minilm", f"model.path={tiny_model_folder}", "model.max_length=32"]
+    trainer = ["trainer=cpu", "trainer.threads=1", "logger=csv"]
+    return [*model, *trainer, "data=table", "task.shots=4", "task.max_steps=3", "selection=last"]
+
+
 @pytest.fixture(scope="session", params=ARCHITECTURES)
 def shared_model(request: pytest.FixtureRequest) -> PreTrainedModel:
     """One tiny model of each architecture; a test must leave it as it was."""

@@ -99,7 +99,7 @@ def attempt(
     return Attempt(toy, watch.seen, log.read_text() if log.is_file() else "")
 
 
-def assert_same(resumed: Attempt, whole: Attempt, step: int) -> None:
+def assert_goes_on_as(resumed: Attempt, whole: Attempt, step: int) -> None:
     """From `step` on everything is as in the uninterrupted training, bit by bit."""
     assert resumed.seen == {number: seen for number, seen in whole.seen.items() if number >= step}
     assert resumed.trained.keys() == whole.trained.keys()

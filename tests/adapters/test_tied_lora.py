@@ -172,12 +172,12 @@ def test_with_frozen_factors_it_is_vera() -> None:
     for layer in CHOSEN:
         down, up = factors(tied, layer, "query")
         source = vera.backbone.model.get_submodule(vera.backbone.projections[layer]["query"])
-        assert_same(down.scale.grad, source.vera_lambda_d["default"].grad)
-        assert_same(up.scale.grad, source.vera_lambda_b["default"].grad)
+        assert_close_and_not_zero(down.scale.grad, source.vera_lambda_d["default"].grad)
+        assert_close_and_not_zero(up.scale.grad, source.vera_lambda_b["default"].grad)
         assert down.matrix.grad is up.matrix.grad is None
 
 
-def assert_same(first: Tensor, second: Tensor) -> None:
+def assert_close_and_not_zero(first: Tensor, second: Tensor) -> None:
     """Up to rounding, and not 0."""
     assert second.abs().max() > 1e-5
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-7)

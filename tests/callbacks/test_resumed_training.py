@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from resuming import N_BATCHES, N_STEPS, Attempt, assert_same, attempt
+from resuming import N_BATCHES, N_STEPS, Attempt, assert_goes_on_as, attempt
 
 from layersel.adapters.adapter import Adapter
 from layersel.adapters.kinds.lora import Lora
@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Attempt]:
 
 def test_writing_checkpoints_changes_nothing(tmp_path: Path, whole: tuple[Path, Attempt]) -> None:
     """With `checkpoint_seconds=null` none is written, and the training is the same."""
-    assert_same(attempt(tmp_path, seconds=None, adapter=ADAPTER), whole[1], 0)
+    assert_goes_on_as(attempt(tmp_path, seconds=None, adapter=ADAPTER), whole[1], 0)
     assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
@@ -52,7 +52,7 @@ def test_a_checkpoint_is_written_when_its_time_has_come(tmp_path: Path) -> None:
 def test_a_resumed_training_ends_with_the_same_bits(step: int, whole: tuple[Path, Attempt], tmp_path: Path) -> None:
     """From every step on batches, losses, learning rates, random states, parameters and the log are the same."""
     checkpoints, expected = whole
-    assert_same(attempt(tmp_path, checkpoints / f"{step}.ckpt", adapter=ADAPTER), expected, step)
+    assert_goes_on_as(attempt(tmp_path, checkpoints / f"{step}.ckpt", adapter=ADAPTER), expected, step)
 
 
 def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path, whole: tuple[Path, Attempt]) -> None:
@@ -66,7 +66,7 @@ def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path, whole: tu
         with pytest.raises(KeyboardInterrupt):
             attempt(tmp_path, file if step else None, seconds=1e9, then=stop, adapter=ADAPTER)
         assert [row["step"] for row in logged_before(file)] == list(range(step + 1))
-    assert_same(attempt(tmp_path, file, adapter=ADAPTER), whole[1], N_STEPS)
+    assert_goes_on_as(attempt(tmp_path, file, adapter=ADAPTER), whole[1], N_STEPS)
 
 
 def test_steps_that_end_within_an_epoch(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_steps_that_end_within_an_epoch(tmp_path: Path) -> None:
     expected = attempt(tmp_path / "whole", max_steps=4)
     for step in (2, 3, 4):
         resumed = attempt(tmp_path / str(step), tmp_path / "whole" / "checkpoints" / f"{step}.ckpt", max_steps=4)
-        assert_same(resumed, expected, step)
+        assert_goes_on_as(resumed, expected, step)
 
 
 @pytest.mark.parametrize("cache_mb", [0, 0.012])
@@ -86,7 +86,7 @@ def test_a_small_prefix_cache_does_not_show(cache_mb: float, tmp_path: Path) -> 
     options = {"prefix_cache_mb": cache_mb, "batch_size": 4, "epochs": 1}
     expected = attempt(tmp_path, **options)
     resumed = attempt(tmp_path / "again", tmp_path / "checkpoints" / "3.ckpt", **options)
-    assert_same(resumed, expected, 3)
+    assert_goes_on_as(resumed, expected, 3)
     assert [len(training.toy.module._texts) for training in (expected, resumed)] == [0, 0]
 
 
@@ -95,7 +95,7 @@ def test_skipped_batches_are_counted_on(tmp_path: Path) -> None:
     expected = attempt(tmp_path, batch_size=2, epochs=1)
     assert 0 < expected.toy.module.skipped_batches < 12
     resumed = attempt(tmp_path / "again", tmp_path / "checkpoints" / "9.ckpt", batch_size=2, epochs=1)
-    assert_same(resumed, expected, 9)
+    assert_goes_on_as(resumed, expected, 9)
 
 
 def test_a_training_without_any_loss_stays_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path, whole: tuple[Path, Atte
         ended = attempt(tmp_path, then=lambda step: os.kill(os.getpid(), signal.SIGTERM), adapter=ADAPTER)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert_same(ended, whole[1], 0)
+    assert_goes_on_as(ended, whole[1], 0)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_an_interruption_waits_for_the_end_of_the_step(
     assert signal.getsignal(number) is before
     file = tmp_path / "checkpoints" / LAST
     assert read_checkpoint(file)["global_step"] == last + 1
-    assert_same(attempt(tmp_path, file, adapter=ADAPTER), whole[1], last + 1)
+    assert_goes_on_as(attempt(tmp_path, file, adapter=ADAPTER), whole[1], last + 1)
 
 
 @pytest.mark.usefixtures("handlers")
@@ -276,7 +276,7 @@ def test_signals_of_a_cluster_are_left_to_its_handlers(
         if step == 3:
             assert read_checkpoint(tmp_path / "checkpoints" / LAST)["global_step"] == 3
 
-    assert_same(attempt(tmp_path, seconds=1e9, then=send, adapter=ADAPTER), whole[1], 0)
+    assert_goes_on_as(attempt(tmp_path, seconds=1e9, then=send, adapter=ADAPTER), whole[1], 0)
     assert sorted(came) == [(signal.SIGUSR2, 2), (signal.SIGTERM, 2)]
 
 

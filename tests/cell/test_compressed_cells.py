@@ -41,18 +41,10 @@ CELLS = {
 
 
 @pytest.fixture(scope="module")
-def command(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def command(small_cell: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A training of a second."""
     (review,) = write_reviews(tmp_path_factory.mktemp("reviews"), 1, size=20)
-    model = [
-        f"model.path={tiny_model_folder}",
-        "model=minilm",
-        "model.max_length=32",
-        "trainer=cpu",
-        "trainer.threads=1",
-    ]
-    data = ["data=table", f"data.path={review}", "task.shots=4"]
-    return [*model, *data, "task.max_steps=3", "task.learning_rate=0.01", "selection=last", "logger=csv"]
+    return [*small_cell, f"data.path={review}", "task.learning_rate=0.01"]
 
 
 @pytest.fixture(scope="module", params=CELLS)

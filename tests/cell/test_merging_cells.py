@@ -28,25 +28,9 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def command(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def command(small_cell: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A training of a second, but for its review."""
-    output = tmp_path_factory.mktemp("runs")
-    model = [
-        "model=minilm",
-        f"model.path={tiny_model_folder}",
-        "model.max_length=32",
-        "trainer=cpu",
-        "trainer.threads=1",
-    ]
-    return [
-        *model,
-        "data=table",
-        "task.shots=4",
-        "task.max_steps=3",
-        "selection=last",
-        "logger=csv",
-        f"output={output}",
-    ]
+    return [*small_cell, f"output={tmp_path_factory.mktemp('runs')}"]
 
 
 @pytest.fixture(scope="module")
