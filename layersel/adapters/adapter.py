@@ -1,4 +1,4 @@
-"""What an adapter is: options that place something trainable in the chosen layers of a backbone."""
+"""The base class of adapters, whose options place something trainable in the chosen layers of a backbone."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -16,21 +16,21 @@ class Adapter:
     """Options of a kind of adapter."""
 
     trains: ClassVar[bool] = True
-    """Whether it has trainable parameters."""
+    """It is true if the adapter has trainable parameters."""
     keeps_modules: ClassVar[bool] = True
-    """Whether modules of its own stand beside the model's after the training."""
+    """It is true if modules of its own stand beside the model's after the training."""
     bypasses_modules: ClassVar[bool] = False
-    """Whether it runs its change in a pass of its own, so that no text enters the modules that it adapts."""
+    """It is true if it computes its change in a pass of its own, so that no text enters the modules that it adapts."""
     moves_base: ClassVar[bool] = False
-    """Whether placing or training it changes the pretrained weights themselves."""
+    """It is true if placing or training it changes the pretrained weights themselves."""
     moves_biases: ClassVar[bool] = False
-    """Whether it changes biases too, so that weight changes are not all of it."""
+    """It is true if it changes biases too, so that weight changes are not all of it."""
     quantised_base: ClassVar[bool] = False
-    """Whether it stands on quantised weights."""
+    """It is true if its base has quantised weights."""
 
     @property
     def name(self) -> str:
-        """The name of the kind, which is that of its module."""
+        """Returns the name of the kind, which is that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "Placed":

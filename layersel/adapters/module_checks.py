@@ -1,4 +1,4 @@
-"""Whether the modules of a model can take an adapter."""
+"""Checks that the modules of a model can take an adapter."""
 
 from collections.abc import Sequence
 

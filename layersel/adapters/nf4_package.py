@@ -1,4 +1,4 @@
-"""Whether the package that a 4-bit base needs is installed."""
+"""Checks that the package that a 4-bit base needs is installed."""
 
 from importlib.util import find_spec
 

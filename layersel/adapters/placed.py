@@ -83,7 +83,7 @@ class Placed:
 
 
 class Unadapted(Placed):
-    """The model without an adapter: there is nothing to switch off, to merge or to save."""
+    """This class stands for a model without an adapter: there is nothing to switch off, to merge or to save."""
 
     def __init__(self, backbone: Backbone):
         super().__init__(backbone, [])

@@ -23,7 +23,7 @@ class ScaledRows(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The rows of this module, scaled."""
+        """Returns the rows of this module, scaled."""
         rows = self.matrix[self.rows]
         return rows if self.scale is None else self.scale[self.rows, None] * rows
 

@@ -64,12 +64,12 @@ class Backbone(nn.Module):
 
     @property
     def n_layers(self) -> int:
-        """L, the number of transformer layers."""
+        """Returns L, the number of transformer layers."""
         return len(self.layers)
 
     @property
     def device(self) -> torch.device:
-        """The device of the parameters."""
+        """Returns the device of the parameters."""
         return self.model.device  # type: ignore[no-any-return]
 
     def batch(self, tokens: Sequence[TokenIds]) -> dict[str, Tensor]:
@@ -87,9 +87,7 @@ class Backbone(nn.Module):
 
     def forward(self, batch: Batch, start: int = 0, states: Tensor | None = None) -> Tensor:
         """Computes the vectors (B×D) of a batch; with `states`, which enter layer `start`, only the suffix runs."""
-        if states is None:
-            return self.pool(self._run(batch), batch["attention_mask"])
-        with start_at(self.layers, start, states, self._layer_arity):
+        with nullcontext() if states is None else start_at(self.layers, start, states, self._layer_arity):
             return self.pool(self._run(batch), batch["attention_mask"])
 
     def prefix(self, batch: Batch, start: int, see: Callable[[int, Tensor], None] | None = None) -> Tensor:
@@ -147,7 +145,7 @@ class Backbone(nn.Module):
 
     @cached_property
     def _layer_arity(self) -> int | None:
-        """The length of the tuple that a layer returns, None for a tensor: it differs between architectures.
+        """Returns the length of the tuple that a layer returns, None for a tensor: it differs between architectures.
 
         Raises:
             UserError: Skipping layers changes the output, since they pass each other more than hidden states.

@@ -1,4 +1,4 @@
-"""Whole collections of texts through a backbone, in batches of like length sized in tokens."""
+"""Encodes whole collections of texts by a backbone, in batches of like length sized in tokens."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,9 +24,8 @@ def encode(cache: PrefixCache, what: str) -> Tensor:
         UserError: Some vectors are not finite.
     """
     vectors: dict[int, Tensor] = {}
-    batches = cache.batches(range(len(cache.tokens)))
     with evaluating(cache.backbone), progress((), what, total=len(cache.tokens), unit=" texts") as bar:
-        for texts in batches:
+        for texts in cache.batches(range(len(cache.tokens))):
             vectors |= zip(texts, cache.batch_vectors(texts).float().cpu(), strict=True)
             bar.update(len(texts))
     encoded = torch.stack([vectors[text] for text in range(len(cache.tokens))])

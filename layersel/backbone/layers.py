@@ -1,4 +1,4 @@
-"""Where a Hugging Face transformer keeps its layers, and which of their modules are which projection."""
+"""Finds the layers of a Hugging Face transformer, and their projections and linear modules."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

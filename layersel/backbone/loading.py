@@ -115,7 +115,7 @@ def _check_length(pretrained: Pretrained, most: int) -> None:
 
 
 def _positions(model: PreTrainedModel, default: int) -> int:
-    """Returns the longest text that has positions; RoBERTa and its kin number them from behind the padding's own."""
+    """Returns the longest text that has positions; RoBERTa-like models number them from behind the padding's own."""
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if table is None or table.padding_idx is None:
         return default

@@ -58,8 +58,7 @@ def start_at(layers: nn.ModuleList, start: int, hidden: Tensor, arity: int | Non
     with ExitStack() as stack:
         for layer in layers[:start]:
             stack.enter_context(_bypassed(layer, arity))
-        handle = layers[start].register_forward_pre_hook(inject, with_kwargs=True)
-        stack.callback(handle.remove)
+        stack.callback(layers[start].register_forward_pre_hook(inject, with_kwargs=True).remove)
         yield
 
 

@@ -12,4 +12,3 @@ PROJECTIONS = {
     "up": r"intermediate\.dense|lin1|up_proj|gate_up_proj|Wi|c_fc|fc1|dense_h_to_4h",
     "down": r"(?<!attention\.)output\.dense|lin2|down_proj|mlp\.(Wo|c_proj)|fc2|dense_4h_to_h",
 }
-PROJECTION_NAMES = tuple(PROJECTIONS)

@@ -87,11 +87,11 @@ def _structure(layer: nn.Module) -> list[tuple[str, type, dict[str, Any]]]:
         (
             name,
             type(module),
-            {key: value for key, value in vars(module).items() if _is_setting(value) and key != NUMBER},
+            {
+                key: value
+                for key, value in vars(module).items()
+                if isinstance(value, int | float | str | None) and key != NUMBER
+            },
         )
         for name, module in layer.named_modules()
     ]
-
-
-def _is_setting(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)

@@ -1,1 +1,1 @@
-"""Fewer bits: the numeric precision of training and inference."""
+"""Compression of models: precision, quantisation and pruning."""

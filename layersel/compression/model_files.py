@@ -126,8 +126,7 @@ def _integer_modules(tensors: dict[str, Tensor], engine: str | None) -> dict[str
         return {}
     usable = usable_engines(AUTO)
     used = next((one for one in usable if one.name == engine), usable[0])
-    parts = Int8Linear.PARTS
-    return {name: Int8Linear(used, *(tensors.pop(f"{name}.{part}") for part in parts)) for name in names}
+    return {name: Int8Linear(used, *(tensors.pop(f"{name}.{part}") for part in Int8Linear.PARTS)) for name in names}
 
 
 def _as_float(name: str, linear: nn.Module, module: Int8Linear) -> dict[str, Tensor]:

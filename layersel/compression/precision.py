@@ -39,12 +39,12 @@ class Precision:
 
     @property
     def lightning(self) -> str:
-        """The name that Lightning has for the training precision."""
+        """Returns the name that Lightning has for the training precision."""
         return LIGHTNING[self.train]
 
     @property
     def quantises(self) -> bool:
-        """Whether the model is quantised before texts are encoded."""
+        """Returns whether the model is quantised before texts are encoded."""
         return self.infer in FORMATS
 
     def inference(self, device: "torch.device") -> AbstractContextManager[object]:

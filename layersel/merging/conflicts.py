@@ -1,4 +1,4 @@
-"""Which adapters pull the same weights in opposite directions."""
+"""Compares adapters: their signs, cosines and subspaces, and whether they change the same weights oppositely."""
 
 import math
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ CANCELLED = (0.45, 0.55)
 
 @dataclass(frozen=True)
 class Conflict:
-    """How two adapters stand to each other in the modules that both change.
+    """This class compares two adapters in the modules that both change.
 
     Attributes:
         first: Name of the one adapter.
@@ -46,10 +46,10 @@ class Conflict:
 
     @property
     def verdict(self) -> str:
-        """The kind of the conflict: `disjoint`, `independent`, `conflict` or `agreement`.
+        """Returns the kind of the conflict: `disjoint`, `independent`, `conflict` or `agreement`.
 
-        Disjoint without shared modules. Independent if no space overlaps by 0.1, or if 45 to 55 % of the shared
-        magnitude cancels out, as random signs do. Otherwise a conflict above 55 % and an agreement below 45 %.
+        It is disjoint without shared modules; independent if no space overlaps by 0.1, or if 45 to 55 % of the shared
+        magnitude cancels out, as with random signs; otherwise a conflict above 55 % and an agreement below 45 %.
         """
         if self.shared == 0:
             return "disjoint"
@@ -80,20 +80,16 @@ def conflicts(adapters: Mapping[str, AdapterChanges]) -> list[Conflict]:
         for name, adapter in adapters.items()
     }
     spaces = {name: {module: svd_of(change) for module, change in adapter.items()} for name, adapter in changed.items()}
-    return [
-        _compare(first, second, changed[first], changed[second], spaces[first], spaces[second])
-        for first, second in combinations(adapters, 2)
-    ]
+    return [_compare(first, second, changed, spaces) for first, second in combinations(adapters, 2)]
 
 
 def _compare(
     first: str,
     second: str,
-    a: AdapterChanges,
-    b: AdapterChanges,
-    spaces_a: Mapping[str, SVD],
-    spaces_b: Mapping[str, SVD],
+    changed: Mapping[str, AdapterChanges],
+    spaces: Mapping[str, Mapping[str, SVD]],
 ) -> Conflict:
+    a, b, spaces_a, spaces_b = changed[first], changed[second], spaces[first], spaces[second]
     shared = sorted(set(a) & set(b))
     norms = math.sqrt(_squared_norm(a) * _squared_norm(b))
     dot = sum(float((a[name].dense.double() * b[name].dense.double()).sum()) for name in shared)

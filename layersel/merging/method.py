@@ -1,4 +1,4 @@
-"""What a merge method is: options that make one change of the weights from those of several adapters."""
+"""The base classes of merge methods: options that make one change of the weights from those of several adapters."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,19 +23,19 @@ SEARCHES = ("common", "each")
 
 @dataclass
 class Merging:
-    """Whether adapters are merged, and how."""
+    """This class holds the options by which adapters are merged, or none."""
 
     merges: ClassVar[bool] = False
-    """Whether there is anything to merge."""
+    """It is true if there is anything to merge."""
 
     @property
     def named_datasets(self) -> list[str]:
-        """The datasets whose adapters are merged."""
+        """Returns the datasets whose adapters are merged."""
         return []
 
     @property
     def name(self) -> str:
-        """The name of the method, which is that of its module."""
+        """Returns the name of the method, which is that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
     def problems(self) -> list[str]:
@@ -45,7 +45,7 @@ class Merging:
 
 @dataclass
 class MergeMethod(Merging):
-    """Which adapters are merged, their weights λ, and the rank of the result.
+    """This class holds which adapters are merged, their weights λ, and the rank of the result.
 
     λ multiplies an adapter's ΔW before the method sees it, in every method; `scale` says where it is normalised.
     """
@@ -69,17 +69,17 @@ class MergeMethod(Merging):
 
     @property
     def named_datasets(self) -> list[str]:
-        """The datasets whose adapters are merged."""
+        """Returns the datasets whose adapters are merged."""
         return self.datasets
 
     @property
     def n_adapters(self) -> int:
-        """T, the number of adapters that are named."""
+        """Returns T, the number of adapters that are named."""
         return len(self.datasets) + len(self.runs)
 
     @property
     def own_weight(self) -> float:
-        """λ of every adapter unless the user gives others."""
+        """Returns λ of every adapter unless the user gives others."""
         return 1.0
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class AdaLora(Lora):
     """W + (alpha/rank)·B·diag(E)·A; training zeroes the least important entries of E down to the target rank.
 
-    The importance of a triplet is the product of the running means of |w·∇w| and of its deviation. Saved as the
-    standard LoRA that is left.
+    The importance of a triplet is the product of the running means of |w·∇w| and of its deviation. The adapter is saved
+    as the standard LoRA that is left.
 
     Reference: Zhang et al. 2023, "Adaptive budget allocation for parameter-efficient fine-tuning", equations 8 to 12.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class LoraDrop(Lora):
     """W + (alpha/rank)·B·A in every layer, where the layers that are not chosen have the same B and A.
 
-    Each projection has a shared B and A of its own. Saved as a standard LoRA.
+    Each projection has a shared B and A of its own. The adapter is saved as a standard LoRA.
 
     Reference: Zhou et al. 2025, "LoRA-drop: efficient LoRA parameter pruning based on output evaluation", section 3.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Pissa(Lora):
     """W_res + (alpha/rank)·B·A, where (alpha/rank)·B·A starts as the rank-r SVD of W and W_res is the rest of W.
 
-    Saved as the standard LoRA of twice the rank that it is on the pretrained weights.
+    It is saved as the standard LoRA of twice the rank that it is on the pretrained weights.
 
     Reference: Meng et al. 2024, "PiSSA: principal singular values and singular vectors adaptation", equations 2 to 4.
     """

@@ -33,8 +33,8 @@ class TiedLora(PeftAdapter):
     share A and u_l, and each has rows of its own in B and v_l. So it does not matter whether a model fuses them.
 
     A and a frozen B start normally distributed, with variances 1/d_in and 1/rank, u and v at 1. B starts at 0 if it is
-    trained, and otherwise the first of v, u and A that is, so that training starts from the pretrained model. Saved as
-    a standard LoRA.
+    trained, and otherwise the first of v, u and A that is, so that training starts from the pretrained model. The
+    adapter is saved as a standard LoRA.
 
     Reference: Renduchintala et al. 2023, "Tied-LoRA: enhancing parameter efficiency of LoRA with weight tying",
     equation 2.
@@ -120,11 +120,10 @@ class TiedLora(PeftAdapter):
 
         sizes = [widths(backbone.model.get_submodule(name).get_base_layer()) for name in names_by_layer[0]]
         outputs, inputs = sum(outputs for outputs, _ in sizes), sizes[0][1]
-        device = backbone.model.get_submodule(names_by_layer[0][0]).get_base_layer().weight.device
 
         def factor(name: str, value: torch.Tensor) -> nn.Parameter:
             start = torch.zeros_like(value) if name == self._zero else value
-            return nn.Parameter(start.to(device), requires_grad=getattr(self, name) == TRAINED)
+            return nn.Parameter(start.to(backbone.device), requires_grad=getattr(self, name) == TRAINED)
 
         def vector(name: str, size: int) -> nn.Parameter | None:
             return None if getattr(self, name) == ABSENT else factor(name, torch.ones(size))
@@ -142,5 +141,5 @@ class TiedLora(PeftAdapter):
 
     @property
     def _zero(self) -> str:
-        """The factor that starts at 0."""
+        """Returns the name of the factor that starts at 0."""
         return next(name for name in STATES if getattr(self, name) == TRAINED)

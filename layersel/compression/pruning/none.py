@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class NoPruning(Pruning):
-    """The model as it is."""
+    """This option leaves the model as it is."""
 
     prunes: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""What pruning is: from a model and unlabelled texts to a smaller model, in place."""
+"""The base class of ways to prune a model in place, by unlabelled texts if a method needs any."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class Pruning:
     """A way to prune a model."""
 
     prunes: ClassVar[bool] = True
-    """Whether anything is pruned at all."""
+    """It is true if anything is pruned."""
 
     structured: ClassVar[bool] = False
-    """Whether whole layers are taken out, which makes the model shorter and faster; else single weights become zero."""
+    """It is true if whole layers are taken out, which makes the model faster; else single weights become zero."""
 
     watches_inputs: ClassVar[bool] = False
-    """Whether it looks at what enters the modules that it prunes."""
+    """It is true if the method looks at what enters the modules that it prunes."""
 
     def components(self) -> list[object]:
         """Returns the further options that compute what it does, whose code counts too."""
@@ -33,7 +33,7 @@ class Pruning:
 
     @property
     def name(self) -> str:
-        """The method's name: that of its module."""
+        """Returns the name of the method, which is that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
     def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":

@@ -28,7 +28,7 @@ Linears = dict[str, "nn.Module"]
 
 @dataclass
 class WeightPruning(Pruning):
-    """Zeros for the weights with the lowest scores."""
+    """The weights with the lowest scores become zero."""
 
     sparsity: float | None = 0.5
     """Share of the weights that become zero, 0 to 1; null = that of the pattern."""
@@ -85,7 +85,7 @@ class WeightPruning(Pruning):
 
     @property
     def share(self) -> float:
-        """The share of zeros wanted.
+        """Returns the share of zeros wanted.
 
         Raises:
             UserError: Neither a share nor a pattern is given.

@@ -30,7 +30,7 @@ class Quantised:
 
     @property
     def effective(self) -> str:
-        """The precision reached, as a line for the user."""
+        """Returns the precision reached, as a line for the user."""
         likeness = f"cosine to fp32 {self.cosine_median:.5f}, at least {self.cosine_min:.5f}"
         if self.engine is None:
             return f"{self.format}, weights rounded in place; {likeness}"

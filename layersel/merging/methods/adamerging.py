@@ -32,7 +32,7 @@ class AdaMerging(TaskArithmetic, LearntWeights):
 
     @property
     def own_weight(self) -> float:
-        """λ of every adapter at the start, which is 0.3."""
+        """Returns λ of every adapter at the start, which is 0.3."""
         return 0.3
 
     def loss(self, logits: "Sequence[Tensor]", priors: "Sequence[Tensor]") -> "Tensor":

@@ -32,7 +32,7 @@ class Dare(MergeMethod):
 
     @property
     def own_weight(self) -> float:
-        """λ of every adapter unless the user gives others, which is that of the inner method."""
+        """Returns λ of every adapter unless the user gives others, which is that of the inner method."""
         return OWN_WEIGHT if self.inner == "task_arithmetic" else 1.0
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Hybrid(MergeMethod):
-    """Entry-wise quantile of the stacked ΔW, zero where an adapter has none, then the truncated SVD.
+    """The result is the entry-wise quantile of the stacked ΔW, zero where an adapter has none, then the truncated SVD.
 
     Above 0.5 it favours positive entries, so merging negated adapters does not give the negated result; of two
     adapters on different layers, each entry keeps a share q of itself where it is positive and 1 − q where not.

@@ -24,7 +24,7 @@ class TaskArithmetic(MergeMethod):
 
     @property
     def own_weight(self) -> float:
-        """λ of every adapter unless the user gives others, which is 0.4."""
+        """Returns λ of every adapter unless the user gives others, which is 0.4."""
         return OWN_WEIGHT
 
     def merge(self, changes: Changes, generator: "torch.Generator") -> "dict[str, Tensor]":
