@@ -220,6 +220,18 @@ def merging_needs_named_datasets(cell: "Cell") -> str | None:
 
 
 @_rule
+def merging_needs_what_the_task_offers(cell: "Cell") -> str | None:
+    """Weights that are searched or learnt need a loss or logits, which not every task has."""
+    if cell.merging.asks is None or cell.merging.asks in cell.task.offers:
+        return None
+    asked = cell.merging.asks.replace("_", " ")
+    return (
+        f"merging={cell.merging.name}: it finds its weights by the task's {asked}, but task={cell.task.name} has none; "
+        "use merging.search=null and a method that learns no weights"
+    )
+
+
+@_rule
 def task_takes_data(cell: "Cell") -> str | None:
     """A task learns from the datasets of its own class of sources."""
     return cell.task.refusal(cell.data)

@@ -1,4 +1,4 @@
-"""Files from their publisher: verified, whole or not there."""
+"""Downloads files from their publisher: verified, whole or not there."""
 
 import hashlib
 from http.client import HTTPException
@@ -32,7 +32,7 @@ def is_intact(path: Path, expected: str) -> bool:
 
 
 def verify(content: bytes, expected: str, origin: str, hint: str) -> None:
-    """Refuses content whose checksum is another.
+    """Raises an error unless the content has the expected checksum.
 
     Raises:
         UserError: The checksum is another; the message ends with `hint`, the next step.
@@ -43,7 +43,7 @@ def verify(content: bytes, expected: str, origin: str, hint: str) -> None:
 
 
 def download(url: str, path: Path, expected: str, hint: str) -> None:
-    """Writes what stands at `url` to `path` once its checksum is the expected one; `hint` ends every error.
+    """Writes the content of `url` to `path` once its checksum is the expected one; `hint` ends every error.
 
     Raises:
         UserError: The network or the folder of `path` cannot be used, or the checksum is another.

@@ -1,4 +1,4 @@
-"""Text out of files whose encoding nobody wrote down."""
+"""Reads text files whose encoding is not stated."""
 
 import codecs
 import gzip

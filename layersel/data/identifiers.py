@@ -1,4 +1,4 @@
-"""Names made unique without losing one."""
+"""Makes names unique without losing one."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What all sources of data share, whatever the task."""
+"""The base classes of all sources of data, whatever the task."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import ClassVar
 
 
 class Dataset(ABC):
-    """What a source has read: the texts of one task.
+    """The texts of one task, as a source has read them.
 
     Attributes:
-        name: What reports call it.
+        name: The name that reports use.
     """
 
     __slots__ = ()

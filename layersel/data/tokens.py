@@ -1,8 +1,9 @@
-"""Texts to token ids, once, and token ids to padded batches."""
+"""Turns texts into token ids, and token ids into padded batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -11,17 +12,17 @@ TokenIds = list[int]
 
 
 def separator_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The tokenizer's [SEP], which stands between two parts of a text; a new line where it has none."""
+    """Returns the tokenizer's [SEP], which stands between two parts of a text; a new line where it has none."""
     return str(tokenizer.sep_token) if tokenizer.sep_token is not None else "\n"
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Id used for padding; any will do where the tokenizer has none, as the mask hides it."""
+    """Returns the id used for padding; any will do where the tokenizer has none, as the mask hides it."""
     return int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else 0
 
 
 def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> list[TokenIds]:
-    """Token ids of each text with the special tokens, cut to `max_length`; an empty text has at least one."""
+    """Returns the token ids of each text with the special tokens, cut to `max_length`; an empty text has at least one."""
     ids: list[TokenIds] = tokenizer(
         list(texts), truncation=max_length is not None, max_length=max_length, verbose=False
     )["input_ids"]
@@ -29,7 +30,7 @@ def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_lengt
 
 
 def collate(tokens: Sequence[TokenIds], pad: int, device: torch.device | None = None) -> dict[str, Tensor]:
-    """`input_ids` and `attention_mask` (both texts × longest text), padded on the right.
+    """Returns `input_ids` and `attention_mask` (both texts × longest text), padded on the right.
 
     Example:
         >>> collate([[5, 6, 7], [8]], pad=0)["attention_mask"].tolist()
@@ -45,15 +46,15 @@ def collate(tokens: Sequence[TokenIds], pad: int, device: torch.device | None = 
 
 
 def batches_by_length(lengths: Sequence[int], max_tokens: int, overhead: int = 32) -> list[list[int]]:
-    """All texts in batches of like length that together cost least; longest first, so that memory fails at once.
+    """Returns all texts in the batches of like length that cost least; longest first, so that memory fails at once.
 
     A batch costs its padded tokens and a fixed `overhead`, in tokens. The best cut of the sorted texts is found by
     dynamic programming.
 
     Args:
-        lengths: Tokens of each text.
-        max_tokens: Most padded tokens of a batch of more than one text.
-        overhead: What starting a batch costs; small on a CPU, where padding is what hurts.
+        lengths: The tokens of each text.
+        max_tokens: The most padded tokens of a batch of more than one text.
+        overhead: The cost of starting a batch; small on a CPU, where padding costs more.
 
     Returns:
         Batches of indices.
@@ -91,8 +92,6 @@ def token_lengths(lengths: Sequence[int], limit: int) -> dict[str, float]:
         >>> token_lengths([10, 20, 600], limit=512)
         {'median': 20.0, 'quantile_95': 542.0, 'max': 600.0, 'truncated': 1}
     """
-    import numpy as np
-
     if len(lengths) == 0:
         return {"median": float("nan"), "quantile_95": float("nan"), "max": float("nan"), "truncated": 0}
     median, quantile_95, longest = (float(value) for value in np.quantile(lengths, [0.5, 0.95, 1.0]))
@@ -106,9 +105,9 @@ class TokenizedTexts:
 
     Attributes:
         texts: The texts.
-        tokens: Token ids, cut to the longest length allowed.
-        full_lengths: Lengths in tokens before the cut.
-        max_length: That length.
+        tokens: Their token ids, cut to `max_length`.
+        full_lengths: Their lengths in tokens before the cut.
+        max_length: The most tokens of a text.
     """
 
     texts: list[str]
@@ -117,12 +116,17 @@ class TokenizedTexts:
     max_length: int
 
     @classmethod
-    def of(cls, texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> "TokenizedTexts":
-        """Tokenises once; the uncut lengths are for the report."""
-        full = [len(ids) for ids in tokenize(texts, tokenizer)]
-        return cls(texts, tokenize(texts, tokenizer, max_length), full, max_length)
+    def of(cls, texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> "TokenizedTexts":
+        """Tokenises the texts uncut, for the report of their lengths, and those that are too long again."""
+        tokens = tokenize(texts, tokenizer)
+        full = [len(ids) for ids in tokens]
+        long = [index for index, length in enumerate(full) if length > max_length]
+        cut = tokenize([texts[index] for index in long], tokenizer, max_length) if long else []
+        for index, ids in zip(long, cut, strict=True):
+            tokens[index] = ids
+        return cls(texts, tokens, full, max_length)
 
     def lengths_line(self) -> str:
-        """The line that tells token lengths, and how many texts are cut."""
+        """Returns the line on token lengths, and on how many texts are cut."""
         lengths = token_lengths(self.full_lengths, self.max_length)
         return "token lengths: " + ", ".join(f"{name} {value:.0f}" for name, value in lengths.items())

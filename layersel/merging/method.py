@@ -19,6 +19,8 @@ Changes = Mapping[str, Sequence["Change"]]
 """The changes of the T adapters by module name, already times λ, and zero where an adapter has none."""
 
 SEARCHES = ("common", "each")
+HELD_OUT_LOSS, LOGITS = "held_out_loss", "logits"
+"""What a merge may ask of a task, by the names of the methods of its problems."""
 
 
 @dataclass
@@ -32,6 +34,11 @@ class Merging:
     def named_datasets(self) -> list[str]:
         """Returns the datasets whose adapters are merged."""
         return []
+
+    @property
+    def asks(self) -> str | None:
+        """Returns what it asks of the task beyond a training: HELD_OUT_LOSS, LOGITS, or nothing."""
+        return None
 
     @property
     def name(self) -> str:
@@ -71,6 +78,11 @@ class MergeMethod(Merging):
     def named_datasets(self) -> list[str]:
         """Returns the datasets whose adapters are merged."""
         return self.datasets
+
+    @property
+    def asks(self) -> str | None:
+        """Returns what it asks of the task: a search of λ compares held-out losses."""
+        return None if self.search is None else HELD_OUT_LOSS
 
     @property
     def n_adapters(self) -> int:
@@ -159,6 +171,11 @@ class LearntWeights(MergeMethod):
     """Steps of Adam."""
     batch_size: int = 16
     """Unlabelled texts of each dataset in a step."""
+
+    @property
+    def asks(self) -> str | None:
+        """Returns what it asks of the task: λ is learnt by a loss of logits."""
+        return LOGITS
 
     def loss(self, logits: "Sequence[Tensor]", priors: "Sequence[Tensor]") -> "Tensor":
         """Returns what λ minimises (0-dimensional).

@@ -22,8 +22,8 @@ class ScreeningMetric(Metric):
     """One function of the scores (n,) and labels (n,) of a whole epoch.
 
     Args:
-        arguments: what the function takes besides the scores and labels, checked by the function at once.
-        kwargs: the arguments of `torchmetrics.Metric`.
+        arguments: What the function takes besides the scores and labels, checked by the function at once.
+        kwargs: The arguments of `torchmetrics.Metric`.
     """
 
     is_differentiable = False
@@ -50,7 +50,7 @@ class ScreeningMetric(Metric):
         self.labels.append(labels.detach().to(self.dtype))
 
     def compute(self) -> Tensor:
-        """The metric over every record since the last reset; NaN where it is undefined."""
+        """Returns the metric over every record since the last reset; NaN where it is undefined."""
         return self._value(_joined(self.scores), _joined(self.labels))
 
     @property
@@ -130,5 +130,5 @@ class AUROC(ScreeningMetric):
 
 
 def _joined(state: list[Tensor] | Tensor) -> Tensor:
-    """A state as one vector, empty before the first update (torchmetrics refuses to join nothing)."""
+    """Returns a state as one vector, empty before the first update (torchmetrics refuses to join nothing)."""
     return dim_zero_cat(state) if len(state) else torch.empty(0)

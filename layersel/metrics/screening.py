@@ -1,4 +1,4 @@
-"""How much reading a ranking of records saves, and how well it ranks.
+"""Metrics of how much reading a ranking of records saves, and of how well it ranks.
 
 `scores` has the shape (n,) and holds any finite numbers, higher = more likely included; only their order
 counts, except for `threshold_awss`. `labels` has the same shape: 1 = included, 0 = excluded. I included and E
@@ -33,7 +33,7 @@ class Confusion(NamedTuple):
 
 
 def check_records(scores: Tensor, labels: Tensor) -> None:
-    """Refuses what cannot be ranked.
+    """Raises an error for records that cannot be ranked.
 
     Raises:
         ValueError: `scores` and `labels` are not two vectors of one length, a score is NaN or infinite, or a
@@ -56,9 +56,9 @@ def check_records(scores: Tensor, labels: Tensor) -> None:
 
 
 def wss(scores: Tensor, labels: Tensor, recall: float = 0.95) -> Tensor:
-    """Work saved over sampling, (TN+FN)/n − (1−r), at the smallest prefix of the ranking with recall ≥ r.
+    """Returns the work saved over sampling, (TN+FN)/n − (1−r), at the smallest prefix of the ranking with recall ≥ r.
 
-    The share of the reading saved, less what a random order saves at the same recall (Cohen et al. 2006,
+    It is the share of the reading saved, less what a random order saves at the same recall (Cohen et al. 2006,
     Reducing workload in systematic review preparation). Records tied with the last one read are read too.
     NaN when I = 0.
 
@@ -74,7 +74,7 @@ def wss(scores: Tensor, labels: Tensor, recall: float = 0.95) -> Tensor:
 
 
 def awss(scores: Tensor, labels: Tensor, recall: float = 0.95) -> Tensor:
-    """Adjusted work saved over sampling, TN/E − (1−r), at the cut of `wss` (Melo et al. 2022).
+    """Returns the adjusted work saved over sampling, TN/E − (1−r), at the cut of `wss` (Melo et al. 2022).
 
     Unlike WSS it does not depend on the share of included records. NaN when I = 0 or E = 0.
 
@@ -89,7 +89,7 @@ def awss(scores: Tensor, labels: Tensor, recall: float = 0.95) -> Tensor:
 
 
 def tnr(scores: Tensor, labels: Tensor, recall: float = 0.95) -> Tensor:
-    """True negative rate, TN/E, at the cut of `wss`: the normalised WSS of Kusa et al. 2023.
+    """Returns the true negative rate, TN/E, at the cut of `wss`: the normalised WSS of Kusa et al. 2023.
 
     NaN when I = 0 or E = 0.
 
@@ -104,7 +104,7 @@ def tnr(scores: Tensor, labels: Tensor, recall: float = 0.95) -> Tensor:
 
 
 def precision_at_recall(scores: Tensor, labels: Tensor, recall: float = 0.95) -> Tensor:
-    """TP/(TP+FP) at the cut of `wss`. NaN when I = 0.
+    """Returns TP/(TP+FP) at the cut of `wss`. NaN when I = 0.
 
     Raises:
         UserError: `recall` is outside (0, 1].
@@ -118,7 +118,7 @@ def precision_at_recall(scores: Tensor, labels: Tensor, recall: float = 0.95) ->
 
 
 def threshold_awss(scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """TN/E − FN/I where score ≥ `threshold` means predicted included (Melo et al. 2022).
+    """Returns TN/E − FN/I where score ≥ `threshold` means predicted included (Melo et al. 2022).
 
     It equals recall + TN/E − 1. NaN when I = 0 or E = 0.
 
@@ -136,9 +136,9 @@ def threshold_awss(scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
 
 
 def recall_at(scores: Tensor, labels: Tensor, share: float) -> Tensor:
-    """Recall after reading the best floor(`share`·n) records.
+    """Returns the recall after reading the best floor(`share`·n) records.
 
-    Among tied records the excluded ones are read first, so that no tie flatters the ranking. NaN when I = 0.
+    Among tied records the excluded ones are read first, so that ties do not favour the ranking. NaN when I = 0.
 
     Raises:
         UserError: `share` is outside (0, 1].
@@ -155,7 +155,7 @@ def recall_at(scores: Tensor, labels: Tensor, share: float) -> Tensor:
 
 
 def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the included records of the precision where each is found: Σ (R_k − R_{k−1}) P_k.
+    """Returns the mean over the included records of the precision where each is found: Σ (R_k − R_{k−1}) P_k.
 
     Tied records form one step of the curve, as in scikit-learn. NaN when I = 0.
 
@@ -169,9 +169,9 @@ def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def auroc(scores: Tensor, labels: Tensor) -> Tensor:
-    """Area under the ROC curve: P(included above excluded) + ½ P(tied), over all I·E pairs.
+    """Returns the area under the ROC curve: P(included above excluded) + ½ P(tied), over all I·E pairs.
 
-    The Mann–Whitney form (Hanley and McNeil 1982). NaN when I = 0 or E = 0.
+    It is computed in the Mann–Whitney form (Hanley and McNeil 1982). NaN when I = 0 or E = 0.
 
     Example:
         >>> auroc(torch.tensor([0.9, 0.8, 0.3, -0.1]), torch.tensor([1, 0, 1, 0]))
@@ -184,7 +184,7 @@ def auroc(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def screening_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
-    """The figures that a table of results reports, as plain numbers.
+    """Returns the figures that a table of results reports, as plain numbers.
 
     Example:
         >>> figures = screening_metrics(torch.tensor([0.9, 0.8, 0.3, -0.1]), torch.tensor([1, 0, 1, 0]))
@@ -205,7 +205,7 @@ def screening_metrics(scores: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def confusion_at_recall(scores: Tensor, labels: Tensor, recall: float) -> Confusion:
-    """The counts after reading the smallest prefix of the ranking with recall ≥ `recall`, all NaN when I = 0.
+    """Returns the counts after reading the smallest prefix of the ranking with recall ≥ `recall`, all NaN when I = 0.
 
     Ties are pessimistic: who stops at a score has read every record with that score.
 
@@ -226,14 +226,14 @@ def confusion_at_recall(scores: Tensor, labels: Tensor, recall: float) -> Confus
 
 
 def _exact(argument: str, value: float) -> Fraction:
-    """A share in (0, 1] as the fraction that was meant: 0.55·20 is 11, not 11.000000000000002."""
+    """Returns a share in (0, 1] as the fraction that was meant: 0.55·20 is 11, not 11.000000000000002."""
     if not 0 < value <= 1:
         raise UserError(f"{argument}: expected a number in (0, 1], but got {value}")
     return Fraction(value).limit_denominator(1_000_000)
 
 
 def _split(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The scores of the included (I,) and of the excluded records (E,), ascending."""
+    """Returns the scores of the included (I,) and of the excluded records (E,), ascending."""
     check_records(scores, labels)
     values = scores.detach().to("cpu", torch.float64)
     is_included = labels.detach().to("cpu", torch.bool)
@@ -241,11 +241,11 @@ def _split(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _confusion(included: Tensor, excluded: Tensor, cut: float) -> Confusion:
-    """The counts when every record with a score ≥ `cut` is read."""
+    """Returns the counts when every record with a score ≥ `cut` is read."""
     tp, fp = (included >= cut).sum().double(), (excluded >= cut).sum().double()
     return Confusion(tp=tp, fp=fp, tn=len(excluded) - fp, fn=len(included) - tp)
 
 
 def _at_or_above(ascending: Tensor, cuts: Tensor) -> Tensor:
-    """How many of the `ascending` scores (m,) reach each of the `cuts`: float64 (c,)."""
+    """Returns how many of the `ascending` scores (m,) reach each of the `cuts`: float64 (c,)."""
     return len(ascending) - torch.searchsorted(ascending, cuts).double()

@@ -1,4 +1,4 @@
-"""Collect, compare and report the cells of grids: python -m layersel.sweep --help."""
+"""Collects, compares and reports the cells of grids: python -m layersel.sweep --help."""
 
 import argparse
 import glob

@@ -1,4 +1,4 @@
-"""Cells as one table, a row each."""
+"""The cells as one table, a row each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Cells:
     """Cells in any state.
 
     Attributes:
-        table: A row each: the columns `ABOUT`, `LABELS`, `CHOSEN`, the options, the metrics.
+        table: A row for each cell: the columns `ABOUT`, `LABELS`, `CHOSEN`, the options, the metrics.
         options: The names of the columns that are options.
         metrics: The names of the columns that are metrics, which are empty for a cell that has not finished.
     """
@@ -33,17 +33,13 @@ def as_table(rows: Sequence[Row]) -> Cells:
     options = sorted({name for row in rows for name in row.options} - set(fixed))
     taken = {*fixed, *options}
     metrics = [name for name in dict.fromkeys(name for row in rows for name in row.metrics) if name not in taken]
-    records = [_record(row) for row in rows]
+    about = [{name: getattr(row, name) for name in (*ABOUT, *CHOSEN)} for row in rows]
+    records = [row.metrics | row.options | row.labels | own for row, own in zip(rows, about, strict=True)]
     columns = {name: [record.get(name) for record in records] for name in (*fixed, *options, *metrics)}
     table = pd.DataFrame(
         {name: _column(values, "float64" if name in metrics else "string") for name, values in columns.items()}
     )
     return Cells(table, options, metrics)
-
-
-def _record(row: Row) -> dict[str, Scalar]:
-    about = {name: getattr(row, name) for name in (*ABOUT, *CHOSEN)}
-    return row.metrics | row.options | row.labels | about
 
 
 def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":

@@ -1,4 +1,4 @@
-"""Computes what a grid came to: its tables, its report, and what the terminal shows."""
+"""Computes the results of a grid: its tables, its report, and what the terminal shows."""
 
 import hashlib
 import shlex

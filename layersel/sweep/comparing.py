@@ -65,14 +65,14 @@ SEED = 0
 def group(cells: Cells, metric: Metric) -> pd.DataFrame:
     """Averages each configuration over its seeds: a row over all datasets, and one for each dataset.
 
-    Over all datasets stands the mean of the datasets' means, of those datasets (`datasets` many) in which every
-    configuration that has finished anywhere has a value: else easy datasets would favour one and hard ones disfavour
-    another. `n` is the number of values in the mean; `expected`, `failed` and `missing` (running and interrupted ones
+    The value over all datasets is the mean of the datasets' means, of those datasets (`datasets` many) in which every
+    configuration that has finished anywhere has a value: else a configuration that lacks a hard dataset would have an
+    advantage. `n` is the number of values in the mean; `expected`, `failed` and `missing` (running and interrupted ones
     among them) count all cells, over all datasets too. `parameters` and `seconds` are means over the same datasets.
 
     Args:
-        cells: With names, from `named`.
-        metric: What is compared.
+        cells: The cells with their names, from `named`.
+        metric: The metric that is compared.
 
     Returns:
         The columns `GROUPS`; `pareto` says which configurations no other one beats in mean, parameters and seconds.
@@ -99,9 +99,9 @@ def compare(cells: Cells, metric: Metric, references: dict[str, str]) -> pd.Data
     counterpart. `p` is Wilcoxon's, and `p_holm` is corrected for all comparisons of the table.
 
     Args:
-        cells: With names, from `named`.
-        metric: What is compared.
-        references: Reference by configuration, from `references`.
+        cells: The cells with their names, from `named`.
+        metric: The metric that is compared.
+        references: The reference by configuration, from `references`.
 
     Returns:
         The columns `COMPARISONS`.
@@ -109,10 +109,10 @@ def compare(cells: Cells, metric: Metric, references: dict[str, str]) -> pd.Data
     Raises:
         UserError: No finished cell has that metric.
     """
-    known = _valued(cells, metric.name).dropna(subset="value")
-    values = dict(iter(known.set_index(["dataset", "seed"]).groupby("configuration", sort=False)["value"]))
+    known = _valued(cells, metric.name).dropna(subset="value").set_index(["dataset", "seed"])
+    values = dict(iter(known.groupby("configuration", sort=False)["value"]))
     names = dict(zip(cells.table["configuration"], cells.table["name"], strict=True))
-    none = known.set_index(["dataset", "seed"])["value"].iloc[:0]
+    none = known["value"].iloc[:0]
     rows = [
         {"name": names[own], "reference": names[other], "metric": metric.name}
         | _difference(values.get(own, none), values.get(other, none), metric)

@@ -1,6 +1,7 @@
 """Configurations: the options in which they differ, their names, and their references."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import pandas as pd
@@ -23,7 +24,7 @@ def configurations(cells: Cells) -> pd.DataFrame:
 
 
 def names(options: pd.DataFrame) -> dict[str, str]:
-    """Returns for each configuration a name out of what differs between them, such as "selection=cka n=3 rank=4".
+    """Returns for each configuration a name of the options that differ between them, such as "selection=cka n=3 rank=4".
 
     Every option is named that differs among the configurations that have it, unless a label says the same.
 
@@ -36,7 +37,8 @@ def names(options: pd.DataFrame) -> dict[str, str]:
         if name in LABELS or (not _is_repetition(options, name, shown) and _distinguishes(options, name, shown)):
             shown.append(name)
     found = {str(own): _name(options.loc[own, shown].to_dict()) for own in options.index}
-    return {own: f"{name} configuration={own[:8]}" if _twice(name, found) else name for own, name in found.items()}
+    counts = Counter(found.values())
+    return {own: f"{name} configuration={own[:8]}" if counts[name] > 1 else name for own, name in found.items()}
 
 
 def named(cells: Cells, options: pd.DataFrame) -> Cells:
@@ -84,7 +86,7 @@ def _is_repetition(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
 
 
 def _distinguishes(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
-    """Whether an option differs where it exists, or where no other option does."""
+    """Returns whether an option differs where it exists, or where no other option does."""
     differs = options.loc[options[name] != NULL, name].nunique() > 1
     return differs or _count_different(options, [*shown, name]) > _count_different(options, shown)
 
@@ -96,10 +98,6 @@ def _count_different(options: pd.DataFrame, columns: list[str]) -> int:
 def _name(values: dict[str, str]) -> str:
     given = {name: value for name, value in values.items() if value != NULL} or values
     return " ".join(f"{name}={value}" for name, value in given.items()) or "all"
-
-
-def _twice(name: str, found: dict[str, str]) -> bool:
-    return list(found.values()).count(name) > 1
 
 
 def _selected(options: pd.DataFrame, reference: str) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _duration(seconds: float) -> str:
-    """Returns seconds as a person says them.
+    """Returns seconds in the unit that suits their number.
 
     Example:
         >>> _duration(40), _duration(700), _duration(9000)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import layersel
 from layersel.files import write_json
@@ -41,14 +40,13 @@ class Job:
             >>> Job.of(0, ["model=minilm", "seed=1"], ["model=minilm", "seed=1,2"]).title
             'seed=1'
         """
-        return cls(
-            num, tuple(overrides), " ".join(text for text in overrides if text not in command_line) or "the only cell"
-        )
+        own = " ".join(text for text in overrides if text not in command_line)
+        return cls(num, tuple(overrides), own or "the only cell")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended, or `running`.
+    """The way in which a job ended, or that it is running.
 
     Attributes:
         job: The job.
@@ -86,9 +84,11 @@ class Grid:
         content = {"name": self.name, "created": time.time(), "overrides": list(overrides), "jobs": listed}
         write_json(self.folder / "grid.json", content)
         known = {job.num: job for job in jobs}
-        for num, record in self._records().items():
-            if num not in known or _deciding(record["overrides"]) != _deciding(known[num].overrides):
-                self._file(num).unlink(missing_ok=True)
+        for file in (self.folder / "jobs").glob("[0-9]*.json"):
+            record = json.loads(file.read_text(encoding="utf-8"))
+            job = known.get(record["num"])
+            if job is None or _deciding(record["overrides"]) != _deciding(job.overrides):
+                file.unlink(missing_ok=True)
 
     def record(self, outcome: Outcome) -> None:
         """Writes how a job ended."""
@@ -120,14 +120,9 @@ class Grid:
     def _file(self, num: int) -> Path:
         return self.folder / "jobs" / f"{num}.json"
 
-    def _records(self) -> dict[int, dict[str, Any]]:
-        files = sorted((self.folder / "jobs").glob("[0-9]*.json"))
-        records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-        return {record["num"]: record for record in records}
-
 
 def grid_name(overrides: Sequence[str], experiment: str | None) -> str:
-    """Returns the name of a grid that has been given none: the same for the same axes.
+    """Returns the name of a grid that has been given none; grids of the same axes have the same name.
 
     Example:
         >>> grid_name(["seed=0,1", "retry=true"], None) == grid_name(["seed=0,1"], None)

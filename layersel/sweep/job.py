@@ -37,12 +37,8 @@ def do_job(grid: Grid, job: Job, config: DictConfig, context: HydraContext, wait
     Returns:
         How it ended; None if it does not wait, and another process runs the cell.
     """
-
-    def task(config: DictConfig) -> Outcome | None:
-        return _recorded(grid, job, config, wait)
-
     done = run_job(
-        task_function=task,
+        task_function=lambda config: _recorded(grid, job, config, wait),
         config=config,
         job_dir_key="hydra.sweep.dir",
         job_subdir_key="hydra.sweep.subdir",

@@ -1,4 +1,4 @@
-"""What every launcher of a grid does: it prints what there is to run, keeps the record, answers the sweeper."""
+"""Does what all launchers of a grid share: prints what there is to run, keeps the record, answers the sweeper."""
 
 import re
 import sys

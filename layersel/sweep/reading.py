@@ -24,7 +24,7 @@ StateOf = Callable[[Path], str | None]
 
 @dataclass(frozen=True)
 class Row:
-    """A cell, or a job that has not become one.
+    """The record of a cell, or of a job that has not become one.
 
     Attributes:
         cell: The name of its folder.
@@ -83,12 +83,12 @@ class DamagedError(ValueError):
 
 
 def is_cell(folder: Path) -> bool:
-    """Whether a folder is that of a cell."""
+    """Returns whether a folder is that of a cell."""
     return (folder / "identity.json").is_file() or (folder / "status.json").is_file()
 
 
 def is_grid(folder: Path) -> bool:
-    """Whether a folder is that of a grid."""
+    """Returns whether a folder is that of a grid."""
     return (folder / "grid.json").is_file()
 
 

@@ -49,7 +49,7 @@ def report_html(
 
 
 def _columns(records: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Returns records as one list of names and one list of values each, which takes a third of the room."""
+    """Returns records as one list of names and one list of values each, which takes a third of the space."""
     names = list(dict.fromkeys(name for record in records for name in record))
     return {"columns": names, "rows": [[_plain(record.get(name)) for name in names] for record in records]}
 

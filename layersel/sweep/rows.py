@@ -1,7 +1,7 @@
 """The cells of grids and folders, each once, as rows; nothing here loads pandas."""
 
 import glob
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,13 @@ def collect_rows(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -
     rows: list[Row] = []
     notes: list[str] = []
     for path in paths:
-        found = {place: _rows(place, state_of) for place in _places(path)}
-        if not any(found.values()):
+        found = {place: _read_place(place, state_of) for place in _places(path)}
+        if not any(own for own, _ in found.values()):
             raise _no_cell(path)
-        rows += [row for own in found.values() for row in own]
-        notes += [f"{place}: holds no cell; left out" for place in _foreign(found)]
+        rows += [row for own, _ in found.values() for row in own]
+        empty = [place for place, (own, _) in found.items() if not own]
+        foreign = [folder for _, folders in found.values() for folder in folders]
+        notes += [f"{place}: holds no cell; left out" for place in (*empty, *foreign)]
     rows = sorted(_distinct(rows), key=_order)
     return Rows(rows, [*dict.fromkeys(notes), *_repeated(rows)])
 
@@ -90,24 +92,16 @@ def _places(path: str | Path) -> list[Path]:
     return [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
 
 
-def _rows(place: Path, state_of: StateOf) -> list[Row]:
+def _read_place(place: Path, state_of: StateOf) -> tuple[list[Row], list[Path]]:
+    """Returns the rows of a grid, a cell or an output folder, and the folders in the last that are no cells."""
     if is_grid(place):
-        return read_grid(place, state_of)
+        return read_grid(place, state_of), []
     if is_cell(place):
-        return [read_cell(place, state_of)]
-    return [read_cell(folder, state_of) for folder in _folders(place) if is_cell(folder)]
-
-
-def _folders(place: Path) -> list[Path]:
-    """Returns the folders that might be cells; hidden ones are drafts."""
-    inside = sorted(place.iterdir()) if place.is_dir() else []
-    return [path for path in inside if path.is_dir() and path.name not in NO_CELLS and not path.name.startswith(".")]
-
-
-def _foreign(found: dict[Path, list[Row]]) -> list[Path]:
-    """Returns the places without a cell: matches of a glob, and folders beside cells."""
-    beside = [folder for place in found if not is_grid(place) and not is_cell(place) for folder in _folders(place)]
-    return [place for place, rows in found.items() if not rows] + [folder for folder in beside if not is_cell(folder)]
+        return [read_cell(place, state_of)], []
+    inside = [path for path in sorted(place.iterdir()) if path.is_dir()] if place.is_dir() else []
+    folders = [path for path in inside if path.name not in NO_CELLS and not path.name.startswith(".")]  # hidden: drafts
+    cells = [folder for folder in folders if is_cell(folder)]
+    return [read_cell(folder, state_of) for folder in cells], [folder for folder in folders if folder not in cells]
 
 
 def _no_cell(path: str | Path) -> UserError:
@@ -120,16 +114,12 @@ def _no_cell(path: str | Path) -> UserError:
 
 def _distinct(rows: Iterable[Row]) -> list[Row]:
     """Returns one row for each cell, the one that holds most, and no job whose cell another row has."""
-    best = [min(same, key=_completeness) for same in _grouped(rows, _key)]
-    have = {(row.variant, row.labels.get("seed")) for row in best if row.identity is not None}
-    return [row for row in best if row.identity is not None or (row.variant, row.labels.get("seed")) not in have]
-
-
-def _grouped(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> list[list[Row]]:
     groups: dict[Hashable, list[Row]] = {}
     for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return list(groups.values())
+        groups.setdefault(_key(row), []).append(row)
+    best = [min(same, key=_completeness) for same in groups.values()]
+    have = {(row.variant, row.labels.get("seed")) for row in best if row.identity is not None}
+    return [row for row in best if row.identity is not None or (row.variant, row.labels.get("seed")) not in have]
 
 
 def _key(row: Row) -> Hashable:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
@@ -74,7 +74,7 @@ class SlurmJob:
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Returns what submitit queues again: the same job, whose cell goes on from its last checkpoint."""
-        return submitit.helpers.DelayedSubmission(SlurmJob(self.grid, self.job, self.config, self.context, self.source))
+        return submitit.helpers.DelayedSubmission(replace(self, preempted=False))
 
     def _handle_preemption(self) -> None:
         """Makes a preemption interrupt the cell, so that it writes its checkpoint.
@@ -111,10 +111,11 @@ def run_on_slurm(sweep: Sweep, jobs: Mapping[Job, DictConfig], settings: dict[st
             submitted = [executor.submit(call) for call in calls]
     except submitit.core.utils.FailedJobError as error:
         raise UserError(f"hydra/launcher=slurm: sbatch refuses the array: {' '.join(str(error).split())}") from error
-    sys.stdout.write(f"submitted as SLURM job {submitted[0].job_id.partition('_')[0]}\n")
+    array = submitted[0].job_id.partition("_")[0]
+    sys.stdout.write(f"submitted as SLURM job {array}\n")
     sys.stdout.flush()
     try:
-        _await(sweep, dict(zip(jobs, submitted, strict=True)))
+        _await(sweep, dict(zip(jobs, submitted, strict=True)), _Pending(array))
     except KeyboardInterrupt:
         for job in submitted:
             job.cancel(check=False)
@@ -135,9 +136,7 @@ def _executor(settings: dict[str, Any]) -> submitit.AutoExecutor:
     return executor
 
 
-def _await(sweep: Sweep, submitted: dict[Job, submitit.Job[Outcome]]) -> None:
-    waiting = dict(submitted)
-    pending = _Pending(next(iter(submitted.values())).job_id.partition("_")[0])
+def _await(sweep: Sweep, waiting: dict[Job, submitit.Job[Outcome]], pending: "_Pending") -> None:
     while waiting:
         for job, running in list(waiting.items()):
             if running.done():

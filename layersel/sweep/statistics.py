@@ -39,16 +39,16 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Returns the bootstrap interval of `mean_of_means`, each sample resampled on its own.
 
-    The percentile interval: BCa estimates its corrections from the same few seeds, and has none where they agree.
-    Either is too narrow for very few seeds (of 3 values a resample repeats one in a ninth of the cases).
+    It is the percentile interval: BCa estimates its corrections from the same few seeds, and has none where they
+    agree. Either is too narrow for very few seeds (of 3 values a resample repeats one in a ninth of the cases).
 
     Args:
-        samples: Values of one dataset each.
+        samples: The values of one dataset each.
         generator: Draws the resamples.
-        confidence: Share of the resamples within the interval.
+        confidence: The share of the resamples within the interval.
 
     Returns:
-        Its ends; NaN where a sample has fewer than two values, and the mean where the values of each are equal.
+        The ends of the interval; NaN where a sample has fewer than two values, and the mean where the values of each are equal.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13.
     """
@@ -84,9 +84,9 @@ def wins_ties_losses(differences_N: ArrayLike) -> tuple[int, int, int]:
 
 
 def signed_rank_p(differences_N: ArrayLike) -> float:
-    """Returns the two-sided p of Wilcoxon's signed-rank test; ties with zero are left out, as Wilcoxon does.
+    """Returns the two-sided p of Wilcoxon's signed-rank test, without the differences that are zero, as in Wilcoxon's.
 
-    Exact for up to 50 differences of different sizes, and for up to 13 others.
+    It is exact for up to 50 differences of different sizes, and for up to 13 others.
 
     Returns:
         p, or NaN where every difference is zero or there is none.
@@ -123,11 +123,11 @@ def pareto_front(values_NK: ArrayLike, highest: Sequence[bool]) -> NDArray[np.bo
     """Returns which rows no other row beats: none is as good in every criterion and better in one.
 
     Args:
-        values_NK: A row for each candidate; one with a NaN is never on the front and beats nobody.
+        values_NK: A row for each candidate; one with a NaN is never on the front and beats none.
         highest: For each criterion whether high values are good.
 
     Returns:
-        Mask of N; equal rows are all on the front, or none.
+        A mask of N; equal rows are all on the front, or none.
 
     Example:
         >>> pareto_front([[0.6, 100], [0.5, 10], [0.4, 50]], highest=[True, False]).tolist()

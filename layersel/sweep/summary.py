@@ -1,9 +1,9 @@
 """Summarises the cells of a grid in files and on the terminal; what has not changed is not computed again."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from layersel.runs.fingerprints import fingerprint
 from layersel.runs.folder import FINISHED, RunFolder
 from layersel.sweep.grid import source_fingerprint
 from layersel.sweep.rows import Rows, collect_rows
+from layersel.terminal.tables import note
 
 SUMMARY = "summary.json"
 """The file with the fingerprint of what the tables were made of, their checksums, and the text on the terminal."""
 WIDTH = 160
-"""Columns of text that does not go to a terminal."""
+"""The width of tables that do not go to a terminal, in characters."""
 
 
 def summarise(out: Path, paths: Sequence[str | Path], reference: str | None = None, metric: str | None = None) -> bool:
@@ -47,9 +48,10 @@ def summarise(out: Path, paths: Sequence[str | Path], reference: str | None = No
     if parts is None:
         from layersel.sweep.collecting import printed, tables, write_files  # loads pandas
 
-        found = tables(rows, reference, rows.metric(metric))
+        compared_by = rows.metric(metric)
+        found = tables(rows, reference, compared_by)
         parts = printed(found)
-        files = write_files(out, found, rows.metric(metric))
+        files = write_files(out, found, compared_by)
         write_json(out / SUMMARY, {"made_of": made_of, "files": files, "printed": parts})
     _show([*parts, f"The tables and report.html are in {out}"])
     return all(row.state == FINISHED for row in rows.rows)
@@ -65,29 +67,25 @@ def _stored(out: Path, made_of: str) -> list[Any] | None:
     """Returns the text that was printed of the same cells; None unless all files are as they were written then."""
     try:
         stored = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
-        whole = all(_checksum(out / name) == checksum for name, checksum in stored["files"].items())
+        whole = all(sha256((out / name).read_bytes()).hexdigest() == own for name, own in stored["files"].items())
         return list(stored["printed"]) if whole and stored["made_of"] == made_of else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or damaged
         return None
-
-
-def _checksum(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _show(parts: Sequence[str | dict[str, Any]]) -> None:
     console = Console(width=None if Console().is_terminal else WIDTH)
     for part in parts:
         if isinstance(part, str):
-            console.print(part, soft_wrap=True, markup=False, highlight=False)
+            note(part)
         else:
             console.print(_table(**part))
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*columns, title=Text(title), title_justify="left")
-    for column in table.columns:
-        column.overflow = "fold"
+    table = Table(title=Text(title), title_justify="left")
+    for heading in columns:
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return table

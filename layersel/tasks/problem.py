@@ -14,7 +14,6 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.prefix import PrefixCache
 from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts
-from layersel.errors import UserError
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.runs.store import Store
 from layersel.tasks.task import Task
@@ -123,17 +122,13 @@ class Problem(ABC):
     def held_out_loss(self, texts: PrefixCache) -> float:
         """Returns the loss on `texts`, those that are learnt from, each part under a head that has not seen it.
 
-        Raises:
-            UserError: The task has no such loss.
+        It is there if the task offers HELD_OUT_LOSS.
         """
-        raise UserError(f"merging.search: task={self.task.name} has no held-out loss; give merging.weights")
+        raise NotImplementedError
 
     def logits(self, head: Any, texts: PrefixCache, batch: Sequence[int]) -> Tensor:
         """Returns the log-odds (N) that a run's head gives the texts with these indices, differentiable in the model.
 
-        Raises:
-            UserError: The task has none.
+        They are there if the task offers LOGITS.
         """
-        raise UserError(
-            f"merging=adamerging: task={self.task.name} has no log-odds to make certain; use another method"
-        )
+        raise NotImplementedError

@@ -53,6 +53,9 @@ class Task(Hyperparameters, ABC):
     prediction_files: ClassVar[tuple[str, ...]] = ()
     """Extensions of the files that predictions can be written to; none if the task predicts nothing."""
 
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """What its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS (`layersel.merging.method`)."""
+
     @abstractmethod
     def problem(self, dataset: Dataset, seed: int | None) -> "Problem":
         """Returns the problem that a dataset poses.

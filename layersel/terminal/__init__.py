@@ -1,1 +1,1 @@
-"""What people see: help, errors, notes, tables, progress, figures."""
+"""The output on the terminal: help, errors, notes, tables, progress, figures."""

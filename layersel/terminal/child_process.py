@@ -1,4 +1,4 @@
-"""How a process that this one starts with `multiprocessing` behaves."""
+"""Sets the behaviour of a process that this one starts with `multiprocessing`."""
 
 import os
 import signal

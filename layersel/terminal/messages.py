@@ -1,4 +1,4 @@
-"""Errors on the terminal, and which warnings of libraries are kept off it."""
+"""Prints errors on the terminal, and keeps warnings of libraries off it."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What a run prints: tables and notes on the terminal, plain text elsewhere."""
+"""Prints tables and notes: in the width of a terminal, else in a fixed one."""
 
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ def show_table(
     """Prints a table.
 
     Args:
-        title: What stands above it.
+        title: The line above it.
         columns: The heading of each column.
         rows: The cells of each row.
         alignment: A letter for each column: l, c or r. None = the first column on the left, the others on the right.
@@ -51,5 +51,5 @@ def format_number(value: float | None) -> str:
 
 
 def _console() -> Console:
-    """Made for each call: it looks where standard output points now."""
+    """Returns a console that is made for one call, as standard output may be redirected between two."""
     return Console(width=None if Console().is_terminal else 120)

@@ -17,18 +17,18 @@ TOY = ROOT / "tests" / "toy_task"
 EXACT = {"rmse", "base/rmse", "mean/rmse", "n_test", "parameters/trainable"}
 
 
-def script(name: str, *options: str) -> str:
+def script(name: str, *options: str, status: int = 0) -> str:
     """What a script prints, with the toy's options beside layersel's."""
-    return python(name, "--config-dir", str(TOY / "conf"), *options, "trainer=cpu", "trainer.threads=1")
+    return python(name, "--config-dir", str(TOY / "conf"), *options, "trainer=cpu", "trainer.threads=1", status=status)
 
 
-def python(*arguments: str) -> str:
-    """What Python prints; it must succeed."""
+def python(*arguments: str, status: int = 0) -> str:
+    """What Python prints; it must exit with that status."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(TOY.parent), "OMP_NUM_THREADS": "1"}
     process = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    assert process.returncode == 0, process.stderr
+    assert process.returncode == status, process.stderr
     return process.stdout + process.stderr
 
 
@@ -121,3 +121,12 @@ def test_adapters_of_two_topics_are_merged(lab: Lab) -> None:
         assert metrics[f"{topic}/rmse"] < lab.metrics(f"{topic}-last2-seed0")["mean/rmse"]
         assert (merged / "datasets" / topic / "ridge.safetensors").is_file()
     assert len(set(json.loads((merged / "merging.json").read_text())["weights"][0])) == 1
+
+
+def test_a_merge_that_asks_for_more_than_the_task_offers_is_refused(lab: Lab) -> None:
+    """In one line, and before any adapter is trained: the toy task has no logits."""
+    before = set(lab.output.iterdir())
+    options = ["selection=last", "merging=adamerging", "merging.datasets=[stress,music]"]
+    printed = script("train.py", *options, *lab.options, status=2)
+    assert [line for line in printed.splitlines() if "merging=adamerging: it finds its weights by" in line]
+    assert set(lab.output.iterdir()) == before

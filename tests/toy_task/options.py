@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from layersel.data.source import Dataset, Source
+from layersel.merging.method import HELD_OUT_LOSS
 from layersel.tasks.task import Metric, Task
 from toy_task.source import NumberedTexts, TextFile, TextSource
 
@@ -28,6 +29,7 @@ class Regression(Task):
     name: ClassVar[str] = "toy"
     metric: ClassVar[Metric] = Metric("rmse", "RMSE", higher_is_better=False)
     takes: ClassVar[type[Source]] = TextSource
+    offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS})
     judging: ClassVar[tuple[str, ...]] = ("penalty",)
     references: ClassVar[Mapping[str, str]] = {"mean": "the mean"}
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)

@@ -1,4 +1,4 @@
-"""From a file's rows to the review: columns, labels, unique ids, duplicates, and the report on them."""
+"""Makes the review from a file's rows: columns, labels, unique ids, duplicates, and the report on them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -66,7 +66,7 @@ def find_review(name: str) -> CatalogueEntry:
     """Returns the catalogue's entry for a name, in any case and spacing; `Opioids` finds the publisher's `Opiods`.
 
     Raises:
-        UserError: No such review; the message lists all.
+        UserError: There is no such review; the message lists all.
 
     Example:
         >>> find_review("ace inhibitors").records, find_review("Opioids").name

@@ -1,4 +1,4 @@
-"""Which column holds what: by the names that databases and screening tools give them."""
+"""Recognises what each column holds, by the names that databases and screening tools give them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -75,11 +75,11 @@ def recognise_columns(
 
     Args:
         columns: All column names.
-        chosen: Role → column named by the user, None for recognising it by its name.
+        chosen: Role → column named by the user; None: it is recognised by its name.
         label_level: Which decision to read, where both are there: `full_text` or `abstract`.
 
     Raises:
-        UserError: No title, a chosen column that is not there, or labels of the other level only.
+        UserError: There is no title, a chosen column is not there, or there are labels of the other level only.
 
     Example:
         >>> recognise_columns(["Primary Title", "AB", "included"], chosen={})

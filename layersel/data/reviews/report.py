@@ -45,7 +45,7 @@ class ReadReport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        r"""Returns the counts in lines, for people.
+        r"""Returns the counts in lines, for the terminal.
 
         Example:
             >>> report = ReadReport("csv", "utf-8", {"title": "TI"}, records=3, included=1, unlabelled=2)

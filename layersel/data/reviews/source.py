@@ -1,4 +1,4 @@
-"""What all sources of records share: their options, and the way from a file to a review."""
+"""The base class of all sources of records: their options, and the way from a file to a review."""
 
 from abc import abstractmethod
 from collections.abc import Mapping

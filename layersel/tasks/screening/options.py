@@ -9,6 +9,7 @@ from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
 from layersel.data.source import Dataset
 from layersel.errors import one_of
+from layersel.merging.method import HELD_OUT_LOSS, LOGITS
 from layersel.tasks.screening.pairs import Pairs, RandomPairs
 from layersel.tasks.screening.split import IF_TOO_FEW
 from layersel.tasks.task import Metric, Task
@@ -47,6 +48,7 @@ class Screening(Task):
     name: ClassVar[str] = "screening"
     metric: ClassVar[Metric] = Metric("awss@95", "AWSS@95")
     takes: ClassVar[type] = ReviewSource
+    offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS, LOGITS})
     judging: ClassVar[tuple[str, ...]] = ("head_c", "normalize")
     references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF + SVM"}
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
