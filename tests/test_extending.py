@@ -29,7 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert f"`{name}`:" in PAGE
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(block(language), encoding="utf-8")
-    (folder / "mypackage" / "__init__.py").touch()
     return folder
 
 

@@ -22,7 +22,7 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> list[TokenIds]:
-    """Returns the token ids of each text with the special tokens, cut to `max_length`; an empty text has at least one."""
+    """Returns the token ids of each text with special tokens, cut to `max_length`; an empty text has at least one."""
     ids: list[TokenIds] = tokenizer(
         list(texts), truncation=max_length is not None, max_length=max_length, verbose=False
     )["input_ids"]

@@ -24,7 +24,7 @@ def configurations(cells: Cells) -> pd.DataFrame:
 
 
 def names(options: pd.DataFrame) -> dict[str, str]:
-    """Returns for each configuration a name of the options that differ between them, such as "selection=cka n=3 rank=4".
+    """Returns the name of each configuration, the options that differ between them: "selection=cka n=3 rank=4".
 
     Every option is named that differs among the configurations that have it, unless a label says the same.
 
