@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from layersel.errors import one_of
 from layersel.sweep.reading import LABELS, Row, Scalar, as_text
 
 ABOUT = ("cell", "state", "error", "overrides", "variant", "configuration")
 CHOSEN = ("layers", "n_layers")
+PARAMETERS, SECONDS = "parameters/trainable", "seconds/total"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,26 @@ class Cells:
     table: pd.DataFrame
     options: list[str]
     metrics: list[str]
+
+    @property
+    def numeric(self) -> list[str]:
+        """The names of the metrics that are numbers."""
+        return [name for name in self.metrics if pd.api.types.is_numeric_dtype(self.table[name])]
+
+    def valued(self, metric: str) -> pd.DataFrame:
+        """Returns the cells whose configuration is known, with the columns `value`, `parameters` and `seconds`.
+
+        Raises:
+            UserError: No finished cell has that metric.
+        """
+        numeric = self.numeric
+        if self.metrics and metric not in numeric:
+            known = [name for name in numeric if "/" not in name]
+            raise one_of("metric", metric, known, "or another column of cells.csv")
+        cells = self.table[self.table["configuration"].notna()]
+        numbers = {"value": metric, "parameters": PARAMETERS, "seconds": SECONDS}
+        columns = {own: cells[name].astype("float64") if name in numeric else np.nan for own, name in numbers.items()}
+        return cells[["configuration", "name", "dataset", "seed", "state"]].astype(object).assign(**columns)
 
 
 def as_table(rows: Sequence[Row]) -> Cells:
@@ -54,3 +77,11 @@ def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":
     if kinds <= {int, float}:
         return pd.Series(values, dtype="float64")
     return pd.Series([None if value is None else as_text(value) for value in values], dtype="string")
+
+
+def with_types(table: pd.DataFrame) -> pd.DataFrame:
+    """Gives the columns of groups and comparisons types that do not depend on what the table holds."""
+    text = {"configuration", "name", "kind", "dataset", "metric", "reference", "lacks"}
+    whole = {"datasets", "n", "expected", "failed", "missing", "compared", "uncompared", "wins", "ties", "losses"}
+    types = {name: "string" if name in text else "Int64" if name in whole else "float64" for name in table}
+    return table.astype(types | ({"pareto": "boolean"} if "pareto" in table else {}))

@@ -11,9 +11,12 @@ import pandas as pd
 
 from layersel.files import atomic_path
 from layersel.runs.folder import FINISHED
+from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import as_table
-from layersel.sweep.comparing import ALL_DATASETS, compare, group
+from layersel.sweep.comparing import compare
 from layersel.sweep.configurations import configurations, named, references
+from layersel.sweep.grid import counted
+from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
 from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
 from layersel.sweep.rows import Rows
@@ -54,7 +57,7 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     found, lines = references(options, reference)
     cells = named(cells, options)
     groups = group(cells, metric)
-    notes = [*rows.notes, *lines, *_left_out(cells.table, groups)]
+    notes = [*rows.notes, *lines, *_not_ranked(groups)]
     return Tables(cells.table, groups, compare(cells, metric, found), notes)
 
 
@@ -82,9 +85,13 @@ def printed(own: Tables) -> list[Part]:
     parts: list[Part] = [f"{len(own.cells)} cells: {states}"]
     many = len(own.groups) > SHOWN
     brief = many or own.cells["dataset"].nunique() == 1
-    parts.append(_groups(own.groups[own.groups["dataset"] == ALL_DATASETS] if brief else own.groups))
+    groups = own.groups[own.groups["dataset"] == ALL_DATASETS] if brief else own.groups
+    parts.append(_groups(groups[groups["kind"].isin([RANKED, BASELINE])]))
     if many:
         parts.append(f"{len(own.groups)} rows, those of each dataset among them, are in groups.csv")
+    incomplete = own.groups[(own.groups["kind"] == INCOMPLETE) & (own.groups["dataset"] == ALL_DATASETS)]
+    if len(incomplete):
+        parts.append(_incomplete(incomplete))
     if len(own.comparisons):
         parts.append(_comparisons(own.comparisons))
     if (own.cells["state"] != FINISHED).any():
@@ -92,29 +99,40 @@ def printed(own: Tables) -> list[Part]:
     return [*parts, *own.notes]
 
 
-def _left_out(cells: pd.DataFrame, groups: pd.DataFrame) -> list[str]:
-    """Returns a line if some datasets are not in the mean over all."""
-    datasets = cells["dataset"].nunique()
-    averaged = int(groups.loc[groups["dataset"] == ALL_DATASETS, "datasets"].max()) if len(groups) else datasets
-    if averaged == datasets or not groups["n"].any():
+def _not_ranked(groups: pd.DataFrame) -> list[str]:
+    """Returns a line if no configuration is ranked, or some values of ranked ones are left out, as others lack them."""
+    overall = groups[groups["dataset"] == ALL_DATASETS]
+    if len(overall) and not (overall["kind"] == RANKED).any() and overall["n"].any():
+        return ["no configuration has a value in all of its cells, so none is ranked"]
+    ranked = groups[groups["kind"] == RANKED]
+    own = ranked.loc[ranked["dataset"] == ALL_DATASETS]
+    if (own["n"] >= own["expected"]).all():
         return []
-    return [f"{ALL_DATASETS}: the mean of the {averaged} of {datasets} that every configuration has a value for"]
+    pairs = counted(int(own["n"].min()), "pair")
+    return [f"{ALL_DATASETS}: over the {pairs} of dataset and seed that every ranked configuration has"]
 
 
 def _groups(groups: pd.DataFrame) -> Part:
     columns = ("configuration", "dataset", "n", "mean ± std", "95 % interval", "Pareto")
     rows = [
-        [
-            row["name"],
-            row["dataset"],
-            f"{row['n']} of {row['expected']}",
-            f"{format_number(row['mean'])} ± {format_number(row['std'])}",
-            _interval(row),
-            "*" if row["pareto"] else "",
-        ]
+        [row["name"], row["dataset"], _count(row), _mean(row), _interval(row), "*" if row["pareto"] else ""]
         for row in _records(groups)
     ]
     return _table(groups["metric"].iloc[0] if len(groups) else "groups", columns, rows)
+
+
+def _incomplete(groups: pd.DataFrame) -> Part:
+    columns = ("configuration", "n", "mean ± std of these", "lacks")
+    rows = [[row["name"], _count(row), _mean(row), row["lacks"] or ""] for row in _records(groups)]
+    return _table("incomplete configurations, which are not ranked", columns, rows)
+
+
+def _count(row: dict[str, Any]) -> str:
+    return str(row["n"]) if row["n"] == row["expected"] else f"{row['n']} of {row['expected']}"
+
+
+def _mean(row: dict[str, Any]) -> str:
+    return f"{format_number(row['mean'])} ± {format_number(row['std'])}"
 
 
 def _comparisons(comparisons: pd.DataFrame) -> Part:

@@ -12,6 +12,8 @@ from scipy import stats
 TIE = 1e-12
 """Differences up to this size count as none."""
 RESAMPLES = 9999
+FEWEST = 3
+"""Fewest values of a sample for an interval: the resampled means of two values are these two and the one between."""
 
 Floats = NDArray[np.float64]
 Sample = Floats | Sequence[float]
@@ -40,7 +42,8 @@ def bootstrap_interval(
     """Returns the bootstrap interval of `mean_of_means`, each sample resampled on its own.
 
     It is the percentile interval: BCa estimates its corrections from the same few seeds, and has none where they
-    agree. Either is too narrow for very few seeds (of 3 values a resample repeats one in a ninth of the cases).
+    agree. Either is too narrow for very few seeds (of 3 values a resample repeats one in a ninth of the cases), and of
+    fewer than `FEWEST` there is none.
 
     Args:
         samples: The values of one dataset each.
@@ -52,7 +55,7 @@ def bootstrap_interval(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13.
     """
-    if not samples or min(map(len, samples)) < 2:
+    if not samples or min(map(len, samples)) < FEWEST:
         return float("nan"), float("nan")
 
     def statistic(*resamples: Floats, axis: int) -> Floats:

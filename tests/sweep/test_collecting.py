@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,12 +52,14 @@ def test_a_grid_is_summarised_in_its_folder(
     printed = capsys.readouterr().out
     for expected in ("4 cells: 2 finished, 1 failed, 1 missing", "selection=cka", "0.500 ± -", "0.250", "1/0/0", "x=3"):
         assert expected in printed
+    assert "base (no adapter)" in printed
+    assert re.search(r"selection=cka │ all datasets │ 1 of 2 │ 0.500", printed)
     assert "ValueError: [bold]no layers" in printed
     assert "y=1" not in printed  # as all jobs have it
     title, metric, records = reported[0]
     assert (title, metric) == ("budget", Metric("awss@95", "AWSS@95", higher_is_better=True))
     cells, groups, comparisons = (records[name] for name in ("cells", "groups", "comparisons"))
-    assert (len(cells), len(groups), len(comparisons)) == (4, 4, 1)
+    assert (len(cells), len(groups), len(comparisons)) == (4, 6, 1)
     assert groups[0]["std"] is None
     assert {type(value) for record in (*cells, *groups, *comparisons) for value in record.values()} <= {
         str, int, float, bool, type(None),
@@ -78,7 +81,7 @@ def test_files_hold_what_was_collected(tmp_path: Path) -> None:
     first = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.name in FILES}
     assert main([str(tmp_path)]) == 1
     assert {name: (tmp_path / name).read_bytes() for name in first} == first
-    assert pd.read_csv(tmp_path / "groups.csv")["dataset"].tolist().count(TITLE) == 3
+    assert pd.read_csv(tmp_path / "groups.csv")["dataset"].tolist().count(TITLE) == 4
 
 
 def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,12 +119,31 @@ def test_running_cells_of_dead_processes_are_interrupted(tmp_path: Path) -> None
     assert pd.read_csv(tmp_path / "cells.csv")["state"].tolist() == ["interrupted"]
 
 
-def test_mean_over_some_datasets_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """How many, and why."""
+def test_a_mean_over_some_values_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many, and why; where nothing can be ranked, a line says that."""
     for n, dataset in ((1, "A"), (1, "B"), (2, "A")):
         make_cell(tmp_path, n=n, dataset=dataset)
     assert summarise(tmp_path, [tmp_path], reference="n=1")
-    assert "the mean of the 1 of 2 that every configuration has a value for" in capsys.readouterr().out
+    assert "over the 1 pair of dataset and seed that every ranked configuration has" in capsys.readouterr().out
+    make_cell(tmp_path, state="failed", n=1, dataset="A", seed=1)
+    make_cell(tmp_path, state="failed", n=2, dataset="B")
+    make_cell(tmp_path, n=2, dataset="A", seed=1)
+    assert not summarise(tmp_path, [tmp_path], reference="n=1")
+    assert "no configuration has a value in all of its cells, so none is ranked" in capsys.readouterr().out
+
+
+def test_incomplete_configurations_stand_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below the ranked ones, with their values and what they lack."""
+    for n, values in ((1, [0.3, 0.5]), (2, [0.875])):
+        for seed, value in enumerate(values):
+            make_cell(tmp_path, value, n=n, seed=seed)
+    make_cell(tmp_path, state="failed", error="out of memory", n=2, seed=1)
+    assert summarise(tmp_path, [tmp_path]) is False
+    ranked, _, apart = capsys.readouterr().out.partition("incomplete configurations, which are not ranked")
+    assert re.search(r"n=1 +│ all datasets │ 2 │ 0.400 ± 0.141 │ - +│ \*", ranked)
+    assert re.search(r"base \(no adapter\) │ all datasets │ 2 │ 0.400 ± 0.000", ranked)
+    assert "0.875" not in ranked
+    assert re.search(r"n=2 +│ 1 of 2 │ 0.875 ± - +│ seed 1", apart)
 
 
 def test_many_datasets_are_not_all_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,8 +152,8 @@ def test_many_datasets_are_not_all_printed(tmp_path: Path, capsys: pytest.Captur
         make_cell(tmp_path, dataset=f"R{number}")
     assert summarise(tmp_path, [tmp_path])
     printed = capsys.readouterr().out
-    assert "46 rows, those of each dataset among them, are in groups.csv" in printed
-    assert ("R17" in printed, "45 of 45" in printed) == (False, True)
+    assert "92 rows, those of each dataset among them, are in groups.csv" in printed
+    assert ("R17" in printed, "│ all datasets │ 45 │" in printed) == (False, True)
 
 
 def test_errors_of_a_library_call(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from cell_folders import make_cell
 from scipy.stats import wilcoxon
 
 from layersel.errors import UserError
+from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import Cells, as_table
-from layersel.sweep.comparing import ALL_DATASETS, COMPARISONS, GROUPS, compare, group
+from layersel.sweep.comparing import COMPARISONS, compare
 from layersel.sweep.configurations import configurations, named, names, references
+from layersel.sweep.grouping import GROUPS, group
 from layersel.sweep.rows import collect_rows
 from layersel.tasks.task import Metric
 
@@ -48,7 +50,7 @@ def make(output: Path, values: dict[tuple[str, int], list[float | None]], **labe
 
 def test_groups_by_hand(tmp_path: Path) -> None:
     """Mean, deviation and counts of each dataset; over all datasets each dataset weighs the same."""
-    make(tmp_path, {("cka", 1): [0.2, 0.4, 0.9], ("cka", 2): [0.5]}, dataset="ADHD")
+    make(tmp_path, {("cka", 1): [0.2, 0.4, 0.9], ("cka", 2): [0.5, 0.6, 0.7]}, dataset="ADHD")
     make(tmp_path, {("cka", 1): [0.6, 0.8], ("cka", 2): [0.1, 0.3]}, dataset="Statins")
     table = groups_of(tmp_path)
     one = table.loc[("n=1", "ADHD")]
@@ -56,15 +58,100 @@ def test_groups_by_hand(tmp_path: Path) -> None:
     assert one["std"] == pytest.approx(np.std([0.2, 0.4, 0.9], ddof=1))
     assert 0.2 <= one["low"] < 0.5 < one["high"] <= 0.9
     assert (one["n"], one["expected"], one["failed"], one["missing"], one["datasets"]) == (3, 3, 0, 0, 1)
-    single = table.loc[("n=2", "ADHD")]
-    assert (single["n"], single["mean"]) == (1, 0.5)
-    assert single[["std", "low", "high"]].isna().all()
+    two = table.loc[("n=1", "Statins")]
+    assert (two["n"], two["mean"], two["std"]) == (2, pytest.approx(0.7), pytest.approx(np.std([0.6, 0.8], ddof=1)))
+    assert two[["low", "high"]].isna().all()
     overall = table.loc[("n=1", ALL_DATASETS)]
     assert (overall["datasets"], overall["n"], overall["mean"]) == (2, 5, pytest.approx((0.5 + 0.7) / 2))
-    assert overall["low"] < overall["mean"] < overall["high"]
-    assert pd.isna(table.loc[("n=2", ALL_DATASETS), "low"])
+    assert pd.isna(overall["low"]), "of one dataset there are two values only"
     assert list(group(read(tmp_path), AWSS).columns) == list(GROUPS)
     assert (overall["parameters"], overall["seconds"]) == (100, 10.5)
+    make(tmp_path, {("cka", 1): [0.6, 0.8, 0.1], ("cka", 2): [0.1, 0.3, 0.2]}, dataset="Statins")
+    overall = groups_of(tmp_path).loc[("n=1", ALL_DATASETS)]
+    assert (overall["n"], overall["mean"]) == (6, pytest.approx(0.5))
+    assert overall["low"] < overall["mean"] < overall["high"]
+
+
+def test_an_incomplete_configuration_is_not_ranked(tmp_path: Path) -> None:
+    """Its one lucky seed makes it neither the first nor a member of the front; it stands apart with what it lacks."""
+    make(tmp_path, {("cka", 1): [0.3, 0.5], ("cka", 2): [0.4, 0.2], ("cka", 3): [0.9]})
+    make_cell(tmp_path, None, "failed", error="out of memory", n=3, seed=1)
+    table = group(read(tmp_path), AWSS)
+    overall = table[table["dataset"] == ALL_DATASETS]
+    assert overall["name"].tolist() == ["n=1", "n=2", "n=3", "base (no adapter)"]
+    assert overall["kind"].tolist() == ["ranked", "ranked", "incomplete", "baseline"]
+    assert overall["pareto"].tolist() == [True, False, pd.NA, pd.NA]
+    assert overall["lacks"].tolist() == [pd.NA, pd.NA, "seed 1", pd.NA]
+    assert overall["n"].tolist() == [2, 2, 1, 2]
+    assert overall["expected"].tolist() == [2, 2, 2, 2]
+    assert table["low"].isna().all(), "an interval of two values is none"
+
+
+def test_what_a_configuration_lacks_is_named(tmp_path: Path) -> None:
+    """By dataset and seed, whether the cell failed, still runs, or finished without a number."""
+    for dataset in ("A", "B"):
+        make(tmp_path, {("cka", 1): [0.3] * 11, ("cka", 2): [0.4] * 9}, dataset=dataset)
+    make_cell(tmp_path, None, n=2, dataset="A", seed=10)
+    make_cell(tmp_path, None, "running", n=2, dataset="A", seed=9)
+    make_cell(tmp_path, None, "failed", n=2, dataset="B", seed=9)
+    make_cell(tmp_path, 0.4, n=2, dataset="B", seed=10)
+    assert groups_of(tmp_path).loc[("n=2", ALL_DATASETS), "lacks"] == "A: seeds 9, 10; B: seed 9"
+
+
+def test_ranked_configurations_are_averaged_over_the_same_seeds(tmp_path: Path) -> None:
+    """Of cells of several grids: further seeds of one neither help it nor put the others out."""
+    make(tmp_path, {("cka", 1): [0.3, 0.5, 0.9, 0.9], ("cka", 2): [0.6, 0.6], ("cka", 3): [0.5, 0.2]}, dataset="A")
+    make(tmp_path, {("cka", 4): [0.8]}, dataset="B")
+    table = group(read(tmp_path), AWSS)
+    overall = table[table["dataset"] == ALL_DATASETS].set_index("name")
+    assert overall["kind"].to_dict() == {
+        "n=2": "ranked", "n=1": "ranked", "n=3": "ranked", "n=4": "incomplete", "base (no adapter)": "baseline",
+    }  # fmt: skip
+    assert overall.loc["n=1", ["n", "expected", "mean"]].tolist() == [2, 4, pytest.approx(0.4)]
+    assert table.set_index(["name", "dataset"]).loc[("n=1", "A"), "mean"] == pytest.approx(0.4)
+    assert (overall.loc["n=4", "lacks"], overall.loc["n=4", "mean"]) == ("A: seeds 0, 1", 0.8)
+
+
+def test_a_dataset_that_fails_everywhere_makes_nothing_incomplete(tmp_path: Path) -> None:
+    """Nobody can be judged there; with no value at all, or none that goes together, nothing is ranked."""
+    make(tmp_path, {("cka", 1): [0.3], ("cka", 2): [0.4]}, dataset="A")
+    for n in (1, 2):
+        make_cell(tmp_path, None, "failed", n=n, dataset="B")
+    kinds = groups_of(tmp_path).xs(ALL_DATASETS, level="dataset")["kind"]
+    assert kinds.to_dict() == {"n=1": "ranked", "n=2": "ranked", "base (no adapter)": "baseline"}
+    apart = tmp_path / "apart"
+    for n, seed in ((1, 0), (2, 1)):
+        make_cell(apart, 0.5, n=n, seed=seed)
+        make_cell(apart, None, "failed", n=n, seed=1 - seed)
+    assert groups_of(apart)["kind"].unique().tolist() == ["incomplete"]
+
+
+def test_baselines_stand_beside_the_configurations(tmp_path: Path) -> None:
+    """The pretrained model and references without a model, over the same pairs of dataset and seed as the ranked."""
+    for n in (1, 2):
+        for dataset, seed in ((dataset, seed) for dataset in ("A", "B") for seed in range(3)):
+            others = {"base/awss@95": 0.1 * seed, "tfidf/awss@95": 0.5, "tfidf/auroc": 0.9, "A/awss@95": 0.7}
+            make_cell(tmp_path, 0.5, n=n, dataset=dataset, seed=seed, metrics=others)
+    make_cell(tmp_path, 0.5, n=2, dataset="A", seed=3, metrics={"base/awss@95": 9.0, "tfidf/awss@95": 9.0})
+    table = groups_of(tmp_path)
+    found = table[table["kind"] == "baseline"]
+    assert sorted(found.index.get_level_values("name").unique()) == ["base (no adapter)", "tfidf"]
+    base = found.loc[("base (no adapter)", ALL_DATASETS)]
+    assert (base["n"], base["datasets"], base["mean"]) == (6, 2, pytest.approx(0.1))
+    assert base["low"] < base["mean"] < base["high"]
+    assert found.loc[("base (no adapter)", "A"), "mean"] == pytest.approx(0.1)
+    assert found.loc[("tfidf", ALL_DATASETS), "mean"] == 0.5
+    assert found[["configuration", "parameters", "seconds", "pareto", "lacks"]].isna().all(axis=None)
+
+
+def test_baselines_of_several_models(tmp_path: Path) -> None:
+    """A row for each value that they have, named by the options that go with it."""
+    for model, base in (("minilm", 0.2), ("mpnet", 0.3)):
+        for n in (1, 2):
+            make_cell(tmp_path, 0.5, model=model, n=n, metrics={"base/awss@95": base, "tfidf/awss@95": 0.6})
+    found = groups_of(tmp_path).xs(ALL_DATASETS, level="dataset")
+    means = found.loc[found["kind"] == "baseline", "mean"].to_dict()
+    assert means == {"base (no adapter), model=minilm": 0.2, "base (no adapter), model=mpnet": 0.3, "tfidf": 0.6}
 
 
 def test_cells_without_a_value_are_counted_not_averaged(tmp_path: Path) -> None:
@@ -78,17 +165,19 @@ def test_cells_without_a_value_are_counted_not_averaged(tmp_path: Path) -> None:
     assert row["mean"] == pytest.approx(0.5)
 
 
-def test_datasets_that_not_all_have_are_left_out_of_the_mean(tmp_path: Path) -> None:
+def test_a_configuration_that_lacks_a_dataset_is_not_ranked(tmp_path: Path) -> None:
     """Else easy datasets would speak for one configuration and hard ones against another."""
-    make(tmp_path, {("cka", 1): [0.2], ("cka", 2): [0.3]}, dataset="Hard")
+    make(tmp_path, {("cka", 1): [0.4], ("cka", 2): [0.3]}, dataset="Hard")
     make(tmp_path, {("cka", 2): [0.9]}, dataset="Easy")
     make_cell(tmp_path, None, "failed", n=1, dataset="Easy")
-    make_cell(tmp_path, None, "failed", n=7, dataset="Hard")  # has finished nowhere: does not empty the others' mean
+    make_cell(tmp_path, None, "failed", n=7, dataset="Hard")  # has finished nowhere
     table = groups_of(tmp_path)
     found = {own: table.loc[(f"n={own}", ALL_DATASETS)] for own in (1, 2, 7)}
-    assert [found[own]["mean"] for own in (1, 2)] == [0.2, 0.3]
-    assert [found[own]["datasets"] for own in (1, 2, 7)] == [1, 1, 0]
+    assert [found[own]["kind"] for own in (1, 2, 7)] == ["incomplete", "ranked", "incomplete"]
+    assert [found[own]["mean"] for own in (1, 2)] == [0.4, pytest.approx(0.6)]
+    assert [found[own]["datasets"] for own in (1, 2, 7)] == [1, 2, 0]
     assert [found[own]["failed"] for own in (1, 2, 7)] == [1, 0, 1]
+    assert found[1]["lacks"] == "Easy: seed 0"
     assert math.isnan(found[7]["mean"])
     assert table.loc[("n=2", "Easy"), "mean"] == 0.9
 
@@ -99,7 +188,9 @@ def test_the_front_is_marked_over_all_datasets(tmp_path: Path) -> None:
         make_cell(tmp_path, awss, n=n, metrics={"parameters/trainable": parameters, "seconds/total": seconds})
     make_cell(tmp_path, None, "failed", n=5)
     table = groups_of(tmp_path)["pareto"]
-    assert {n: table[(f"n={n}", ALL_DATASETS)] for n in range(1, 6)} == {1: True, 2: True, 3: False, 4: True, 5: False}
+    assert {n: table[(f"n={n}", ALL_DATASETS)] for n in range(1, 6)} == {
+        1: True, 2: True, 3: False, 4: True, 5: pd.NA,
+    }  # fmt: skip
     assert table.xs("NSAIDS", level="dataset").isna().all()
 
 
@@ -156,10 +247,10 @@ def test_comparison_by_hand(tmp_path: Path) -> None:
 
 def test_identical_values(tmp_path: Path) -> None:
     """All ties: the interval is the value, and there is nothing to test."""
-    make(tmp_path, {("none", 0): [0.3, 0.3], ("cka", 1): [0.3, 0.3]})
+    make(tmp_path, {("none", 0): [0.3, 0.3, 0.3], ("cka", 1): [0.3, 0.3, 0.3]})
     table, _ = compared(tmp_path)
     row = table.iloc[0]
-    assert (row["difference"], row["low"], row["high"], row["std"], row["ties"]) == (0, 0, 0, 0, 2)
+    assert (row["difference"], row["low"], row["high"], row["std"], row["ties"]) == (0, 0, 0, 0, 3)
     assert pd.isna(row["p"])
     assert pd.isna(row["p_holm"])
 

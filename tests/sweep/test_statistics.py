@@ -84,7 +84,7 @@ def test_signed_ranks_ignore_rounding() -> None:
     assert wins_ties_losses([]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("samples", [[[0.1, 0.4, 0.2, 0.7, 0.3]], [[0.1, 0.5, 0.9], [0.2, 0.3]]])
+@pytest.mark.parametrize("samples", [[[0.1, 0.4, 0.2, 0.7, 0.3]], [[0.1, 0.5, 0.9], [0.2, 0.3, 0.7, 0.4]]])
 def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None:
     """Against a loop; each dataset's values are resampled among themselves."""
     draw = np.random.default_rng(7)
@@ -96,17 +96,17 @@ def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None
     assert bootstrap_interval(samples, np.random.default_rng(0), confidence=0.5)[0] > low
 
 
-@pytest.mark.parametrize("samples", [[], [[0.4]], [[0.4, 0.5], [0.2]]])
-def test_no_interval_of_single_values(samples: list[list[float]]) -> None:
-    """One seed says nothing about the spread, also where another dataset has more."""
+@pytest.mark.parametrize("samples", [[], [[0.4]], [[0.4, 0.5]], [[0.4, 0.5, 0.6], [0.2, 0.3]]])
+def test_no_interval_of_fewer_than_three_values(samples: list[list[float]]) -> None:
+    """Their resampled means are the values themselves, also where another dataset has more."""
     assert np.isnan(bootstrap_interval(samples, np.random.default_rng(0))).all()
-    assert np.isnan(deviation(samples))
+    assert np.isnan(deviation(samples)) == (min(map(len, samples), default=0) < 2)
 
 
 def test_equal_values_are_their_own_interval() -> None:
     """In each dataset."""
     assert bootstrap_interval([[0.3] * 3], np.random.default_rng(0)) == pytest.approx((0.3, 0.3), rel=1e-15)
-    assert bootstrap_interval([[0.3] * 3, [0.5] * 2], np.random.default_rng(0)) == pytest.approx((0.4, 0.4), rel=1e-15)
+    assert bootstrap_interval([[0.3] * 3, [0.5] * 4], np.random.default_rng(0)) == pytest.approx((0.4, 0.4), rel=1e-15)
 
 
 def test_means_and_deviations_by_hand() -> None:

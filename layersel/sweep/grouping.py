@@ -1,0 +1,92 @@
+"""Averages the configurations of a grid over the same seeds and datasets, and orders them."""
+
+import pandas as pd
+
+from layersel.sweep.averages import ALL_DATASETS, averages
+from layersel.sweep.baselines import baselines
+from layersel.sweep.cells import Cells, with_types
+from layersel.sweep.pairs import among, in_words, lacking, pairs_of, shared_pairs
+from layersel.sweep.statistics import pareto_front
+from layersel.tasks.task import Metric
+
+RANKED, INCOMPLETE, BASELINE = "ranked", "incomplete", "baseline"
+"""Kinds of groups: configurations that are ranked, those that lack values, and outcomes without a trained adapter."""
+GROUPS = (
+    "configuration",
+    "name",
+    "kind",
+    "dataset",
+    "metric",
+    "datasets",
+    "n",
+    "expected",
+    "failed",
+    "missing",
+    "mean",
+    "std",
+    "low",
+    "high",
+    "parameters",
+    "seconds",
+    "pareto",
+    "lacks",
+)
+
+
+def group(cells: Cells, metric: Metric) -> pd.DataFrame:
+    """Averages each configuration over its seeds: a row over all datasets, and one for each dataset.
+
+    A configuration is ranked if all of its cells have a value; ranked ones are averaged over the same pairs of dataset
+    and seed. Else one that lacks a hard dataset or an unlucky seed would have an advantage. The others are averaged
+    over what they have, and `lacks` says what is missing. A pair for which no configuration has a value counts for
+    none. Groups of the kind `baseline` are what the ranked cells have measured beside the adapted model (the
+    pretrained one, and references without a model), over the same pairs.
+
+    The value over all datasets is the mean of the datasets' means. `n` is the number of values in the mean, `datasets`
+    that of their datasets; `expected`, `failed` and `missing` (running and interrupted ones among them) count all
+    cells. `parameters` and `seconds` are means over the same cells as the value.
+
+    Args:
+        cells: The cells with their names, from `named`.
+        metric: The metric that is compared.
+
+    Returns:
+        The columns `GROUPS`, the best ranked configuration first, then the incomplete ones, then the baselines;
+        `pareto` says which ranked ones no other one beats in mean, parameters and seconds.
+
+    Raises:
+        UserError: No finished cell has that metric.
+    """
+    known = cells.valued(metric.name)
+    own_lacks = lacking(known)
+    shared = shared_pairs(known, own_lacks)
+    tables, ranked = [], []
+    for configuration, own in known.groupby("configuration", sort=False):
+        has = own.dropna(subset="value")
+        lacks = own_lacks[str(configuration)] | (shared - pairs_of(has))
+        kind = INCOMPLETE if lacks or not shared else RANKED
+        averaged = has[among(has, shared)] if kind == RANKED else has
+        ranked += [averaged] if kind == RANKED else []
+        table = averages(own, averaged).assign(configuration=configuration, name=own["name"].iloc[0], kind=kind)
+        table["lacks"] = pd.Series([in_words(lacks, known)] if lacks else [], index=table.index[: bool(lacks)])
+        tables.append(table)
+    tables.sort(key=lambda table: _order(table, metric))
+    if ranked:
+        tables += [table.assign(kind=BASELINE) for table in baselines(cells, pd.concat(ranked), metric.name)]
+    groups = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return _with_front(with_types(groups.assign(metric=metric.name).reindex(columns=list(GROUPS))), metric)
+
+
+def _order(table: pd.DataFrame, metric: Metric) -> tuple[bool, float]:
+    """Returns the key that sorts ranked configurations by their mean over all datasets, and others after them."""
+    if table["kind"].iloc[0] != RANKED:
+        return True, 0.0
+    mean = float(table["mean"].iloc[0])
+    return False, -mean if metric.higher_is_better else mean
+
+
+def _with_front(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    overall = (table["dataset"] == ALL_DATASETS) & (table["kind"] == RANKED)
+    values = table.loc[overall, ["mean", "parameters", "seconds"]].to_numpy(dtype=float)
+    table.loc[overall, "pareto"] = pareto_front(values, highest=[metric.higher_is_better, False, False])
+    return table
