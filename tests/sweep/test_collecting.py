@@ -53,7 +53,7 @@ def test_a_grid_is_summarised_in_its_folder(
     for expected in ("4 cells: 2 finished, 1 failed, 1 missing", "selection=cka", "0.500 ± -", "0.250", "1/0/0", "x=3"):
         assert expected in printed
     assert "base (no adapter)" in printed
-    assert re.search(r"selection=cka │ all datasets │ 1 of 2 │ 0.500", printed)
+    assert re.search(r"selection=cka +│ all datasets │ 1 of 2 │ 0.500", printed)
     assert "ValueError: [bold]no layers" in printed
     assert "y=1" not in printed  # as all jobs have it
     title, metric, records = reported[0]

@@ -115,6 +115,7 @@ def _group(cells: list[Record], dataset: str) -> Record:
     return {
         "configuration": cells[0]["configuration"],
         "name": cells[0]["name"],
+        "kind": "ranked",
         "dataset": dataset,
         "metric": "awss@95",
         "n": len(values),
@@ -608,17 +609,39 @@ def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None
     browser.open(made / "report.html")
     assert browser.complaints() == []
     assert browser.texts("#title") == ["regression"]
-    assert browser.texts("#best") == ["Lowest mean RMSE over all datasets: 0.281 by selection=cka n=1."]
+    assert browser.texts("#best") == ["Lowest mean RMSE over all datasets: 0.281 by selection=cka n=1 (4 cells)."]
     assert column(browser, "name", "comparisons") == ["selection=cka n=1", "selection=cka n=2"]
     assert column(browser, "wins", "comparisons") == ["4", "0"]
     assert column(browser, "name", "groups")[0] == "selection=cka n=1"
-    assert {"untouched model", "ridge"} <= set(browser.texts("#budget svg text"))
+    assert {"base (no adapter)", "ridge"} <= set(browser.texts("#budget svg text"))
     front = [tip.splitlines()[:2] for tip in tips(browser, "pareto-parameters", "text") if "RMSE" in tip]
     assert front == [["selection=cka n=1", "RMSE 0.281 ± 0.031"]]
     bars = [tip.splitlines()[1] for tip in tips(browser, "datasets", "rect")]
     assert bars == ["selection=cka n=1", "selection=none", "selection=cka n=2"] * 2
     rows = list(csv.DictReader((made / "cells.csv").open(encoding="utf-8", newline="")))
     assert sorted(column(browser, "cell")) == sorted(row["cell"] for row in rows)
+
+
+def test_incomplete_configurations_stand_apart(browser: Page, tmp_path: Path) -> None:
+    """Neither first, nor in the figure of the front; the baselines are in the table of those that are ranked."""
+    for n, values in ((1, [0.25, 0.5]), (2, [0.125, 0.25]), (3, [0.875])):
+        for seed, value in enumerate(values):
+            make_cell(tmp_path, value, n=n, seed=seed, metrics={"tfidf/awss@95": 0.75})
+    make_cell(tmp_path, state="failed", error="out of memory", n=3, seed=1)
+    assert not summarise(tmp_path, [tmp_path])
+    browser.look(1400)
+    browser.open(tmp_path / "report.html")
+    assert browser.complaints() == []
+    (best,) = browser.texts("#best")
+    assert (
+        best == "Highest mean AWSS@95 over all datasets: 0.375 by n=1 (2 cells); 1 incomplete configuration left out."
+    )
+    assert column(browser, "name", "groups") == ["tfidf", "base (no adapter)", "n=1", "n=2"]
+    assert [column(browser, key, "incomplete") for key in ("name", "mean", "n", "expected", "lacks")] == [
+        ["n=3"], ["0.875"], ["1"], ["2"], ["seed 1"],
+    ]  # fmt: skip
+    assert len(tips(browser, "pareto-parameters", "circle")) == 2
+    assert [tip.splitlines()[1] for tip in tips(browser, "datasets", "rect")] == ["n=1", "n=2", "n=3 (incomplete)"]
 
 
 def test_one_cell_has_its_figures(opened: Callable[..., Page]) -> None:

@@ -9,7 +9,7 @@ function basesOf(cells, metric) {
 
 /** Below 0 where the one value of the metric is better than the other. */
 const better = (one, other) => data.metric.higher_is_better ? other - one : one - other;
-const titleOf = (prefix) => prefix === "base/" ? "untouched model" : prefix.slice(0, -1);
+const titleOf = (prefix) => prefix === "base/" ? "base (no adapter)" : prefix.slice(0, -1);
 const DASHES = ["6 4", "2 3", "8 2 2 2", "1 3"];
 const STROKES = [null, "7 3", "2 3", "9 3 2 3"]; // of lines, beside their marks
 const SHOWN_BARS = 12;
@@ -29,11 +29,11 @@ function frontOf(points) {
   });
 }
 
-/** Mean of the metric against a cost of each configuration, with the front. */
+/** Mean of the metric against a cost of each ranked configuration, with the front. */
 function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
-  const points = groups.filter((group) => group.dataset === ALL_DATASETS && isNumber(group.mean) && isNumber(group[cost]))
+  const points = groups.filter((group) => isOverall(group) && isNumber(group.mean) && isNumber(group[cost]))
     .map((group) => ({...group, x: group[cost], y: group.mean, selection: selectionOf.get(group.configuration)}));
-  if (!points.length) return {why: `No configuration has both ${title} and ${metricTitle} over the datasets that all of them have.`};
+  if (!points.length) return {why: `No configuration has both ${title} and ${metricTitle} in all of its cells.`};
   const front = frontOf(points);
   const box = {left: 62, right: width - 16, top: 16, bottom: 300};
   const costs = points.map((point) => point.x);
@@ -41,7 +41,7 @@ function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
   const x = wide ? logarithmic(costs, box.left, box.right) : linearAround(costs, box.left + 8, box.right - 8);
   const y = linearAround(points.map((point) => point.y), box.bottom, box.top);
   const stairs = front.map((point, place) => (place ? `H${x(point.x)}V${y(point.y)}` : `M${x(point.x)} ${y(point.y)}`));
-  const tip = (point) => `${point.name}\n${metricTitle} ${number(point.y)}${spread(point.std)}\n${title} ${number(point.x)}`;
+  const tip = (point) => `${point.name}\n${metricTitle} ${number(point.y)}${spread(point.std)}\n${plural(point.n, "cell")}\n${title} ${number(point.x)}`;
   const marks = points.map((point) => {
     const best = front.includes(point);
     const paint = {fill: colour(hue(point.selection)), "fill-opacity": best ? 1 : 0.35, stroke: "var(--surface)"};
@@ -59,7 +59,7 @@ function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
       leftAxis(box, y, `mean ${metricTitle}`), bottomAxis(box, x, title),
       draw("path", {d: `${stairs.join("")}H${box.right}`, fill: "none", stroke: "var(--soft)", "stroke-width": 1.5}),
       ...marks, ...numbers, names.group, hues.group),
-    note: `${plural(points.length, "configuration")}, mean over seeds and datasets. ` +
+    note: `${plural(points.length, "configuration")}, mean over the seeds and datasets that all of them have. ` +
       "The numbered ones are the Pareto front: no other has a better mean at the same cost or less.",
   };
 }
@@ -193,15 +193,18 @@ function layersRow(cells, name, whole, size, left, top) {
     label(left + count * size + 8, top + 16, `n=${cells.length}`, {fill: "var(--soft)"}));
 }
 
-/** The finished cells' configurations, the best mean over their common datasets first. */
+/** The finished cells' configurations, the best mean over their common datasets first, and incomplete ones last. */
 function rankedConfigurations(cells, metric) {
   const configurations = [...groupBy(finishedWith(cells, metric), (cell) => text(cell.configuration))];
-  const datasets = commonDatasets(configurations.map(([, some]) => some));
+  const complete = configurations.filter(([configuration]) => !incomplete.has(configuration));
+  const datasets = commonDatasets(complete.map(([, some]) => some));
   const ranked = configurations.map(([configuration, some]) => {
-    const over = datasets.length ? datasets : unique(some.map((cell) => text(cell.dataset)));
-    return {configuration, name: text(some[0].name), cells: some, mean: meanOverDatasets(some, metric, over).mean};
+    const over = datasets.length && !incomplete.has(configuration) ? datasets : unique(some.map((cell) => text(cell.dataset)));
+    const name = text(some[0].name) + (incomplete.has(configuration) ? " (incomplete)" : "");
+    return {configuration, name, cells: some, mean: meanOverDatasets(some, metric, over).mean};
   });
-  return ranked.sort((one, other) => better(one.mean, other.mean) || compare(one.name, other.name));
+  return ranked.sort((one, other) => incomplete.has(one.configuration) - incomplete.has(other.configuration) ||
+    better(one.mean, other.mean) || compare(one.name, other.name));
 }
 
 /** A group of bars for each dataset, a bar for each configuration, as in Figure 17 of the thesis. */

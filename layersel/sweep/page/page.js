@@ -8,6 +8,8 @@ const STATES = {finished: "✓", running: "…", interrupted: "‖", failed: "�
 const selections = unique(cells.map((cell) => text(cell.selection))).sort(order);
 const hue = (selection) => Math.max(0, selections.indexOf(text(selection)));
 const selectionOf = new Map(cells.map((cell) => [cell.configuration, cell.selection]));
+const isOverall = (group) => group.dataset === ALL_DATASETS && group.kind === "ranked";
+const incomplete = new Set(groups.filter((group) => group.kind === "incomplete").map((group) => group.configuration));
 const figures = [];
 
 /** A figure in its place, drawn anew by `redraw([it])`. `controls` are elements that stand above it. */
@@ -47,10 +49,10 @@ function header() {
   const chips = known.map((state) => make("span", {className: `state ${STATES[state] ? state : ""}`},
     `${STATES[state] ?? ""} ${counted.get(state).length} ${state}`));
   at("states").append(make("strong", {}, plural(cells.length, "cell")), " ", ...chips);
-  const [best] = groups.filter((group) => group.dataset === ALL_DATASETS && isNumber(group.mean))
+  const [best] = groups.filter((group) => isOverall(group) && isNumber(group.mean))
     .sort((one, other) => better(one.mean, other.mean));
-  if (best) at("best").textContent = `${data.metric.higher_is_better ? "Highest" : "Lowest"} mean ${metricTitle} over all datasets: ${number(best.mean)} by ${best.name}` +
-    (best.failed + best.missing ? `, without its ${best.failed + best.missing} failed or missing of ${plural(best.expected, "cell")}.` : ".");
+  if (best) at("best").textContent = `${data.metric.higher_is_better ? "Highest" : "Lowest"} mean ${metricTitle} over all datasets: ${number(best.mean)} by ${best.name} (${plural(best.n, "cell")}` +
+    `${best.n < best.expected ? ` of ${best.expected}` : ""})${incomplete.size ? `; ${plural(incomplete.size, "incomplete configuration")} left out` : ""}.`;
   const same = ["dataset", ...LABELS].filter((column) => new Set(cells.map((cell) => text(cell[column]))).size === 1);
   const common = same.filter((column) => text(cells[0][column]) !== "").map((column) => `${column}=${text(cells[0][column])}`);
   if (common.length) at("common").textContent = `All cells have ${common.join(", ")}.`;
@@ -92,17 +94,24 @@ function addGroups() {
   const host = at("groups");
   host.append(make("h3", {}, "Configurations by dataset"));
   if (!groups.length) return host.append(make("p", {className: "why"}, "No configuration is known yet."));
-  const names = unique(groups.map((group) => text(group.dataset))).sort((one, other) =>
+  const complete = groups.filter((group) => !incomplete.has(group.configuration));
+  const names = unique(complete.map((group) => text(group.dataset))).sort((one, other) =>
     (other === ALL_DATASETS) - (one === ALL_DATASETS) || order(one, other));
   const select = make("select", {}, ...names.map((name) => new Option(name)), new Option("each dataset and all", ""));
   host.append(make("label", {}, "Dataset ", select));
   const keys = ["name", "dataset", "datasets", "n", "expected", "failed", "missing", "mean", "std", "low", "high", "parameters", "seconds", "pareto"];
+  const apart = ["name", "dataset", "n", "expected", "failed", "missing", "mean", "std", "lacks"];
   const heads = {mean: `mean ${metricTitle}`, low: "95 % low", high: "95 % high", pareto: "Pareto front"};
   const table = new SortableTable(host, "groups", columnsOf(keys, heads, {pareto: (value) => (value === true ? "●" : "")}),
     {key: "mean", descending: data.metric.higher_is_better});
-  const show = () => table.show(groups.filter((group) => select.value === "" || text(group.dataset) === select.value));
+  const show = () => table.show(complete.filter((group) => select.value === "" || text(group.dataset) === select.value));
   select.onchange = show;
   show();
+  if (!incomplete.size) return;
+  at("incomplete").hidden = false;
+  at("incomplete").append(make("h3", {}, "Incomplete configurations, which are not ranked"));
+  new SortableTable(at("incomplete"), "incomplete", columnsOf(apart, {mean: `mean ${metricTitle} of these`}))
+    .show(groups.filter((group) => incomplete.has(group.configuration) && group.dataset === ALL_DATASETS));
 }
 
 /** The columns of the table of cells that most readers want. */
