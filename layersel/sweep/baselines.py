@@ -8,7 +8,7 @@ import pandas as pd
 from layersel.sweep.averages import averages
 from layersel.sweep.cells import Cells
 from layersel.sweep.configurations import configurations, names
-from layersel.sweep.pairs import pair_of
+from layersel.sweep.splits import split_of
 
 TITLES = {"base": "base (no adapter)", "own": "own adapters"}
 """Titles of outcomes that every task has; others are shown by their names."""
@@ -36,14 +36,14 @@ def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[pd.DataFr
 
 
 def _alike(measured: pd.DataFrame) -> list[list[str]]:
-    """Returns the configurations with the same value for each pair in lists; those that lack a value are in none."""
-    values = measured.assign(pair=pair_of(measured)).groupby(["configuration", "pair"], sort=False)["value"].mean()
-    table = values.unstack("pair").dropna().round(6)  # a value is the same on all machines but for rounding
+    """Returns the configurations with the same value for each split in lists; those that lack a value are in none."""
+    values = measured.assign(split=split_of(measured)).groupby(["configuration", "split"], sort=False)["value"].mean()
+    table = values.unstack("split").dropna().round(6)  # a value is the same on all machines but for rounding
     return [list(map(str, rows.index)) for _, rows in table.groupby(list(table), sort=False)] if len(table) else []
 
 
 def _columns(cells: Cells, metric: str) -> dict[str, str]:
-    """Returns the columns that hold the metric of other outcomes, such as "base/awss@95", by the outcome's name."""
+    """Returns the columns that hold the metric of other outcomes, such as "base/METRIC", by the outcome's name."""
     of, _, own = metric.rpartition("/")
     datasets = {part for dataset in cells.table["dataset"].dropna() for part in str(dataset).split("+")}
     found = {}

@@ -108,8 +108,8 @@ def _not_ranked(groups: pd.DataFrame) -> list[str]:
     own = ranked.loc[ranked["dataset"] == ALL_DATASETS]
     if (own["n"] >= own["expected"]).all():
         return []
-    pairs = counted(int(own["n"].min()), "pair")
-    return [f"{ALL_DATASETS}: over the {pairs} of dataset and seed that every ranked configuration has"]
+    splits = counted(int(own["n"].min()), "split")
+    return [f"{ALL_DATASETS}: over the {splits} (a dataset under a seed) that every ranked configuration has"]
 
 
 def _groups(groups: pd.DataFrame) -> Part:

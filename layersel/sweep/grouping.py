@@ -5,7 +5,7 @@ import pandas as pd
 from layersel.sweep.averages import ALL_DATASETS, averages
 from layersel.sweep.baselines import baselines
 from layersel.sweep.cells import Cells, with_types
-from layersel.sweep.pairs import among, in_words, lacking, pairs_of, shared_pairs
+from layersel.sweep.splits import among, in_words, lacking, shared_splits, splits_of
 from layersel.sweep.statistics import pareto_front
 from layersel.tasks.task import Metric
 
@@ -36,11 +36,11 @@ GROUPS = (
 def group(cells: Cells, metric: Metric) -> pd.DataFrame:
     """Averages each configuration over its seeds: a row over all datasets, and one for each dataset.
 
-    A configuration is ranked if all of its cells have a value; ranked ones are averaged over the same pairs of dataset
-    and seed. Else one that lacks a hard dataset or an unlucky seed would have an advantage. The others are averaged
-    over what they have, and `lacks` says what is missing. A pair for which no configuration has a value counts for
-    none. Groups of the kind `baseline` are what the ranked cells have measured beside the adapted model (the
-    pretrained one, and references without a model), over the same pairs.
+    A configuration is ranked if all of its cells have a value; ranked ones are averaged over the same splits (a dataset
+    under a seed). Else one that lacks a hard dataset or an unlucky seed would have an advantage. The others are
+    averaged over what they have, and `lacks` says what is missing. A split for which no configuration has a value
+    counts for none. Groups of the kind `baseline` are what the ranked cells have measured beside the adapted model
+    (the pretrained one, and references without a model), over the same splits.
 
     The value over all datasets is the mean of the datasets' means. `n` is the number of values in the mean, `datasets`
     that of their datasets; `expected`, `failed` and `missing` (running and interrupted ones among them) count all
@@ -59,11 +59,11 @@ def group(cells: Cells, metric: Metric) -> pd.DataFrame:
     """
     known = cells.valued(metric.name)
     own_lacks = lacking(known)
-    shared = shared_pairs(known, own_lacks)
+    shared = shared_splits(known, own_lacks)
     tables, ranked = [], []
     for configuration, own in known.groupby("configuration", sort=False):
         has = own.dropna(subset="value")
-        lacks = own_lacks[str(configuration)] | (shared - pairs_of(has))
+        lacks = own_lacks[str(configuration)] | (shared - splits_of(has))
         kind = INCOMPLETE if lacks or not shared else RANKED
         averaged = has[among(has, shared)] if kind == RANKED else has
         ranked += [averaged] if kind == RANKED else []

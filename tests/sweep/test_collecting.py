@@ -124,7 +124,7 @@ def test_a_mean_over_some_values_says_so(tmp_path: Path, capsys: pytest.CaptureF
     for n, dataset in ((1, "A"), (1, "B"), (2, "A")):
         make_cell(tmp_path, n=n, dataset=dataset)
     assert summarise(tmp_path, [tmp_path], reference="n=1")
-    assert "over the 1 pair of dataset and seed that every ranked configuration has" in capsys.readouterr().out
+    assert "over the 1 split (a dataset under a seed) that every ranked configuration has" in capsys.readouterr().out
     make_cell(tmp_path, state="failed", n=1, dataset="A", seed=1)
     make_cell(tmp_path, state="failed", n=2, dataset="B")
     make_cell(tmp_path, n=2, dataset="A", seed=1)
