@@ -18,13 +18,16 @@ demo: $(READY) ## the main job on the embedded review with the embedded model, o
 	$(BIN)/python train.py experiment=demo
 
 test: $(READY) ## the tests, with their coverage
-	$(BIN)/python -m pytest -m 'not real and not grid and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -m 'not real and not grid and not damage and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
 
 test-real: $(READY) ## the tests that need the reviews in $$LAYERSEL_DATA and some minutes
 	$(BIN)/python -m pytest -m real
 
 test-grid: $(READY) ## every pair of choices of two config groups, on a tiny model
 	$(BIN)/python -m pytest -m grid -s
+
+test-damage: $(READY) ## every file of runs, grids and the store, damaged in every way
+	$(BIN)/python -m pytest -m damage -s
 
 test-slurm: $(READY) ## grids on a real SLURM, which it installs (Debian, as root) and starts
 	command -v /usr/sbin/slurmctld || (apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge slurmdbd mariadb-server-core)
@@ -48,4 +51,4 @@ clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-real test-grid test-slurm lint bench bench-precision bench-grid clean
+.PHONY: help demo test test-real test-grid test-damage test-slurm lint bench bench-precision bench-grid clean

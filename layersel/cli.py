@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from layersel.config import CONF, TARGET, new_spelling, unknown_option
-from layersel.errors import UserError
+from layersel.errors import UserError, no_room
 from layersel.terminal.messages import hide_library_warnings, print_error
 
 
@@ -46,14 +46,15 @@ def run(config_name: str, task: str | Callable[[DictConfig], Any], options: str,
 
 def _status(config_name: str, task: str | Callable[[DictConfig], Any]) -> int:
     """Runs it; returns the exit status."""
-    started, refused = [], []
+    started: list[object] = []
+    refused: list[Exception] = []
 
     def run_task(config: DictConfig) -> None:
         started.append(task)
         try:
             (get_method(task) if isinstance(task, str) else task)(config)
-        except (UserError, OmegaConfBaseException) as error:  # before Hydra sees it and prints all overrides
-            refused.append(error)
+        except Exception as error:  # before Hydra sees it and prints all overrides
+            refused.append(_told(error))
 
     try:
         _refuse_former_names(sys.argv[1:])
@@ -75,6 +76,14 @@ def _status(config_name: str, task: str | Callable[[DictConfig], Any]) -> int:
     return status or afterwards
 
 
+def _told(error: Exception) -> Exception:
+    """Returns the error that a user is told in one line; raises one that is a defect."""
+    told = error if isinstance(error, UserError | OmegaConfBaseException) else no_room(error)
+    if told is None:
+        raise error
+    return told
+
+
 def _refuse_former_names(arguments: list[str]) -> None:
     names = [re.split("[=@]", argument.lstrip("+~"))[0] for argument in arguments]
     lines = [line for name in names if (line := new_spelling(name)) is not None]
@@ -88,8 +97,8 @@ def _finish_grid() -> int:
 
     try:
         return 0 if launch.finish() else 2
-    except UserError as error:
-        print_error(error)
+    except (UserError, OSError) as error:
+        print_error(no_room(error) or error)
         return 2
 
 

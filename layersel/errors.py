@@ -1,5 +1,12 @@
 """The one exception that a user is meant to read."""
 
+import errno
+import os
+from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The system's errors of a full disk, a spent quota and a limit on the size of files."""
+
 
 class UserError(ValueError):
     """Something the user gave cannot be used.
@@ -7,6 +14,18 @@ class UserError(ValueError):
     The message is one line: the argument, the value got, the values allowed, the next step. The entry scripts
     print it without a traceback and exit with status 2; in the library it is an ordinary `ValueError`.
     """
+
+
+class DamagedError(UserError):
+    """Raised where a file is not as it was written.
+
+    Attributes:
+        brief: The file's name and what is wrong with it.
+    """
+
+    def __init__(self, file: Path, why: str, remedy: str = "delete it"):
+        super().__init__(f"{str(file)!r} {why}; {remedy}")
+        self.brief = f"{file.name} {why}"
 
 
 def one_of(argument: str, got: object, allowed: object, hint: str = "") -> UserError:
@@ -18,6 +37,24 @@ def one_of(argument: str, got: object, allowed: object, hint: str = "") -> UserE
     """
     choices = ", ".join(str(choice) for choice in allowed)  # type: ignore[attr-defined]
     return UserError(f"{argument}: expected one of {choices}, but got {got!r}" + (f"; {hint}" if hint else ""))
+
+
+def no_room(error: BaseException) -> UserError | None:
+    """Returns the line for an error that a full disk has caused; None for any other error.
+
+    Libraries in Rust and C++ give the system's error in their messages only.
+
+    Example:
+        >>> print(no_room(OSError(28, "No space left on device", "runs/a.json")))
+        output: cannot write 'runs/a.json' (No space left on device); make room, or name another folder with output=…
+    """
+    message, name = str(error), getattr(error, "filename", None)
+    for number in NO_ROOM:
+        reason = os.strerror(number)
+        if getattr(error, "errno", None) == number or f"os error {number}" in message or reason in message:
+            what = "" if name is None else f" {str(name)!r}"
+            return UserError(f"output: cannot write{what} ({reason}); make room, or name another folder with output=…")
+    return None
 
 
 def error_line(error: BaseException) -> str:

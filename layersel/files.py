@@ -1,5 +1,6 @@
 """Files that are either whole or not there: a killed run leaves nothing half-written under its final name."""
 
+import hashlib
 import json
 import math
 import os
@@ -11,10 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from layersel.errors import DamagedError, UserError
+
+CHECKSUM = "checksum"
+"""The key of a sealed file's own checksum."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary sibling of `path`, moved onto it when the block ends well and removed when it fails."""
+    """Yields a temporary sibling of `path`, moved onto it when the block ends well and removed when it fails.
+
+    Raises:
+        UserError: A folder stands at `path`.
+    """
+    if path.is_dir():
+        raise UserError(f"{str(path)!r}: expected a file or nothing there, but got a folder; remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
@@ -42,7 +54,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.rename(old := draft.with_name(f"{draft.name}-old"))
             draft.replace(path)
-            shutil.rmtree(old)
+            remove(old)
         else:
             draft.replace(path)
     finally:
@@ -68,6 +80,64 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` to `path` atomically; NaN and infinities, which JSON lacks, become null."""
     write_text(path, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(file: Path, remedy: str = "delete it") -> Any:
+    """Returns the content of a JSON file.
+
+    Args:
+        file: The file.
+        remedy: What a user can do if it is damaged.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        DamagedError: It cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedError(file, f"cannot be read ({' '.join(str(error).split())})", remedy) from error
+
+
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """Writes `content` as `write_json` does, with a checksum of its own that `read_sealed` verifies."""
+    content = _finite(content)
+    write_json(path, content | {CHECKSUM: _seal(content)})
+
+
+def read_sealed(file: Path, remedy: str = "delete it") -> dict[str, Any]:
+    """Returns the content of a file that `write_sealed` wrote.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        DamagedError: It is not as it was written, or a former version wrote it without a checksum.
+    """
+    content = read_json(file, remedy)
+    if not isinstance(content, dict) or CHECKSUM not in content:
+        raise DamagedError(file, "is damaged or of a former version (it has no checksum)", remedy)
+    if content.pop(CHECKSUM) != _seal(content):
+        raise DamagedError(file, "is damaged (its checksum is another)", remedy)
+    return content
+
+
+def sha256(file: Path) -> str:
+    """Returns the SHA-256 of a file's content as hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def remove(path: Path) -> None:
+    """Removes a file, a link or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _finite(content: Any) -> Any:

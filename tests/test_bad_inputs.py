@@ -14,6 +14,8 @@ import pytest
 import transformers
 from in_process import here
 
+from layersel.files import write_sealed
+
 ROOT = Path(__file__).parents[1]
 
 HEADER = "title,abstract,included"
@@ -35,7 +37,6 @@ FILES = {
     "published/ADHD.csv": [HEADER, *SEPARABLE],
     "no_weights/config.json": ["{}"],
     "no_config/model.safetensors": ["x"],
-    "unfinished/status.json": [json.dumps({"state": "running"})],
     "a_file": ["not a folder"],
 }
 MODEL = ["model=minilm", "model.path={model}", "model.max_length=64", "trainer=cpu"]
@@ -236,6 +237,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / name
         file.parent.mkdir(exist_ok=True)
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_sealed(folder / "unfinished" / "status.json", {"state": "running"})
     return folder
 
 

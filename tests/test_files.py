@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from layersel.files import atomic_folder, atomic_path, write_json, write_text
+from layersel.errors import DamagedError, UserError
+from layersel.files import atomic_folder, atomic_path, read_sealed, remove, write_json, write_sealed, write_text
 
 
 class Interrupted(BaseException):
@@ -66,6 +67,44 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     with pytest.raises(Interrupted), atomic_folder(target) as draft:
         _write_and_fail(draft / "newer.txt")
     assert [path.name for path in tmp_path.rglob("*")] == ["adapter", "new.txt"]
+
+
+def test_a_sealed_file_is_as_it_was_written(tmp_path: Path) -> None:
+    """Any other value is refused, with what to do; the layout may change."""
+    file, content = tmp_path / "a.json", {"a": [0.1, None, "é"], "b": {"c": True}}
+    write_sealed(file, content | {"d": math.nan})
+    assert read_sealed(file) == content | {"d": None}
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        if whole[place : place + 1].isspace() and file.read_bytes()[place : place + 1].isspace():
+            continue
+        with pytest.raises(DamagedError, match=r"a\.json' (is damaged|cannot be read)[^\n]*; start anew$"):
+            read_sealed(file, "start anew")
+    file.write_text(json.dumps(json.loads(whole)))
+    assert read_sealed(file) == content | {"d": None}
+    with pytest.raises(FileNotFoundError):
+        read_sealed(tmp_path / "none.json")
+
+
+def test_a_folder_where_a_file_belongs_is_left_alone(tmp_path: Path) -> None:
+    """It may be the user's."""
+    (tmp_path / "a.json" / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"a\.json': expected a file or nothing there, but got a folder; remove it"):
+        write_json(tmp_path / "a.json", {})
+    assert (tmp_path / "a.json" / "mine").is_dir()
+
+
+def test_whatever_is_there_is_removed(tmp_path: Path) -> None:
+    """A file, a folder, a link but not what it leads to, and nothing at all."""
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    for name in ("link", "file", "none"):
+        remove(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    remove(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_has_no_nan(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""The file of a checkpoint: written whole or not at all, read without unpickling code."""
+"""The file of a checkpoint: written whole or not at all, verified when it is read, and read without unpickling code."""
 
+import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -23,16 +24,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with atomic_path(Path(path)) as draft:
             torch.save(checkpoint, draft)
 
+    def load_checkpoint(self, path: _PATH, *args: Any, **options: Any) -> dict[str, Any]:
+        """Returns the checkpoint as `read_checkpoint` does."""
+        return read_checkpoint(Path(path))
+
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """Reads a checkpoint to the CPU.
+    """Reads a checkpoint to the CPU. It is a ZIP file with the CRC-32 of each part, which PyTorch does not look at.
 
     Raises:
         UserError: The file is missing, not a checkpoint, or damaged.
     """
     try:
+        with zipfile.ZipFile(file) as parts:
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of its part {damaged} is another")
         return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except (RuntimeError, OSError, EOFError, UnpicklingError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, UnpicklingError, zipfile.BadZipFile) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"resume: expected a checkpoint, but {str(file)!r} cannot be read ({reason}); delete it to train anew"

@@ -14,9 +14,11 @@ from layersel.cell.members import Member, check_datasets, name_a_dataset, named_
 from layersel.cell.options import Cell
 from layersel.config import build
 from layersel.data.source import Dataset
+from layersel.errors import DamagedError
 from layersel.merging.method import MergeMethod
 from layersel.runs.code import differing
 from layersel.runs.folder import FINISHED, RunFolder
+from layersel.terminal.tables import note
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,13 @@ def chosen_folder(found: CellMatch, cell: Cell) -> RunFolder | None:
 
 def _of_other_code(identity: Identity, output: Path) -> Iterator[RunFolder]:
     """Returns the finished runs that differ from the cell only in the code that computed them, the latest first."""
-    folders = [RunFolder(path) for path in output.glob(f"{glob.escape(identity.stem)}*") if path.is_dir()]
-    folders = [folder for folder in folders if folder.identity.is_file() and folder.state == FINISHED]
+    folders = [RunFolder(path) for path in output.glob(f"{glob.escape(identity.stem)}*")]
+    folders = [folder for folder in folders if folder.status.is_file()]
     for folder in sorted(folders, key=lambda own: own.status.stat().st_mtime, reverse=True):
-        if folder.read_identity().get("but_for_code") == identity.but_for_code:
-            yield folder
+        try:
+            alike = folder.state == FINISHED and folder.read_identity()["but_for_code"] == identity.but_for_code
+        except DamagedError as error:
+            note(f"left out: {error}")
+        else:
+            if alike:
+                yield folder

@@ -1,7 +1,6 @@
 """The adapters that a merging cell merges: finished training runs, found or made."""
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from layersel.config import TARGET, build_group, choice
 from layersel.data.source import Dataset, Source
 from layersel.errors import UserError
 from layersel.merging.method import MergeMethod
+from layersel.runs.fingerprints import fingerprint
 from layersel.runs.folder import RunFolder
 from layersel.runs.tracking import under_sweep_agent
 from layersel.tasks.task import Task
@@ -78,13 +78,15 @@ class Member:
         """The fingerprints of the texts that its adapter has learnt from."""
         return self.folder.read_learnt()
 
+    def head(self) -> Any:
+        """Returns the head of the run."""
+        return saved_head(self.folder, self.task, self.folder.path)
+
     def fingerprint(self) -> str:
         """Returns the hash of what the merge takes from the run: adapter, head, metrics, and the dataset."""
-        digest = hashlib.sha256(self.dataset.fingerprint().encode())
         heads = [self.folder.path / name for name in self.task.head_files]
-        for file in [*sorted(self.folder.adapter.iterdir()), *heads, self.folder.metrics]:
-            digest.update(file.read_bytes())
-        return digest.hexdigest()
+        taken = [self.folder.checksums(part) for part in (self.folder.adapter, *heads, self.folder.metrics)]
+        return fingerprint([self.dataset.fingerprint(), taken])
 
     def check_unchanged(self, texts: "TokenizedTexts") -> None:
         """Checks that the dataset still gives what the adapter learnt from, some of which would be judged on otherwise.
@@ -94,6 +96,17 @@ class Member:
         """
         if self.folder.read_training_records() != self.problem.learnt(texts):
             raise UserError(f"merging: the file of {self.name} has changed since {str(self.folder.path)!r} ran")
+
+
+def saved_head(run: RunFolder, task: Task, folder: Path) -> Any:
+    """Returns the head that a run wrote into `folder`, its own or one below it.
+
+    Raises:
+        UserError: The head's files are missing or damaged.
+    """
+    for name in task.head_files:
+        run.checked(folder / name)
+    return task.load_head(folder)
 
 
 def check_datasets(names: Sequence[str]) -> None:
@@ -139,11 +152,11 @@ def name_a_dataset(config: DictConfig) -> DictConfig:
 
 def _check_adapter(folder: RunFolder, config: dict[str, Any]) -> None:
     run, adapter = str(folder.path), build_group("adapter", config["adapter"])
-    if folder.merging.is_file():
+    if folder.holds(folder.merging):
         raise UserError(
             f"merging.runs: expected training runs, but {run!r} has merged others; name those that it merged"
         )
-    if not folder.adapter.is_dir():
+    if not folder.holds(folder.adapter):
         raise UserError(f"merging.runs: expected runs with an adapter, but {run!r} has none to merge")
     if adapter.moves_biases:
         raise UserError(

@@ -73,7 +73,7 @@ def learnt_weights(
         model.cache(_pool(own, member, generator), _first_changed(adapters, layer_of))
         for member, own in zip(members, tokens, strict=True)
     ]
-    heads = [member.task.load_head(member.folder.path) for member in members]
+    heads = [member.head() for member in members]
     start_TL = method.given_weights(len(adapters), model.backbone.n_layers).float()
 
     def logits(weights_TL: Tensor, batches: Callable[[PrefixCache], list[int]]) -> list[Tensor]:

@@ -103,7 +103,8 @@ class MergingCell:
 
     def changes(self, member: Member) -> dict[str, Change]:
         """Returns what the adapter of a member changes."""
-        return load_adapter(self.cell.model.load(self.cell.task.auto_class), member.folder.adapter).changes()
+        backbone = self.cell.model.load(self.cell.task.auto_class)
+        return load_adapter(backbone, member.folder.checked(member.folder.adapter)).changes()
 
     def weights(
         self, model: AdaptedModel, tokens: list[list[TokenIds]], adapters: list[dict[str, Change]]

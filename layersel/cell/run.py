@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from layersel.cell.finding import chosen_folder, match
+from layersel.cell.finding import CellMatch, chosen_folder, match
 from layersel.cell.identity import Identity, merging_identity, training_identity
 from layersel.cell.members import Member, check_datasets, name_a_dataset, named_runs, training_configs
 from layersel.cell.options import Cell
@@ -139,15 +139,15 @@ def finished_before(call: Call, identity: Identity) -> RunFolder | None:
         RunFailedError: An earlier attempt failed, and another one was not asked for.
     """
     cell = call.cell
-    found = match(identity, cell)
+    found = CellMatch(identity.folder(cell.output), identity) if cell.force else match(identity, cell)
     folder = None if cell.force else chosen_folder(found, cell)
     if call.on_folder is not None:
         call.on_folder(found.folder if folder is None else folder)
     if folder is None:
-        if found.other_code is not None and not cell.force:
+        if found.other_code is not None:
             modules = ", ".join(found.differing)
             note(f"other code computed {found.other_code.path} ({modules} differ); other_code=accept takes it as it is")
-        if found.folder.state == FAILED and not (cell.retry or cell.force):
+        if not (cell.retry or cell.force) and found.folder.state == FAILED:
             raise found.folder.failure()
         return None
     described = identity.described(cell.grid, job_type(cell))

@@ -9,6 +9,7 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.encode import encode
 from layersel.backbone.prefix import PrefixCache
 from layersel.backbone.pretrained import Pretrained
+from layersel.cell.members import saved_head
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE
 from layersel.compression.model_files import load_model
 from layersel.compression.precision import Precision
@@ -66,10 +67,16 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
     model, source = options.model, options.data
     if model is None or source is None or options.trainer is None or options.task is None or options.precision is None:
         raise UserError("model, data: expected a model and its data, but got none; give model=NAME data=NAME")
+    trained = None
+    if options.adapter_folder is not None:
+        adapter_folder = Path(options.adapter_folder).expanduser()
+        trained = RunFolder(adapter_folder.parent)  # if it is one
+        if trained.holds(adapter_folder):
+            trained.checked(adapter_folder)
     dataset = source.load()
     backbone = model.load(options.task.auto_class)
     if options.adapter_folder is not None:
-        placed = load_adapter(backbone, Path(options.adapter_folder).expanduser())
+        placed = load_adapter(backbone, adapter_folder)
         if options.precision.quantises:
             placed.merge()
     backbone.to(options.trainer.device).eval()
@@ -82,7 +89,7 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
         task=options.task,
         precision=options.precision,
         head=None,
-        learnt=RunFolder(Path(options.adapter_folder or "").expanduser().parent).read_learnt(),
+        learnt=frozenset() if trained is None else trained.read_learnt(),
         dataset=dataset,
         own_data=False,
         seed=options.seed,
@@ -122,23 +129,24 @@ def _saved_head(folder: RunFolder, task: Task, source: Source) -> Any:
     """Returns the head of a run; of a merging run the one of that dataset."""
     merged = folder.read_merged()
     if not merged:
-        return task.load_head(folder.path)
+        return saved_head(folder, task, folder.path)
     if source.name not in merged:
         raise UserError(
             f"head: expected a dataset that the run has merged ({', '.join(merged)}), but got {source.name}; "
             "give head=fit for another"
         )
-    return task.load_head(folder.of_dataset(source.name))
+    return saved_head(folder, task, folder.of_dataset(source.name))
 
 
 def _backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbone:
     """Returns the run's final model: the compressed one that it kept, or the pretrained one, with its adapter."""
     steps = folder.read_steps()
-    if {PRUNE, QUANTISE} & set(steps) and not folder.model.is_dir():
+    kept = folder.holds(folder.model)
+    if {PRUNE, QUANTISE} & set(steps) and not kept:
         raise UserError("run: it kept no compressed model; train with keep_model=true")
-    backbone = load_model(folder.model, model) if folder.model.is_dir() else model.load(task.auto_class)
-    if folder.adapter.is_dir() and MERGE not in steps:
-        load_adapter(backbone, folder.adapter)
+    backbone = load_model(folder.checked(folder.model), model) if kept else model.load(task.auto_class)
+    if folder.holds(folder.adapter) and MERGE not in steps:
+        load_adapter(backbone, folder.checked(folder.adapter))
     return backbone
 
 

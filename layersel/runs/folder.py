@@ -1,12 +1,11 @@
 """The folder of one run: its files, and a status that says whether they can be trusted."""
 
-import json
 import shutil
 import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from layersel.errors import UserError, error_line
-from layersel.files import file_name, write_json, write_text
+from layersel.errors import DamagedError, UserError, error_line
+from layersel.files import file_name, read_json, read_sealed, remove, sha256, write_json, write_sealed, write_text
 from layersel.runs.holder import Holder, heartbeat, silence
 
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
@@ -54,7 +53,9 @@ class RunFolder:
     """A run's folder. Only one whose status is `finished` is ever read.
 
     `status.json` is the folder's lock too: while it says `running`, its holder touches it, and only where that holder
-    is dead may another process take the folder. Taking it is guarded by the file `lock`.
+    is dead may another process take the folder. Taking it is guarded by the file `lock`. It seals the run as well: when
+    an attempt ends, it holds the SHA-256 of each file that later steps trust, and its own. What is read is verified;
+    the log, the figures and files of the user's are nobody's concern.
     """
 
     def __init__(self, path: Path):
@@ -82,8 +83,12 @@ class RunFolder:
 
     @property
     def state(self) -> str | None:
-        """The state: `running`, `finished`, `failed`, `interrupted` (a dead holder's too), None if nothing ran yet."""
-        return self._state_of(self._read_status())
+        """The state: `running`, `finished`, `failed`, `interrupted` (a dead holder's too), None if nothing ran yet.
+
+        Raises:
+            DamagedError: The status is not as it was written.
+        """
+        return self._state_of(self.read_status())
 
     def take(self, force: bool = False, retry: bool = True) -> Attempt | None:
         """Take the folder for an attempt; None if the run has finished and `force` does not ask for it again.
@@ -91,10 +96,11 @@ class RunFolder:
         Raises:
             RunBusyError: Another process holds it.
             RunFailedError: An earlier attempt failed, and `retry` does not ask for another.
+            DamagedError: The status is not as it was written, and `force` does not ask for another attempt.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.lock):
-            before = self._read_status()
+        with self._locked():
+            before = self._status_before(force)
             state = self._state_of(before)
             if state == FINISHED and not force:
                 return None
@@ -110,7 +116,7 @@ class RunFolder:
 
     def failure(self) -> RunFailedError:
         """Returns why a run that has failed is not tried again unless that is asked for."""
-        reason = (self._read_status() or {}).get("error")
+        reason = (self.read_status() or {}).get("error")
         return RunFailedError(f"{str(self.path)!r} has failed before ({reason}); retry=true runs it again")
 
     @contextmanager
@@ -128,16 +134,18 @@ class RunFolder:
         Raises:
             RuntimeError: The process was thought dead, and another one has taken the folder.
         """
+        results = list(results)
         try:
             with heartbeat(self.status):
                 self._clear(results, keep_progress=attempt.resumes)
                 write_json(self.identity, identity)
                 write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(config)))
                 yield
-            self._close(FINISHED, attempt)
+            self._close(FINISHED, attempt, results)
         except BaseException as error:
             state = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
-            self._close(state, attempt, error=error_line(error), traceback=traceback.format_exc())
+            with suppress(OSError):  # no room for the status either: the run counts as interrupted with this process
+                self._close(state, attempt, results, error=error_line(error), traceback=traceback.format_exc())
             raise
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -145,25 +153,41 @@ class RunFolder:
         """Returns the config of a finished run.
 
         Raises:
-            UserError: No run is there, or it did not finish.
+            UserError: No run is there, it did not finish, or the file is damaged.
         """
-        if self.state is None:
+        state = self.state
+        if state is None:
             raise UserError(f"run: expected the folder of a finished run, but {str(self.path)!r} has no status.json")
-        if self.state != FINISHED:
-            raise UserError(f"run: {str(self.path)!r} is {self.state}, not finished; run its training again")
-        return OmegaConf.to_container(OmegaConf.load(self.config))  # type: ignore[return-value]
+        if state != FINISHED:
+            raise UserError(f"run: {str(self.path)!r} is {state}, not finished; run its training again")
+        return OmegaConf.to_container(OmegaConf.load(self.checked(self.config)))  # type: ignore[return-value]
+
+    def read_status(self) -> dict[str, Any] | None:
+        """Returns the content of `status.json`; None if nothing ran yet.
+
+        Raises:
+            DamagedError: It is not as it was written.
+        """
+        try:
+            return read_sealed(self.status, self._remedy)
+        except FileNotFoundError:
+            return None
 
     def read_identity(self) -> dict[str, Any]:
         """Returns what the cell is, as `identity.json` has it."""
-        return dict(_read_json(self.identity))
+        return dict(self._read(self.identity, dict))
 
     def read_metrics(self) -> dict[str, Any]:
         """Returns the metrics of a finished run."""
-        return dict(_read_json(self.metrics))
+        return dict(self._read(self.metrics, dict))
+
+    def read_selection(self) -> dict[str, Any] | None:
+        """Returns the chosen layers and their scores as they were written; None of a run that chose none."""
+        return dict(self._read(self.selection, dict)) if self.holds(self.selection) else None
 
     def read_training_records(self) -> list[dict[str, Any]]:
         """Returns what the run has learnt from; nothing if no run is there."""
-        return list(_read_json(self.training_records)) if self.training_records.is_file() else []
+        return list(self._read(self.training_records, list)) if self.holds(self.training_records) else []
 
     def read_learnt(self) -> frozenset[str]:
         """Returns the fingerprints of the texts that the run has learnt from."""
@@ -171,20 +195,87 @@ class RunFolder:
 
     def read_merged(self) -> list[str]:
         """Returns the names of the datasets whose adapters the run has merged; none if it is no merging run."""
-        return list(_read_json(self.merging)["adapters"]) if self.merging.is_file() else []
+        return list(self._read(self.merging, dict)["adapters"]) if self.holds(self.merging) else []
 
     def read_steps(self) -> list[str]:
-        """Returns the steps that a finished run took.
+        """Returns the steps that a finished run took."""
+        return list(self._read(self.compression, dict)["steps"])
+
+    def holds(self, path: Path) -> bool:
+        """Returns whether the run wrote `path`, a file or a folder of files, whether or not it is still there."""
+        checksums = self.checksums(path)
+        return path.exists() if checksums is None else bool(checksums)
+
+    def checksums(self, path: Path) -> dict[str, str] | None:
+        """Returns the SHA-256 that each file at or below `path` had when the run ended; None if it has not."""
+        name = path.relative_to(self.path).as_posix()
+        files = (self.read_status() or {}).get("files")
+        if files is None:
+            return None
+        return {file: own for file, own in files.items() if file == name or file.startswith(f"{name}/")}
+
+    def checked(self, path: Path) -> Path:
+        """Returns `path`, a file of the run or a folder of files, which is as it was when the run ended.
+
+        Of a run that has not ended, or of a folder that is none, there is nothing to verify it by.
 
         Raises:
-            UserError: It does not say.
+            DamagedError: A file is missing, cannot be read or has another content.
         """
-        if not self.compression.is_file():
-            raise UserError(f"run: {str(self.path)!r} has no {self.compression.name}; run its training again")
-        return list(_read_json(self.compression)["steps"])
+        checksums = self.checksums(path)
+        if checksums == {}:
+            raise DamagedError(path, "is missing", self._remedy)
+        for name, checksum in (checksums or {}).items():
+            self._verify(self.path / name, checksum)
+        return path
 
-    def _read_status(self) -> dict[str, Any] | None:
-        return dict(_read_json(self.status)) if self.status.is_file() else None
+    @property
+    def _remedy(self) -> str:
+        return f"delete the folder {str(self.path)!r} and run it again"
+
+    def _verify(self, file: Path, checksum: str) -> None:
+        try:
+            damage = None if sha256(file) == checksum else "is damaged (its checksum is another)"
+        except FileNotFoundError:
+            damage = "is missing"
+        except OSError as error:
+            damage = f"cannot be read ({error.strerror})"
+        if damage is not None:
+            raise DamagedError(file, damage, self._remedy)
+
+    def _read(self, file: Path, kind: type) -> Any:
+        """Returns the content of a JSON file of the run, verified once the run has ended."""
+        try:
+            content = read_json(self.checked(file), self._remedy)
+        except FileNotFoundError as error:
+            raise DamagedError(file, "is missing", self._remedy) from error
+        if not isinstance(content, kind):
+            raise DamagedError(file, f"is damaged (no {kind.__name__})", self._remedy)
+        return content
+
+    def _status_before(self, force: bool) -> dict[str, Any] | None:
+        try:
+            return self.read_status()
+        except DamagedError:
+            if not force:
+                raise
+            remove(self.status)
+            return None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.lock)
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise UserError(
+                f"output: expected a folder with file locks, but got {str(self.path)!r} ({error.strerror}); remove "
+                f"{str(self.lock)!r}, or name another folder with output=…"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _state_of(self, status: dict[str, Any] | None) -> str | None:
         if status is None:
@@ -200,27 +291,31 @@ class RunFolder:
 
     def _write_status(self, state: str, attempt: Attempt, **more: Any) -> None:
         content = {"state": state, "attempt": attempt.number, "started": attempt.started, "updated": time.time()}
-        write_json(self.status, content | more)
+        write_sealed(self.status, content | more)
 
-    def _close(self, state: str, attempt: Attempt, **more: Any) -> None:
-        with FileLock(self.lock):
-            status = self._read_status()
+    def _close(self, state: str, attempt: Attempt, results: Iterable[str], **more: Any) -> None:
+        files = {file.relative_to(self.path).as_posix(): sha256(file) for file in self._written(results)}
+        with self._locked():
+            status = self.read_status()
             if status is None or status.get("holder", {}).get("mark") != attempt.holder.mark:
                 raise RuntimeError(f"{str(self.path)!r} was taken by another process, as this one gave no sign of life")
-            self._write_status(state, attempt, **more)
+            self._write_status(state, attempt, files=files, **more)
+
+    def _parts(self, results: Iterable[str]) -> list[Path]:
+        """Returns the files and folders that later steps trust."""
+        own = (self.identity, self.config, self.selection, self.metrics, self.training_records, self.compression)
+        return [*own, self.merging, self.adapter, self.model, self.datasets, *(self.path / name for name in results)]
+
+    def _written(self, results: Iterable[str]) -> list[Path]:
+        """Returns those files that an attempt has written."""
+        parts = self._parts(results)
+        return sorted(file for part in parts for file in (part, *part.rglob("*")) if file.is_file())
 
     def _clear(self, results: Iterable[str], keep_progress: bool) -> None:
         """Removes the results of an earlier attempt, which must not stand beside this one's; other files stay."""
-        progress = () if keep_progress else (self.checkpoints, self.logs)
-        for folder in (self.adapter, self.model, self.figures, self.datasets, *progress):
-            shutil.rmtree(folder, ignore_errors=True)
-        written = (self.config, self.selection, self.metrics, self.training_records, self.compression, self.merging)
-        for file in (*written, *(self.path / name for name in results)):
-            file.unlink(missing_ok=True)
-
-
-def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+        progress = () if keep_progress else (self.checkpoints,)
+        for part in (*self._parts(results), self.figures, self.logs, *progress):
+            remove(part)
 
 
 def check_writable(folder: Path, argument: str = "output") -> str | None:

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +65,8 @@ def heartbeat(file: Path) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(BEAT):
-            try:
+            with suppress(OSError):  # between two versions of the file, or the folder was removed
                 os.utime(file)
-            except FileNotFoundError:  # between two versions of the file, or the folder was removed
-                continue
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

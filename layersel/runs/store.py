@@ -1,16 +1,18 @@
 """The store of results that cells share, under a hash of all that decides them; one process computes each."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from layersel.errors import UserError
-from layersel.files import atomic_path
+from layersel.errors import UserError, error_line
+from layersel.files import CHECKSUM, atomic_path
 from layersel.runs.code import code_of
 from layersel.runs.fingerprints import fingerprint, versions
 from layersel.terminal import tables
@@ -77,15 +79,36 @@ def _lock(path: Path) -> FileLock:
 def _read(path: Path) -> Tensors | None:
     """Reads copies: a file's tensors lie at odd addresses, at which products may round in another way."""
     try:
-        return {name: value.clone() for name, value in load_file(path).items()}
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
+            checksum = (file.metadata() or {}).get(CHECKSUM)
     except FileNotFoundError:
         return None
-    except SafetensorError as error:
-        tables.note(f"shared: {path} is damaged ({error}); computing it again")
-        return None
+    except (SafetensorError, OSError, ValueError) as error:
+        damage = error_line(error)
+    else:
+        if checksum == _checksum(tensors):
+            return tensors
+        damage = "its checksum is another"
+    tables.note(f"shared: {path} is damaged ({damage}); computing it again")
+    return None
 
 
 def _written(path: Path, tensors: Tensors) -> Tensors:
-    with atomic_path(path) as draft:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, draft)
+    """Writes the tensors with their checksum; without room for them this cell has them all the same."""
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    try:
+        with atomic_path(path) as draft:
+            save_file(tensors, draft, metadata={CHECKSUM: _checksum(tensors)})
+    except (SafetensorError, OSError, UserError) as error:
+        tables.note(f"shared: {path} cannot be kept ({error_line(error)})")
     return tensors
+
+
+def _checksum(tensors: Tensors) -> str:
+    """Returns a hash of the names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -3,11 +3,14 @@
 import json
 import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from layersel.errors import DamagedError
+from layersel.runs.folder import FINISHED, RunFolder
 from layersel.sweep.grid import Grid, counted
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -43,11 +46,12 @@ def estimate(grid: Grid, cells: int, finished: int, left: Sequence[DictConfig], 
 def _seconds(output: Path) -> dict[str, list[float]]:
     """Returns the seconds of the finished cells below a folder, by their dataset and model."""
     known: dict[str, list[float]] = {}
-    for file in output.glob("*/metrics.json"):
-        identity, metrics = _read(file.with_name("identity.json")), _read(file)
-        if identity is not None and metrics is not None:
-            likeness = _likeness(identity["data"], identity["model"])
-            known.setdefault(likeness, []).append(metrics["seconds/total"])
+    for folder in map(RunFolder, output.glob("*/")):
+        with suppress(DamagedError):  # its job says so
+            if folder.state == FINISHED:
+                identity = folder.read_identity()
+                likeness = _likeness(identity["data"], identity["model"])
+                known.setdefault(likeness, []).append(folder.read_metrics()["seconds/total"])
     return known
 
 
@@ -55,10 +59,6 @@ def _likeness(data: Any, model: Any) -> str:
     """Returns the same text for cells of the same dataset and model."""
     plain = [OmegaConf.to_container(node) if OmegaConf.is_config(node) else node for node in (data, model)]
     return json.dumps(plain, sort_keys=True)
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _duration(seconds: float) -> str:

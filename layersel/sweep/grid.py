@@ -1,15 +1,18 @@
 """The record of one grid: its jobs and how each of them ended."""
 
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import layersel
-from layersel.files import write_json
+from layersel.errors import DamagedError, UserError, no_room
+from layersel.files import read_sealed, remove, write_sealed
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
+from layersel.terminal.messages import print_error
+from layersel.terminal.tables import note
 
 CODE = (".py", ".js", ".css", ".html")
 """Extensions of the files that hold code."""
@@ -82,29 +85,27 @@ class Grid:
         jobs = list(jobs)
         listed = [{"num": job.num, "overrides": list(job.overrides)} for job in jobs]
         content = {"name": self.name, "created": time.time(), "overrides": list(overrides), "jobs": listed}
-        write_json(self.folder / "grid.json", content)
-        known = {job.num: job for job in jobs}
+        write_sealed(self.folder / "grid.json", content)
+        known = {self._file(job.num): job for job in jobs}
         for file in (self.folder / "jobs").glob("[0-9]*.json"):
-            record = json.loads(file.read_text(encoding="utf-8"))
-            job = known.get(record["num"])
-            if job is None or _deciding(record["overrides"]) != _deciding(job.overrides):
-                file.unlink(missing_ok=True)
+            if file not in known or self._record_of(known[file]) is None:
+                remove(file)
 
     def record(self, outcome: Outcome) -> None:
         """Writes how a job ended."""
         content = {name: value for name, value in asdict(outcome).items() if name != "job"}
         job = {"num": outcome.job.num, "overrides": list(outcome.job.overrides)}
-        write_json(self._file(outcome.job.num), job | content)
+        try:
+            write_sealed(self._file(outcome.job.num), job | content)
+        except OSError as error:
+            if no_room(error) is None:
+                raise
+            print_error(UserError(f"{outcome.job.title}: {outcome.state}, but there is no room to record it"))
 
     def cell_of(self, job: Job) -> RunFolder | None:
         """Returns the folder in which an earlier call, or a process that has ended, ran the job."""
-        file = self._file(job.num)
-        if not file.is_file():
-            return None
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if record["cell"] is None or _deciding(record["overrides"]) != _deciding(job.overrides):
-            return None
-        return RunFolder(self.output / record["cell"])
+        record = self._record_of(job)
+        return None if record is None or record["cell"] is None else RunFolder(self.output / record["cell"])
 
     def record_interrupted(self, job: Job, reason: str) -> Outcome:
         """Records, and returns, the outcome of a job whose process has ended without recording one."""
@@ -119,6 +120,17 @@ class Grid:
 
     def _file(self, num: int) -> Path:
         return self.folder / "jobs" / f"{num}.json"
+
+    def _record_of(self, job: Job) -> dict[str, Any] | None:
+        """Returns what is recorded of the job; None if there is nothing, it is of another job, or it is damaged."""
+        try:
+            record = read_sealed(self._file(job.num))
+        except FileNotFoundError:
+            return None
+        except DamagedError as error:
+            note(f"recorded again: {error.brief}")
+            return None
+        return record if _deciding(record["overrides"]) == _deciding(job.overrides) else None
 
 
 def grid_name(overrides: Sequence[str], experiment: str | None) -> str:

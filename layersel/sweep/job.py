@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from layersel.errors import UserError, error_line
+from layersel.errors import UserError, error_line, no_room
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunBusyError, RunFolder
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.terminal.messages import print_error
@@ -53,7 +53,7 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
     cell: list[tuple[str, bool]] = []
 
     def on_folder(folder: RunFolder) -> None:
-        cell[:] = [(folder.path.name, folder.state == FINISHED and not config.force)]
+        cell[:] = [(folder.path.name, not config.force and folder.state == FINISHED)]
         grid.record(Outcome(job, RUNNING, folder.path.name))
 
     def ended(state: str, **more: Any) -> Outcome:
@@ -68,7 +68,8 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
         return None
     except KeyboardInterrupt:
         return ended(INTERRUPTED, error="interrupted")
-    except BaseException as error:  # a cell may even exit; the next ones still run
+    except BaseException as caught:  # a cell may even exit; the next ones still run
+        error = no_room(caught) or caught
         print_error(error)
         return ended(FAILED, error=error_line(error), crashed=not isinstance(error, UserError))
     finally:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from layersel.errors import UserError
-from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING
+from layersel.errors import DamagedError, UserError
+from layersel.files import read_sealed
+from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
 from layersel.tasks.task import Metric
 
 MISSING, DAMAGED = "missing", "damaged"
@@ -78,10 +79,6 @@ class RecordedJob:
         return int(given[-1]) if given and given[-1].isdecimal() else None
 
 
-class DamagedError(ValueError):
-    """Raised where a file cannot be read, or does not hold what it should."""
-
-
 def is_cell(folder: Path) -> bool:
     """Returns whether a folder is that of a cell."""
     return (folder / "identity.json").is_file() or (folder / "status.json").is_file()
@@ -94,8 +91,8 @@ def is_grid(folder: Path) -> bool:
 
 def as_recorded(folder: Path) -> str:
     """Returns the state that a cell's `status.json` names; `missing` without one."""
-    status = folder / "status.json"
-    return _text(_read(status), "state", status) if status.is_file() else MISSING
+    status = RunFolder(folder).read_status()
+    return MISSING if status is None else str(status["state"])
 
 
 def read_cell(folder: Path, state_of: StateOf = as_recorded) -> Row:
@@ -108,10 +105,10 @@ def read_cell(folder: Path, state_of: StateOf = as_recorded) -> Row:
     row = Row(folder.name, DAMAGED)
     try:
         row = _with_state(row, folder, state_of)
-        row = _with_identity(row, folder / "identity.json")
-        return _with_results(row, folder) if row.state == FINISHED else row
+        row = _with_identity(row, RunFolder(folder).read_identity())
+        return _with_results(row, RunFolder(folder)) if row.state == FINISHED else row
     except DamagedError as error:
-        reason = f"{row.error}; {error}" if row.error is not None else str(error)
+        reason = f"{row.error}; {error.brief}" if row.error is not None else error.brief
         return replace(row, state=DAMAGED if row.state == FINISHED else row.state, error=reason)
 
 
@@ -152,58 +149,50 @@ def _with_state(row: Row, folder: Path, state_of: StateOf) -> Row:
     state = as_recorded(folder)
     if state == RUNNING:
         state = state_of(folder) or MISSING
-    if state not in STATES:
-        raise DamagedError(f"status.json: unknown state {state!r}")
-    error = _read(folder / "status.json").get("error") if state != MISSING else None
+    error = (RunFolder(folder).read_status() or {}).get("error")
     return replace(row, state=state, error=None if error is None else str(error))
 
 
-def _with_identity(row: Row, file: Path) -> Row:
-    identity = _read(file)
-    labels, options = _scalars(identity, "labels", file), _scalars(identity, "options", file)
-    metric = _scalars(identity, "metric", file)
+def _with_identity(row: Row, identity: dict[str, Any]) -> Row:
     return replace(
         row,
-        variant=_text(identity, "variant", file),
-        configuration=_text(identity, "configuration", file),
-        identity=_text(identity, "identity", file),
-        labels={label: labels.get(label) for label in LABELS},
-        options=options,
-        metric=Metric(str(metric.get("name")), str(metric.get("title")), bool(metric.get("higher_is_better"))),
+        variant=identity["variant"],
+        configuration=identity["configuration"],
+        identity=identity["identity"],
+        labels={label: _scalar(identity["labels"].get(label)) for label in LABELS},
+        options={name: _scalar(value) for name, value in identity["options"].items()},
+        metric=Metric(**identity["metric"]),
     )
 
 
-def _with_results(row: Row, folder: Path) -> Row:
-    metrics = {name: _scalar(value) for name, value in _read(folder / "metrics.json").items()}
-    selection = folder / "selection.json"
-    if not selection.is_file():  # a merging cell chooses none
+def _with_results(row: Row, folder: RunFolder) -> Row:
+    metrics = {name: _scalar(value) for name, value in folder.read_metrics().items()}
+    chosen = folder.read_selection()
+    if chosen is None:  # a merging cell chooses none
         return replace(row, metrics=metrics)
-    chosen = _read(selection)
-    layers, scores = _list(chosen, "layers", selection), _list(chosen, "scores", selection)
-    return replace(row, metrics=metrics, layers=",".join(map(str, layers)), n_layers=len(scores))
+    return replace(row, metrics=metrics, layers=",".join(map(str, chosen["layers"])), n_layers=len(chosen["scores"]))
 
 
 def _read_jobs(folder: Path) -> list[RecordedJob]:
     file = folder / "grid.json"
     try:
-        jobs = _list(_read(file), "jobs", file)
-        return [_read_job(folder / "jobs", int(job["num"]), list(map(str, job["overrides"]))) for job in jobs]
-    except (DamagedError, KeyError, TypeError, ValueError) as error:
+        jobs = read_sealed(file)["jobs"]
+    except (DamagedError, FileNotFoundError) as error:
         raise UserError(
-            f"folder: expected a grid in {str(folder)!r}, but its grid.json is damaged ({error}); "
+            f"folder: expected a grid in {str(folder)!r}, but its {getattr(error, 'brief', 'grid.json is missing')}; "
             "collect its output folder instead"
         ) from error
+    return [_read_job(folder / "jobs", job["num"], job["overrides"]) for job in jobs]
 
 
 def _read_job(folder: Path, num: int, overrides: list[str]) -> RecordedJob:
-    file = folder / f"{num}.json"
-    if not file.is_file():
-        return RecordedJob(overrides, None, None, None)
     try:
-        record = _read(file)
-        return RecordedJob(overrides, _text(record, "state", file), record.get("cell"), record.get("error"))
+        record = read_sealed(folder / f"{num}.json")
+        return RecordedJob(overrides, record["state"], record["cell"], record["error"])
+    except FileNotFoundError:
+        return RecordedJob(overrides, None, None, None)
     except DamagedError as error:
-        return RecordedJob(overrides, DAMAGED, None, str(error))
+        return RecordedJob(overrides, DAMAGED, None, error.brief)
 
 
 def _job_row(job: RecordedJob, output: Path, state_of: StateOf) -> Row:
@@ -228,36 +217,6 @@ def _as_sibling(row: Row, job: RecordedJob, sibling: Row | None) -> Row:
         labels=sibling.labels | {"seed": job.seed},
         options=sibling.options,
     )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DamagedError(f"{file.name} is missing") from None
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{file.name} cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise DamagedError(f"{file.name}: expected an object, but got {type(content).__name__}")
-    return content
-
-
-def _text(content: dict[str, Any], name: str, file: Path) -> str:
-    return str(_typed(content, name, str, file))
-
-
-def _list(content: dict[str, Any], name: str, file: Path) -> list[Any]:
-    return list(_typed(content, name, list, file))
-
-
-def _scalars(content: dict[str, Any], name: str, file: Path) -> dict[str, Scalar]:
-    return {key: _scalar(value) for key, value in _typed(content, name, dict, file).items()}
-
-
-def _typed(content: dict[str, Any], name: str, kind: type, file: Path) -> Any:
-    if not isinstance(content.get(name), kind):
-        raise DamagedError(f"{file.name}: expected {name!r} to be a {kind.__name__}, but got {content.get(name)!r}")
-    return content[name]
 
 
 def _scalar(value: Any) -> Scalar:

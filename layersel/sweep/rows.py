@@ -8,6 +8,7 @@ from typing import Any
 
 from layersel.errors import UserError, one_of
 from layersel.sweep.reading import (
+    DAMAGED,
     LABELS,
     STATES,
     Row,
@@ -82,6 +83,8 @@ def collect_rows(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -
         foreign = [folder for _, folders in found.values() for folder in folders]
         notes += [f"{place}: holds no cell; left out" for place in (*empty, *foreign)]
     rows = sorted(_distinct(rows), key=_order)
+    damaged = [row for row in rows if row.state == DAMAGED and row.cell is not None]
+    notes += [f"{row.cell}: {row.error}; delete its folder and run it again" for row in damaged]
     return Rows(rows, [*dict.fromkeys(notes), *_repeated(rows)])
 
 

@@ -1,9 +1,7 @@
 """Summarises the cells of a grid in files and on the terminal; what has not changed is not computed again."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from layersel.files import write_json
+from layersel.errors import DamagedError
+from layersel.files import read_sealed, sha256, write_sealed
 from layersel.runs.fingerprints import fingerprint
 from layersel.runs.folder import FINISHED, RunFolder
 from layersel.sweep.grid import source_fingerprint
@@ -52,7 +51,7 @@ def summarise(out: Path, paths: Sequence[str | Path], reference: str | None = No
         found = tables(rows, reference, compared_by)
         parts = printed(found)
         files = write_files(out, found, compared_by)
-        write_json(out / SUMMARY, {"made_of": made_of, "files": files, "printed": parts})
+        write_sealed(out / SUMMARY, {"made_of": made_of, "files": files, "printed": parts})
     _show([*parts, f"The tables and report.html are in {out}"])
     return all(row.state == FINISHED for row in rows.rows)
 
@@ -66,11 +65,25 @@ def _fingerprint(out: Path, rows: Rows, reference: str | None, metric: str | Non
 def _stored(out: Path, made_of: str) -> list[Any] | None:
     """Returns the text that was printed of the same cells; None unless all files are as they were written then."""
     try:
-        stored = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
-        whole = all(sha256((out / name).read_bytes()).hexdigest() == own for name, own in stored["files"].items())
-        return list(stored["printed"]) if whole and stored["made_of"] == made_of else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or damaged
+        stored = read_sealed(out / SUMMARY)
+    except FileNotFoundError:
         return None
+    except DamagedError as error:
+        _show([f"made again: {error.brief}"])
+        return None
+    if stored["made_of"] != made_of:
+        return None
+    changed = [name for name, checksum in stored["files"].items() if not _is_whole(out / name, checksum)]
+    if changed:
+        _show([f"made again: {', '.join(changed)} changed since the last call"])
+    return None if changed else list(stored["printed"])
+
+
+def _is_whole(file: Path, checksum: str) -> bool:
+    try:
+        return sha256(file) == checksum
+    except OSError:
+        return False
 
 
 def _show(parts: Sequence[str | dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from resuming import N_BATCHES, N_STEPS, Attempt, assert_goes_on_as, attempt
+from torch import Tensor
 
 from layersel.adapters.adapter import Adapter
 from layersel.adapters.kinds.lora import Lora
@@ -164,6 +165,30 @@ def test_a_damaged_checkpoint_is_refused(
     file.write_bytes(content((whole[0] / "2.ckpt").read_bytes()))
     with pytest.raises(UserError, match=r"^resume: expected a checkpoint, but '.*damaged\.ckpt' cannot be read"):
         attempt(tmp_path, file, adapter=ADAPTER)
+
+
+def test_a_flipped_bit_in_a_checkpoint_changes_nothing(tmp_path: Path, whole: tuple[Path, Attempt]) -> None:
+    """It is refused, or it stands where nothing is read: between two parts, in a date."""
+    content, expected = (whole[0] / "2.ckpt").read_bytes(), read_checkpoint(whole[0] / "2.ckpt")
+    file, refused = tmp_path / "last.ckpt", 0
+    places = range(0, len(content), 211)
+    for place in places:
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            assert _same(read_checkpoint(file), expected), place
+        except UserError:
+            refused += 1
+    assert refused > len(places) / 2
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 def _write_for_ever(file: Path, content: dict[str, Any]) -> None:

@@ -11,12 +11,13 @@ from unittest.mock import patch
 
 import pytest
 from in_process import ROOT, here
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from small_reviews import write_reviews
 from torch import Tensor
 
 from layersel.backbone.prefix import PrefixMemory
 from layersel.cell import adapted_model, shared
+from layersel.runs import store
 from layersel.selection.scores.cka import CKA
 from layersel.tasks.screening import problem
 from layersel.tasks.screening.baseline import tfidf_scores
@@ -134,8 +135,8 @@ def test_wrong_content_would_show(run: Callable[..., Cell], expected: dict[str, 
     """The shared files are really what is read: changed, they change the numbers."""
     (vectors,) = filled.glob("vectors/*.safetensors")
     (scores,) = filled.glob("scores/*.safetensors")
-    save_file({"vectors": _copies(vectors)["vectors"].flip(0).contiguous()}, vectors)
-    save_file({**(known := _copies(scores)), "values": known["values"].flip(0).contiguous()}, scores)
+    store._written(vectors, {"vectors": _copies(vectors)["vectors"].flip(0)})
+    store._written(scores, {**(known := _copies(scores)), "values": known["values"].flip(0)})
     found = run("lora", filled)
     base = [name for name in found if name.startswith("base/")]
     assert {name: found[name] for name in base} != {name: expected["lora"][name] for name in base}

@@ -1,11 +1,12 @@
 """A run folder says whether it can be trusted, and who works on it."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from layersel.errors import UserError
-from layersel.files import write_json, write_text
+from layersel.errors import DamagedError, UserError
+from layersel.files import write_json, write_sealed, write_text
 from layersel.runs.folder import Attempt, RunBusyError, RunFailedError, RunFolder, check_writable
 from layersel.runs.holder import STALE, Holder
 
@@ -92,7 +93,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         with attempt(folder, **how) as taken:
             assert taken.resumes == folder.checkpoint.exists() == resumes
         assert not folder.checkpoints.exists()
-        write_text(folder.status, '{"state": "failed", "attempt": 1, "error": ""}')
+        write_sealed(folder.status, {"state": "failed", "attempt": 1, "error": ""})
 
 
 def test_a_new_attempt_starts_clean(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_a_holder_that_was_thought_dead_does_not_finish(tmp_path: Path) -> None:
 def hold(folder: RunFolder, **changes: Any) -> None:
     """Write that the run is held by this process, but for the changes."""
     write_text(folder.lock, "")
-    write_json(
+    write_sealed(
         folder.status, {"state": "running", "attempt": 1, "started": 0.0, "holder": asdict(Holder.here()) | changes}
     )
 
@@ -194,6 +195,100 @@ def dead_pid() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> RunFolder:
+    """A finished run with one file of each kind."""
+    folder = RunFolder(tmp_path)
+    with attempt(folder, {"seed": 3}):
+        for file in (folder.metrics, folder.selection, folder.merging, folder.compression):
+            write_json(file, {"adapters": {"a": "b"}, "steps": ["train"]})
+        write_json(folder.training_records, [{"text": "a1"}])
+        write_text(folder.adapter / "weights" / "a.bin", "abc")
+        write_text(folder.path / "notes.txt", "mine")
+    return folder
+
+
+READERS: dict[str, Callable[[RunFolder], object]] = {
+    "config.yaml": RunFolder.read_config,
+    "identity.json": RunFolder.read_identity,
+    "metrics.json": RunFolder.read_metrics,
+    "selection.json": RunFolder.read_selection,
+    "training_records.json": RunFolder.read_learnt,
+    "merging.json": RunFolder.read_merged,
+    "compression.json": RunFolder.read_steps,
+    "adapter/weights/a.bin": lambda folder: folder.checked(folder.adapter),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_read_is_as_it_was_written(name: str, finished: RunFolder) -> None:
+    """Another byte anywhere, or no file, is refused in one line that says what to do; the other files are readable."""
+    file = finished.path / name
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(
+            DamagedError, match=r"^'[^\n]* is damaged \(its checksum[^\n]*; delete the folder .* and run"
+        ):
+            READERS[name](finished)
+    file.unlink()
+    with pytest.raises(DamagedError, match=f"{file.name}' is missing; delete the folder"):
+        READERS[name](finished)
+    for other, read in READERS.items():
+        assert other == name or read(finished)
+    with attempt(finished, force=True):
+        pass
+    assert finished.state == "finished"
+
+
+def test_what_a_run_holds_is_what_it_wrote(finished: RunFolder) -> None:
+    """A file that is gone is still the run's, and one that came later is not."""
+    finished.merging.unlink()
+    write_text(finished.model / "a.bin", "")
+    assert finished.holds(finished.merging)
+    assert finished.holds(finished.adapter)
+    assert not finished.holds(finished.model)
+    with pytest.raises(DamagedError, match="is missing"):
+        finished.checked(finished.model)
+
+
+@pytest.mark.parametrize("damage", ["a value", "its checksum", "all of it"])
+def test_a_damaged_status_is_refused_unless_by_force(damage: str, finished: RunFolder) -> None:
+    """It says whether a run has finished and seals its files; without its own checksum nothing is known."""
+    status = json.loads(finished.status.read_text())
+    changed = {
+        "a value": status | {"state": "failed"},
+        "its checksum": {name: value for name, value in status.items() if name != "checksum"},
+    }
+    finished.status.write_text(json.dumps(changed[damage]) if damage in changed else "")
+    for ask in (lambda: finished.state, finished.take, finished.read_config, finished.read_metrics):
+        with pytest.raises(DamagedError, match=r"status\.json' .*; delete the folder"):
+            ask()
+    taken = finished.take(force=True)
+    assert taken is not None
+    assert (taken.number, taken.resumes) == (1, False)
+
+
+def test_a_full_disk_leaves_the_error_that_it_has_caused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not even the status can be written, the run counts as interrupted once its process has ended."""
+    folder = RunFolder(tmp_path)
+    taken = folder.take()
+    assert taken is not None
+
+    def no_space(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def work() -> None:
+        with folder.recording(taken, {}, {}):
+            monkeypatch.setattr("layersel.files.os.fsync", no_space)
+            write_text(tmp_path / "a.txt", "a")
+
+    with pytest.raises(OSError, match="No space"):
+        work()
+    assert folder.state == "running"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "identity.json", "lock", "status.json"]
 
 
 def test_writable(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from layersel.errors import UserError
@@ -124,6 +125,32 @@ def test_a_damaged_file_is_computed_again(
     assert capsys.readouterr().out.count("is damaged") >= 1
     assert same(Store(folder).tensors("tokens", KEY, work, []), expected)
     assert work.times == 2
+
+
+def test_any_flipped_bit_is_computed_again(work: Work, folder: Path) -> None:
+    """Wherever it is: in the header, in the checksum, in the values."""
+    expected = Store(folder).tensors("tokens", KEY, work, [])
+    (file,) = files(folder)
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert same(Store(folder).tensors("tokens", KEY, work, []), expected), place
+        assert file.read_bytes() == whole, place
+
+
+def test_what_cannot_be_kept_is_used_all_the_same(
+    work: Work, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line says why, and the next call computes again."""
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(store, "save_file", full)
+    results = [Store(folder).tensors("tokens", KEY, work, []) for _ in range(2)]
+    assert same(*results)
+    assert "cannot be kept (SafetensorError: No space left on device (os error 28))" in capsys.readouterr().out
+    assert (work.times, files(folder)) == (2, [])
 
 
 def _ask(folder: Path, work: Work, out: Any) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from layersel.files import sha256, write_sealed
+
 LABELS = ("dataset", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
 METRIC = {"name": "awss@95", "title": "AWSS@95", "higher_is_better": True}
 DEFAULTS: dict[str, Any] = {
@@ -63,7 +65,6 @@ def make_cell(
         hashes | {"labels": labels, "options": flat, "metric": metric or METRIC, "versions": {"layersel": versions}},
     )
     failure = {} if error is None else {"error": error, "traceback": "Traceback …"}
-    dump(folder / "status.json", {"state": state, "started": 1.0, "updated": 2.0, "attempt": 1, **failure})
     if state == "finished":
         known = {
             "awss@95": awss,
@@ -74,15 +75,26 @@ def make_cell(
         }
         dump(folder / "metrics.json", known | (metrics or {}))
         dump(folder / "selection.json", {"score": labels["selection"], "layers": [3, 5], "scores": [0.1] * 6})
+    seal(folder, state, **failure)
     return folder
+
+
+def seal(folder: Path, state: str = "finished", **more: Any) -> None:
+    """Write the status of a cell whose files are as they stand."""
+    files = {} if state == "running" else {"files": {file.name: sha256(file) for file in folder.glob("*.json")}}
+    write_sealed(
+        folder / "status.json", {"state": state, "started": 1.0, "updated": 2.0, "attempt": 1, **files, **more}
+    )
 
 
 def make_grid(output: Path, name: str, jobs: Sequence[tuple[Sequence[str], dict[str, Any] | None]]) -> Path:
     """A grid's folder; each job has its overrides and what is recorded of it, None where it never began."""
     folder = output / "grids" / name
     listed = [{"num": num, "overrides": list(overrides)} for num, (overrides, _) in enumerate(jobs)]
-    dump(folder / "grid.json", {"name": name, "created": 1.0, "overrides": [], "jobs": listed})
+    write_sealed(folder / "grid.json", {"name": name, "created": 1.0, "overrides": [], "jobs": listed})
     for job, (_, record) in zip(listed, jobs, strict=True):
         if record is not None:
-            dump(folder / "jobs" / f"{job['num']}.json", job | {"cell": None, "error": None, "reused": False} | record)
+            write_sealed(
+                folder / "jobs" / f"{job['num']}.json", job | {"cell": None, "error": None, "reused": False} | record
+            )
     return folder

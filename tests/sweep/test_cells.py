@@ -196,15 +196,16 @@ def test_copies_are_one_cell_and_other_versions_are_noted(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("file", "content", "error"),
     [
-        ("metrics.json", "{", "metrics.json cannot be read"),
+        ("metrics.json", "{", "metrics.json is damaged (its checksum is another)"),
         ("metrics.json", None, "metrics.json is missing"),
-        ("metrics.json", "[1]", "metrics.json: expected an object, but got list"),
-        ("selection.json", '{"layers": 3}', "selection.json: expected 'layers' to be a list, but got 3"),
-        ("identity.json", '{"labels": []}', "identity.json: expected 'labels' to be a dict"),
+        ("selection.json", '{"layers": 3}', "selection.json is damaged (its checksum is another)"),
+        ("selection.json", None, "selection.json is missing"),
+        ("identity.json", '{"labels": []}', "identity.json is damaged (its checksum is another)"),
         ("identity.json", None, "identity.json is missing"),
         ("status.json", "\x00", "status.json cannot be read"),
-        ("status.json", "{}", "status.json: expected 'state' to be a str"),
-        ("status.json", '{"state": "happy"}', "status.json: unknown state 'happy'"),
+        ("status.json", "{}", "status.json is damaged or of a former version (it has no checksum)"),
+        ("status.json", '{"state": "finished"}', "status.json is damaged or of a former version (it has no checksum)"),
+        ("status.json", '{"state": "finished", "checksum": "a"}', "status.json is damaged (its checksum is another)"),
     ],
 )
 def test_damaged_cells_say_so(tmp_path: Path, file: str, content: str | None, error: str) -> None:
@@ -233,7 +234,7 @@ def test_damaged_records_of_jobs(tmp_path: Path) -> None:
     assert table["seed"].tolist() == [0, 1, 2, 3]
     assert table["error"].tolist()[1] == "it had finished, but its folder is gone"
     (grid / "grid.json").write_text('{"jobs": [{}]}')
-    with pytest.raises(UserError, match=r"^folder: .*grid\.json is damaged"):
+    with pytest.raises(UserError, match=r"^folder: .*grid\.json is damaged .*; collect its output folder instead"):
         collect([grid])
 
 

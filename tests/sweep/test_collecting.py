@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cell_folders import make_cell, make_grid
+from cell_folders import make_cell, make_grid, seal
 
 from layersel.errors import UserError
 from layersel.sweep import collecting
@@ -112,8 +112,7 @@ def test_folders_that_cannot_be_written_are_named(tmp_path: Path, capsys: pytest
 def test_running_cells_of_dead_processes_are_interrupted(tmp_path: Path) -> None:
     """The run folder knows."""
     folder = make_cell(tmp_path, state="running")
-    dead = '{"host": "elsewhere", "namespace": "", "pid": 1, "born": 0.0, "mark": "t"}'
-    (folder / "status.json").write_text(f'{{"state": "running", "attempt": 1, "started": 1, "holder": {dead}}}')
+    seal(folder, "running", holder={"host": "elsewhere", "namespace": "", "pid": 1, "born": 0.0, "mark": "t"})
     os.utime(folder / "status.json", (1, 1))
     assert summarise(tmp_path, [tmp_path]) is False
     assert pd.read_csv(tmp_path / "cells.csv")["state"].tolist() == ["interrupted"]
@@ -183,12 +182,14 @@ def test_what_has_not_changed_is_not_computed_again(
     whole = (out / "groups.csv").read_bytes()
     for count, damage in enumerate((Path.unlink, lambda file: file.write_text("x")), start=2):
         damage(out / "groups.csv")
-        assert printed() == first
+        assert printed() == f"made again: groups.csv changed since the last call\n{first}"
         assert ((out / "groups.csv").read_bytes(), len(reported)) == (whole, count)
     (out / "summary.json").write_text("[]")
-    assert (printed(), len(reported)) == (first, 4)
+    assert printed() == f"made again: summary.json is damaged or of a former version (it has no checksum)\n{first}"
+    assert len(reported) == 4
     assert "differences in base/awss@95" in printed(metric="base/awss@95")
     (changed / "metrics.json").write_text(json.dumps({"awss@95": 0.8125, "base/awss@95": 0.4}))
+    seal(changed)
     assert "0.812" in printed(metric="base/awss@95") + printed()
     make_cell(tmp_path / "runs", state="failed", error="ValueError: no", seed=1)
     assert "2 finished, 1 failed" in printed()

@@ -12,6 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from grids import ROOT, SMALL, finish, start, states, table
+from sealing import edit
+
+from layersel.files import read_sealed, write_sealed
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +146,12 @@ def test_a_grid_of_finished_cells_loads_nothing(base: list[str], tmp_path: Path)
 def pretend_other_code(output: Path) -> None:
     """Make the finished cells, and the grid's record of them, those of another `similarity.py`."""
     for file in list(output.glob("*/identity.json")):
-        identity = json.loads(file.read_text())
-        identity["code"]["layersel.selection.similarity"] = "another"
-        file.write_text(json.dumps(identity))
+        edit(file, lambda identity: identity["code"].update({"layersel.selection.similarity": "another"}))
         other = file.parent.with_name(f"{file.parent.name[:-8]}00000000")
         for record in output.glob("grids/*/jobs/*.json"):
-            record.write_text(record.read_text().replace(file.parent.name, other.name))
+            content = read_sealed(record)
+            if content["cell"] == file.parent.name:
+                write_sealed(record, content | {"cell": other.name})
         file.parent.rename(other)
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cell_folders import seal
 from omegaconf import OmegaConf
 
 from hydra_plugins.layersel_launchers.local import LocalLauncher
 from layersel.errors import UserError
+from layersel.files import read_sealed
 from layersel.runs.folder import FINISHED, INTERRUPTED
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, source_fingerprint, tally
@@ -33,9 +35,9 @@ def finished(output: Path, name: str, seconds: float, data: dict[str, str], mode
     """A cell's folder."""
     folder = output / name
     folder.mkdir()
-    (folder / "status.json").write_text(json.dumps({"state": "finished", "attempt": 1}))
     (folder / "metrics.json").write_text(json.dumps({"seconds/total": seconds}))
     (folder / "identity.json").write_text(json.dumps({"data": data, "model": model}))
+    seal(folder)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_an_interrupted_job_keeps_its_cell(grid: Grid) -> None:
     grid.record(Outcome(JOBS[0], "running", "cell0"))
     assert grid.record_interrupted(JOBS[0], "killed") == Outcome(JOBS[0], INTERRUPTED, "cell0", "killed")
     assert grid.record_interrupted(JOBS[1], "killed").cell is None
-    assert json.loads((grid.folder / "jobs" / "0.json").read_text()) == {
+    assert read_sealed(grid.folder / "jobs" / "0.json") == {
         "num": 0,
         "overrides": ["model=minilm", "seed=0"],
         "state": "interrupted",

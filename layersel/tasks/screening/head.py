@@ -62,16 +62,13 @@ class LogisticHead:
         """Read what `save` wrote."""
         try:
             with safe_open(str(path), framework="pt") as file:
-                weight, bias, metadata = (
-                    file.get_tensor("weight"),
-                    file.get_tensor("bias")[0],
-                    file.metadata(),
-                )
-        except (OSError, SafetensorError) as error:
+                weight, bias = file.get_tensor("weight"), file.get_tensor("bias")[0]
+                normalize = file.metadata()["normalize"] == "1"
+        except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise UserError(
                 f"head: {str(path)!r} cannot be read ({error}); expected a file of a finished run"
             ) from error
-        return cls(weight, bias, metadata["normalize"] == "1")
+        return cls(weight, bias, normalize)
 
 
 def _features(vectors_ND: Tensor, normalize: bool) -> Tensor:
