@@ -154,11 +154,12 @@ def _flat(cell: Cell, groups: tuple[str, ...]) -> Options:
 
 
 def _compression(cell: Cell) -> Options:
-    """Returns the steps, and of the precision what the steps use."""
+    """Returns the steps, and of the precision what decides the numbers of these steps."""
     precision = asdict(cell.precision)
-    used = precision if cell.precision.quantises else {name: precision[name] for name in ("train", "infer", "matmul")}
+    deciding = set(precision) - cell.precision.undeciding
+    used = sorted(deciding) if cell.precision.quantises else ("train", "infer", "matmul")
     kept = cell.keep_model and bool({PRUNE, QUANTISE} & set(cell.steps))
-    return {f"precision.{name}": value for name, value in used.items()} | {"order": cell.steps, "keep_model": kept}
+    return {f"precision.{name}": precision[name] for name in used} | {"order": cell.steps, "keep_model": kept}
 
 
 def _classes(cell: Cell, groups: tuple[str, ...]) -> dict[str, str]:

@@ -17,11 +17,11 @@ from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.pretrained import Pretrained
-from layersel.compression.quantisation.engines import usable_engines
-from layersel.compression.quantisation.formats import AUTO
+from layersel.compression.quantisation.engines import ENGINES, usable_engines
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.compression.quantisation.integer_grid import IntegerGrid, pack, unpack
 from layersel.compression.quantisation.quantised import Quantised
+from layersel.compression.quantisation.race import race
 from layersel.errors import UserError
 from layersel.files import atomic_folder, write_json
 
@@ -55,7 +55,7 @@ def save_model(backbone: Backbone, folder: Path, quantised: Quantised | None) ->
             tensors |= {name: _packed(model, name, tensors[name], grid), name + SCALES: grid.scales_O}
         save_file(tensors, draft / PACKED)
         bits = {name: grid.bits for name, grid in quantised.grids.items()}
-        write_json(draft / MANIFEST, {"format": quantised.format, "engine": quantised.engine, "bits": bits})
+        write_json(draft / MANIFEST, {"format": quantised.format, "bits": bits})
 
 
 def load_model(folder: Path, pretrained: Pretrained) -> Backbone:
@@ -72,7 +72,7 @@ def load_model(folder: Path, pretrained: Pretrained) -> Backbone:
         return replace(pretrained, path=str(folder.resolve()), revision="main").load()
     with _reading(folder):
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        model = _build(folder, load_file(folder / PACKED), manifest["bits"], manifest["engine"])
+        model = _build(folder, load_file(folder / PACKED), manifest["bits"])
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return Backbone(model, tokenizer, pretrained.pooling, pretrained.max_length, pretrained.batch_tokens).eval()
 
@@ -100,7 +100,7 @@ def _packed(model: PreTrainedModel, name: str, weight: Tensor, grid: IntegerGrid
     return pack(integers_OI, grid.bits)
 
 
-def _build(folder: Path, tensors: dict[str, Tensor], bits: dict[str, int], engine: str | None) -> PreTrainedModel:
+def _build(folder: Path, tensors: dict[str, Tensor], bits: dict[str, int]) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     kind = MODEL_MAPPING[type(config)]
     with torch.device("meta"):
@@ -110,7 +110,7 @@ def _build(folder: Path, tensors: dict[str, Tensor], bits: dict[str, int], engin
         inputs = _turned(module, module.weight).shape[1]
         grid = IntegerGrid(width, tensors.pop(name + SCALES))
         tensors[name] = _turned(module, grid.weights(unpack(tensors[name], width, inputs)))
-    integer = _integer_modules(tensors, engine)
+    integer = _integer_modules(tensors)
     for name, module in integer.items():
         tensors |= _as_float(name, blank.get_submodule(name), module)
     model = _filled(kind, config, tensors)
@@ -119,14 +119,22 @@ def _build(folder: Path, tensors: dict[str, Tensor], bits: dict[str, int], engin
     return model
 
 
-def _integer_modules(tensors: dict[str, Tensor], engine: str | None) -> dict[str, Int8Linear]:
-    """Takes the tensors of integer modules out of `tensors` and makes modules of them."""
+def _integer_modules(tensors: dict[str, Tensor]) -> dict[str, Int8Linear]:
+    """Takes the tensors of integer modules out of `tensors` and makes modules of them.
+
+    They multiply with the fastest engine of this machine, where that of the machine that saved them may be slow.
+    """
     names = [name.removesuffix(INTEGERS) for name in tensors if name.endswith(INTEGERS)]
     if not names:
         return {}
-    usable = usable_engines(AUTO)
-    used = next((one for one in usable if one.name == engine), usable[0])
-    return {name: Int8Linear(used, *(tensors.pop(f"{name}.{part}") for part in Int8Linear.PARTS)) for name in names}
+    engines = usable_engines()
+    parts = {name: [tensors.pop(f"{name}.{part}") for part in Int8Linear.PARTS] for name in names}
+    modules = {name: Int8Linear(engines[0], *tensors) for name, tensors in parts.items()}
+    largest = max(modules.values(), key=lambda module: module.integers_OI.numel())
+    fastest = ENGINES[race(largest.dequantised(), len(largest.columns_K), engines).winner]
+    for module in modules.values():
+        module.use(fastest)
+    return modules
 
 
 def _as_float(name: str, linear: nn.Module, module: Int8Linear) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.compression.quantisation.formats import AUTO, DYNAMIC, ENGINE_NAMES, FORMATS
 from layersel.errors import UserError, one_of
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 LIGHTNING = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 DTYPES = {"bf16": "bfloat16", "fp16": "float16"}
 MATMUL = ("highest", "high", "medium")
+HOPELESS = 20
+"""An engine asked for by name may take this many times as long as fp32; a reference kernel takes hundreds."""
+USUAL = (1536, 384)
+"""Outputs and inputs of the weight, as large as MiniLM's, on which such an engine is timed before anything begins."""
 
 
 @dataclass
@@ -31,11 +35,16 @@ class Precision:
     matmul: str = "highest"
     """Products of fp32 matrices: highest, high (TF32 on a GPU), medium (bf16 factors, faster with AMX)."""
     engine: str = AUTO
-    """What multiplies integers with infer=int8: onednn, int_mm, or auto, the fastest here; their results are alike."""
+    """What multiplies integers with infer=int8: auto (the fastest here), onednn_unsigned, onednn, int_mm, float32.
+
+    Their results are the same to the last bit, so the choice is no part of what a cell is."""
     outliers: float = 0.01
     """Share of each layer's input columns, those with the largest entries, that infer=int8 keeps in fp32."""
     calibration: int = 16
     """Texts, labels unseen, to find those columns on and to compare a quantised model with fp32 on."""
+
+    undeciding: ClassVar[frozenset[str]] = frozenset({"engine"})
+    """Options that change no number."""
 
     @property
     def lightning(self) -> str:
@@ -103,13 +112,23 @@ class Precision:
         return found
 
     def machine_problems(self) -> list[str]:
-        """Returns a line if int8 is asked for and no such engine works on this machine."""
+        """Returns a line if int8 is asked for with an engine that does not work on this machine, or hardly moves."""
         if self.infer != DYNAMIC:
             return []
+        import torch
+
         from layersel.compression.quantisation.engines import usable_engines
+        from layersel.compression.quantisation.race import race
 
         try:
-            usable_engines(self.engine)
+            engines = usable_engines(self.engine)
         except UserError as error:
             return [str(error)]
-        return []
+        if self.engine == AUTO:
+            return []
+        longer = 1 / race(torch.ones(USUAL), 0, engines).speedup
+        problem = (
+            f"precision.engine: expected an engine that this CPU runs fast, but got {self.engine}, which takes "
+            f"{longer:.0f} times as long as fp32 here; use auto"
+        )
+        return [problem] if longer > HOPELESS else []

@@ -16,7 +16,11 @@ from layersel.compression.quantisation.int8_linear import ENTRIES, Int8Linear
 from layersel.errors import UserError
 
 USABLE = {engine.name: engine for engine in usable_engines()}
-KERNELS = {"onednn": "onednn::qlinear_pointwise", "int_mm": "aten::_int_mm"}
+KERNELS = {
+    "onednn_unsigned": "onednn::qlinear_pointwise",
+    "onednn": "onednn::qlinear_pointwise",
+    "int_mm": "aten::_int_mm",
+}
 each_engine = pytest.mark.parametrize("engine", USABLE)
 
 ROWS = ENTRIES // 48
@@ -70,7 +74,7 @@ def test_equals_integer_arithmetic(engine: str, columns: list[int]) -> None:
     np.testing.assert_allclose(got, reference(linear, x, columns), rtol=1e-5, atol=1e-4)
 
 
-@each_engine
+@pytest.mark.parametrize("engine", [name for name in USABLE if name in KERNELS])
 def test_real_integer_kernels_run(engine: str) -> None:
     """The operator that multiplies is the engine's own, and no large product is left in floating point."""
     module = Int8Linear.of(layer(), NONE, USABLE[engine])
@@ -84,12 +88,35 @@ def test_real_integer_kernels_run(engine: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 48), (3, 48), (2, 5, 48), (48,), (ROWS + 3, 48)], ids=str)
 @pytest.mark.parametrize("outputs", [1, 31, 40])
 def test_engines_agree(shape: tuple[int, ...], outputs: int) -> None:
-    """They agree on any shape, up to the rounding of floats: which is chosen changes no result."""
+    """They agree on any shape to the last bit: which is chosen changes no result."""
     linear, x = layer(outputs=outputs), rows(*shape)
     results = [run(Int8Linear.of(linear, torch.tensor([0]), engine), x) for engine in USABLE.values()]
     assert results[0].shape == (*shape[:-1], outputs)
     for result in results[1:]:
-        torch.testing.assert_close(result, results[0], rtol=1e-6, atol=1e-5)
+        assert torch.equal(result, results[0])
+
+
+EXTREMES = {
+    "largest": lambda shape, _: torch.full(shape, 127),
+    "smallest": lambda shape, _: torch.full(shape, -127),
+    "alternating": lambda shape, _: torch.full(shape, 127).mul_(torch.arange(shape[1]) % 2 * 2 - 1),
+    "random": lambda shape, generator: torch.randint(-127, 128, shape, generator=generator),
+    "zero": lambda shape, _: torch.zeros(shape, dtype=torch.long),
+}
+
+
+@each_engine
+@pytest.mark.parametrize("rows_of", EXTREMES)
+@pytest.mark.parametrize("weights_of", EXTREMES)
+@pytest.mark.parametrize("inputs", [1, 3, 384, 1024, 1025, 3072])
+def test_sums_are_exact(engine: str, rows_of: str, weights_of: str, inputs: int) -> None:
+    """The product is that of 64-bit integers, rounded once to float32, then scaled; sums beyond 2^24 are too."""
+    generator = torch.Generator().manual_seed(0)
+    x_NI, weight_OI = EXTREMES[rows_of]((5, inputs), generator), EXTREMES[weights_of]((17, inputs), generator)
+    scales_O = torch.rand(17, generator=generator)
+    packed = USABLE[engine].pack(weight_OI.to(torch.int8))
+    got = USABLE[engine].multiply(x_NI.to(torch.int8), packed, scales_O)
+    assert torch.equal(got, (x_NI @ weight_OI.t()).float() * scales_O)
 
 
 @each_engine

@@ -16,6 +16,7 @@ from layersel.backbone.layers import find_linear, weight_OI
 from layersel.backbone.prefix import PrefixCache
 from layersel.backbone.pretrained import Pretrained
 from layersel.compression.precision import Precision
+from layersel.compression.quantisation.engines import usable_engines
 from layersel.compression.quantisation.formats import FORMATS
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.compression.quantisation.quantised import Quantised
@@ -62,7 +63,8 @@ def test_int8_on_every_architecture(name: str) -> None:
     cosines = cosine_similarity(before, vectors(backbone, TEXTS))
     assert float(cosines.min()) > 0.999
     assert done.cosine_min > 0.999
-    assert set(done.milliseconds) >= {"fp32", done.engine}
+    assert done.race is not None
+    assert {module.engine.name for module in linears(backbone).values()} == {done.race.winner}
 
 
 def _others(backbone: Backbone) -> list[tuple[str, type]]:
@@ -177,6 +179,30 @@ def test_a_failed_calibration_leaves_nothing_behind() -> None:
         quantised(backbone, "int8", [[5, 10**6]])
     assert {hooks for _, hooks, _ in hooks_and_wrappers(backbone.model)} == {0}
     assert {type(module) for module in linears(backbone).values()} == {nn.Linear}
+
+
+@pytest.mark.parametrize("engine", [engine.name for engine in usable_engines()])
+def test_the_race_is_on_the_largest_weight(engine: str) -> None:
+    """The line for the user and the report tell which engine multiplies and how fast, also where it ran alone."""
+    backbone = backbone_of(tiny("bert"))
+    done = quantised(backbone, "int8", TEXTS, engine=engine)
+    assert done.race is not None
+    assert done.race.shape == (512, 32, 48)  # the feed-forward layers; attention has 32 x 32
+    report = done.report()
+    assert report["engine"] == done.race.winner == engine
+    assert report["times as fast as fp32"] == done.race.speedup
+    assert f"engine {engine}, " in done.effective
+    assert "as fp32" in done.effective
+
+
+def test_no_engine_changes_a_vector() -> None:
+    """The engine is the machine's matter: the model is the same to the last bit whichever multiplies."""
+    results = []
+    for engine in usable_engines():
+        backbone = backbone_of(tiny("bert"))
+        quantised(backbone, "int8", TEXTS, engine=engine.name, outliers=0.05)
+        results.append(vectors(backbone, TEXTS))
+    assert all(torch.equal(result, results[0]) for result in results)
 
 
 def test_zero_weights_stay_zero() -> None:

@@ -5,8 +5,9 @@ import torch
 
 from layersel.compression.precision import Precision
 from layersel.compression.quantisation import engines
-from layersel.compression.quantisation.engines import ENGINES
+from layersel.compression.quantisation import race as racing
 from layersel.compression.quantisation.formats import FORMATS
+from layersel.compression.quantisation.race import Race
 from layersel.errors import UserError
 
 
@@ -16,7 +17,10 @@ from layersel.errors import UserError
         ({"train": "int8"}, "precision.train: expected one of fp32, bf16, fp16, but got 'int8'"),
         ({"infer": "fp8"}, "precision.infer: expected one of fp32, bf16, fp16, int8, int8_weight, int4, but got 'fp8'"),
         ({"matmul": "low"}, "precision.matmul: expected one of highest, high, medium, but got 'low'"),
-        ({"engine": "fbgemm"}, "precision.engine: expected one of auto, onednn, int_mm, but got 'fbgemm'"),
+        (
+            {"engine": "fbgemm"},
+            "precision.engine: expected one of auto, onednn_unsigned, onednn, int_mm, float32, but got 'fbgemm'",
+        ),
         ({"outliers": -0.1}, "precision.outliers: expected 0 <= share <= 1, but got -0.1"),
         ({"outliers": float("nan")}, "precision.outliers: expected 0 <= share <= 1, but got nan"),
         ({"calibration": 0}, "precision.calibration: expected at least 1, but got 0"),
@@ -44,7 +48,18 @@ def test_engine_that_does_not_work_here(monkeypatch: pytest.MonkeyPatch) -> None
     assert Precision(infer="int4", engine="onednn").machine_problems() == []
     monkeypatch.setattr(engines, "is_exact", lambda _: False)
     assert len(Precision(infer="int8").machine_problems()) == 1
-    assert list(ENGINES) == ["onednn", "int_mm"]
+
+
+def test_engine_that_hardly_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One asked for by name that runs a reference kernel is refused before anything begins; one a bit slow is not."""
+    for times, problems in ((889.0, 1), (3.0, 0)):
+        outcome = Race("onednn", (512, 384, 1536), {"fp32": 1.0}, {"onednn": times})
+        monkeypatch.setattr(racing, "race", lambda *_, outcome=outcome: outcome)
+        monkeypatch.setattr(engines, "is_exact", lambda _: True)
+        found = Precision(infer="int8", engine="onednn").machine_problems()
+        assert len(found) == problems
+        assert Precision(infer="int8").machine_problems() == []
+        assert all("but got onednn, which takes 889 times as long as fp32 here; use auto" in line for line in found)
 
 
 @pytest.mark.parametrize("matmul", ["highest", "high", "medium"])

@@ -1,8 +1,7 @@
 """Dynamic int8: the linear layers inside the blocks become integer ones, calibrated on a few texts."""
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -10,43 +9,37 @@ from torch import Tensor, nn
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import linear_modules, weight_OI
-from layersel.backbone.modes import evaluating
-from layersel.compression.quantisation.engines import Engine, usable_engines
-from layersel.compression.quantisation.formats import AUTO
+from layersel.compression.quantisation.engines import ENGINES, usable_engines
 from layersel.compression.quantisation.int8_linear import Int8Linear
-from layersel.data.tokens import TokenIds
+from layersel.compression.quantisation.race import Race, race
 from layersel.errors import UserError
 
-TIMED_TOKENS = 2048
-"""The tokens, at least, of the texts that engines are timed on."""
-ROUNDS = 2
-"""How often each engine is timed; its fastest round counts."""
 
-
-def to_int8(
-    backbone: Backbone, largest: dict[str, Tensor], share: float, engine: str, texts: Sequence[TokenIds]
-) -> tuple[str, dict[str, float]]:
+def to_int8(backbone: Backbone, largest: dict[str, Tensor], share: float, engine: str) -> Race:
     """Replaces the linear layers inside the blocks by integer ones, in place.
 
     Args:
         backbone: A plain model on the CPU.
         largest: The largest magnitudes that `watched_columns` has found.
         share: The share of input columns, those with the largest entries, to keep in float32.
-        engine: A name in `ENGINES`, or `auto`: the fastest for these texts.
-        texts: Token ids of the texts that are timed.
+        engine: A name in `ENGINES`, or `auto`: the one that is fastest on the largest of the layers.
 
     Returns:
-        The name of the engine used, and the milliseconds of fp32 and of each engine, if engines were compared.
+        How fast the engines are here; the winner is the one used.
     """
-    engines = usable_engines(engine)
-    timed = _timed_texts(texts)
-    taken = {"fp32": _milliseconds(backbone, timed)} if engine == AUTO else {}
-    integer = _replace(backbone, largest, share, engines[0])
-    if engine == AUTO:
-        taken |= _timed(backbone, integer, engines, timed)
-        engines.sort(key=lambda one: taken[one.name])
-    _use(integer, engines[0])
-    return engines[0].name, taken
+    linears = _float_linears(backbone)
+    weight = max((weight_OI(linear) for linear in linears.values()), key=Tensor.numel).detach()
+    outcome = race(weight, _outliers(weight.shape[1], share), usable_engines(engine))
+    for name, linear in linears.items():
+        columns_K = torch.empty(0, dtype=torch.long)
+        if name in largest:
+            columns_K = largest[name].topk(_outliers(len(largest[name]), share)).indices.sort().values
+        backbone.model.set_submodule(name, Int8Linear.of(linear, columns_K, ENGINES[outcome.winner]))
+    return outcome
+
+
+def _outliers(inputs: int, share: float) -> int:
+    return math.ceil(share * inputs)
 
 
 @contextmanager
@@ -81,56 +74,3 @@ def _float_linears(backbone: Backbone) -> dict[str, nn.Module]:
         if isinstance(module, Int8Linear) or not weight_OI(module).is_floating_point():
             raise UserError(f"precision.infer: int8 needs floating-point weights, but those of {name} are integers")
     return linears
-
-
-def _replace(backbone: Backbone, largest: dict[str, Tensor], share: float, engine: Engine) -> list[Int8Linear]:
-    integer = []
-    for name, linear in _float_linears(backbone).items():
-        columns_K = _outliers(largest[name], share) if name in largest else torch.empty(0, dtype=torch.long)
-        integer.append(Int8Linear.of(linear, columns_K, engine))
-        backbone.model.set_submodule(name, integer[-1])
-    return integer
-
-
-def _outliers(largest_I: Tensor, share: float) -> Tensor:
-    return largest_I.topk(math.ceil(share * len(largest_I))).indices.sort().values
-
-
-def _use(integer: list[Int8Linear], engine: Engine) -> None:
-    for module in integer:
-        module.use(engine)
-
-
-def _timed(
-    backbone: Backbone, integer: list[Int8Linear], engines: list[Engine], texts: Sequence[TokenIds]
-) -> dict[str, float]:
-    """Measures the milliseconds of the texts with each engine; the engines take turns."""
-    taken = {engine.name: math.inf for engine in engines}
-    for _ in range(ROUNDS):
-        for engine in engines:
-            _use(integer, engine)
-            taken[engine.name] = min(taken[engine.name], _milliseconds(backbone, texts))
-    return taken
-
-
-def _milliseconds(backbone: Backbone, texts: Sequence[TokenIds]) -> float:
-    """Measures the faster of two passes: the first one packs weights and fills caches."""
-    batches = [backbone.batch([texts[index] for index in group]) for group in backbone.batches(texts)]
-    taken = []
-    with evaluating(backbone):
-        for _ in range(2):
-            begin = time.perf_counter()
-            for batch in batches:
-                backbone(batch)
-            taken.append(time.perf_counter() - begin)
-    return 1000 * min(taken)
-
-
-def _timed_texts(texts: Sequence[TokenIds]) -> list[TokenIds]:
-    """Returns as many of the texts as have `TIMED_TOKENS` tokens together, one at least."""
-    timed: list[TokenIds] = []
-    for text in texts:
-        timed.append(text)
-        if sum(map(len, timed)) >= TIMED_TOKENS:
-            break
-    return timed

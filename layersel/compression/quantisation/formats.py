@@ -7,5 +7,6 @@ DYNAMIC = "int8"
 FORMATS = (DYNAMIC, *WEIGHT_BITS)
 
 AUTO = "auto"
-ENGINE_NAMES = ("onednn", "int_mm")
-"""`onednn`: oneDNN's int8 product with packed weights; `int_mm`: PyTorch's own. Both sum exactly."""
+ENGINE_NAMES = ("onednn_unsigned", "onednn", "int_mm", "float32")
+"""`onednn_unsigned` and `onednn`: oneDNN's product of packed weights with unsigned and with signed rows; `int_mm`:
+PyTorch's own; `float32`: the same integers in floats, for CPUs without such kernels. All of them sum exactly."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from layersel.compression.quantisation.integer_grid import IntegerGrid
+from layersel.compression.quantisation.race import Race
 
 
 @dataclass(frozen=True)
@@ -13,8 +14,7 @@ class Quantised:
     Attributes:
         format: The number format: int8, int8_weight or int4.
         grids: The grid of each weight that was rounded in place, by its name in the base model without adapters.
-        engine: The name of what multiplies integers; None where nothing does.
-        milliseconds: The time of each engine and of fp32 for the same texts, where they were timed.
+        race: What multiplies integers, and how fast that is here; None where nothing does.
         outlier_share: The share of input columns kept in fp32.
         cosine_median: The median cosine of the calibration texts' vectors with their fp32 vectors.
         cosine_min: The smallest of these cosines.
@@ -22,8 +22,7 @@ class Quantised:
 
     format: str
     grids: dict[str, IntegerGrid] = field(default_factory=dict)
-    engine: str | None = None
-    milliseconds: dict[str, float] = field(default_factory=dict)
+    race: Race | None = None
     outlier_share: float = 0.0
     cosine_median: float = 1.0
     cosine_min: float = 1.0
@@ -32,19 +31,19 @@ class Quantised:
     def effective(self) -> str:
         """Returns the precision reached, as a line for the user."""
         likeness = f"cosine to fp32 {self.cosine_median:.5f}, at least {self.cosine_min:.5f}"
-        if self.engine is None:
+        if self.race is None:
             return f"{self.format}, weights rounded in place; {likeness}"
-        times = ", ".join(f"{name} {taken:.0f} ms" for name, taken in self.milliseconds.items())
-        timed = f" ({times})" if times else ""
         outliers = f"{self.outlier_share:.1%} outlier columns in fp32"
-        return f"{self.format} dynamic, engine {self.engine}{timed}, {outliers}; {likeness}"
+        return f"{self.format} dynamic, engine {self.race}, {outliers}; {likeness}"
 
     def report(self) -> dict[str, Any]:
         """Returns what was done, for logs."""
         return {
             "quantisation": self.effective,
-            "engine": self.engine,
-            "milliseconds": self.milliseconds,
+            "engine": None if self.race is None else self.race.winner,
+            "times as fast as fp32": None if self.race is None else self.race.speedup,
+            "milliseconds": {} if self.race is None else self.race.milliseconds,
+            "dropped engines, times as long as fp32": {} if self.race is None else self.race.dropped,
             "outlier share": self.outlier_share,
             "cosine median": self.cosine_median,
             "cosine min": self.cosine_min,

@@ -38,8 +38,7 @@ def quantise(
     if number_format == DYNAMIC:
         with watched_columns(backbone) as largest:
             before_ND = _vectors(backbone, texts)
-        used, milliseconds = to_int8(backbone, largest, outliers, engine, texts)
-        done = Quantised(number_format, engine=used, milliseconds=milliseconds, outlier_share=outliers)
+        done = Quantised(number_format, race=to_int8(backbone, largest, outliers, engine), outlier_share=outliers)
     else:
         before_ND = _vectors(backbone, texts)
         done = Quantised(number_format, grids=snap_weights(backbone, WEIGHT_BITS[number_format]))
