@@ -61,8 +61,8 @@ def _onednn(x_NI: Tensor, zero_point: int, packed: Tensor, scales_O: Tensor) -> 
 
 
 def _int_mm_pack(weight_OI: Tensor) -> Tensor:
-    standing_IO = torch.empty(weight_OI.shape[::-1], dtype=torch.int8)  # of one input too, where any strides pass for it
-    return standing_IO.copy_(weight_OI.t())
+    # contiguous() would keep the strides of a single input, which the operator misreads.
+    return torch.empty(weight_OI.shape[::-1], dtype=torch.int8).copy_(weight_OI.t())
 
 
 def _int_mm_multiply(x_NI: Tensor, packed: Tensor, scales_O: Tensor) -> Tensor:
