@@ -1,19 +1,21 @@
-"""Comma, semicolon and tab separated tables."""
+"""Tables: their rows, and comma, semicolon and tab separated files."""
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from layersel.data.identifiers import unique_names
 from layersel.errors import UserError
 
 _DELIMITERS = (",", ";", "\t")
 
+# Excel's own first line, which names the delimiter
+_SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?[\r\n]+", re.IGNORECASE)
+
 
 def parse_delimited(text: str, source: str) -> tuple[list[str], list[dict[str, str]]]:
     r"""Returns the column names and one row a record, empty rows left out; `source` names the file in errors.
-
-    Short rows end in empty values, as spreadsheets write them.
 
     Raises:
         UserError: A quote that never closes, or a row with more values than there are columns: records would
@@ -23,10 +25,21 @@ def parse_delimited(text: str, source: str) -> tuple[list[str], list[dict[str, s
         >>> parse_delimited("id;title\n1;One\n2;Two, or three\n", "file")
         (['id', 'title'], [{'id': '1', 'title': 'One'}, {'id': '2', 'title': 'Two, or three'}])
     """
-    lines = _cells(text, source)
-    columns = unique_names([name.strip() for name in next(lines, [])])
+    return table_rows(_cells(text, source), source)
+
+
+def table_rows(lines: Iterable[list[str]], source: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Returns the names in the first line that has a value, and one row for each other line that has one.
+
+    Short lines end in empty values, as spreadsheets write them.
+
+    Raises:
+        UserError: A line has more values than there are columns.
+    """
+    filled = (cells for cells in lines if any(cell.strip() for cell in cells))
+    columns = unique_names([name.strip() for name in next(filled, [])])
     rows = []
-    for number, cells in enumerate(lines, start=1):
+    for number, cells in enumerate(filled, start=1):
         if any(cells[len(columns) :]):
             raise UserError(
                 f"{source}, row {number}: expected {len(columns)} values, but got {len(cells)}; "
@@ -52,12 +65,18 @@ def detect_delimiter(text: str) -> str:
 
 
 def _cells(text: str, source: str) -> Iterator[list[str]]:
+    named = _SEPARATOR_LINE.match(text)
+    delimiter = detect_delimiter(text) if named is None else named[1]
+    skipped = 0 if named is None else 1
     table = None
     try:
-        table = csv.reader(io.StringIO(text, newline=""), delimiter=detect_delimiter(text), strict=True)
-        yield from (cells for cells in table if any(cell.strip() for cell in cells))
+        table = csv.reader(
+            io.StringIO(text[0 if named is None else named.end() :], newline=""), delimiter=delimiter, strict=True
+        )
+        yield from table
     except csv.Error as error:
+        line = skipped + (1 if table is None else table.line_num)
         raise UserError(
-            f"{source}, near line {1 if table is None else table.line_num}: a quoted value is broken ({error}); "
-            "double the quotes that stand inside values"
+            f"{source}, near line {line}: a quoted value is broken ({error}); double the quotes that stand inside "
+            "values"
         ) from error

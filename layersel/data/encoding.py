@@ -1,65 +1,134 @@
-"""Reads text files whose encoding is not stated."""
+"""Decodes text whose encoding is not stated, and tells what was guessed."""
 
 import codecs
-import gzip
-import zlib
-from pathlib import Path
-
-from charset_normalizer import from_bytes
+import re
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from layersel.errors import UserError
 
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
+# the accents of western European languages and what word processors put in; other characters are rare there
+_WESTERN = frozenset(
+    "\u2018\u2019\u201a\u2013\xd7\xa0"  # quotes, dash, times, fixed space
+    "áàâäãåæçéèêëíìîïñóòôöõøœúùûüßÁÀÂÄÃÅÆÇÉÈÊËÍÑÓÔÖØÚÜ“”„—…•·°±µ®©™€£§½¼¹²³«»"
+)
+_EXAMPLES = 3
 
-def read_text(path: Path) -> tuple[str, str]:
-    """Returns the text of a file, unpacked when its name ends in `.gz`, and the encoding it was in.
+
+@dataclass(frozen=True, slots=True)
+class DecodedText:
+    """The text of a file.
+
+    Attributes:
+        text: The characters, line ends as they are in the file.
+        encoding: The encoding that they were in.
+        guesses: A line for the terminal if characters were guessed, else none.
+    """
+
+    text: str
+    encoding: str
+    guesses: tuple[str, ...] = ()
+
+
+def decode(raw: bytes, source: str, encoding: str | None = None) -> DecodedText:
+    r"""Returns the text of a file's bytes; `source` names the file in errors.
+
+    Without an encoding it is the one of the byte order mark, else UTF-8. Where single bytes are not UTF-8 in a file
+    that is, these are read as Windows-1252. A file that is not UTF-8 at all is read as Windows-1252 or Mac Roman if
+    that gives the characters of western languages, else in the likeliest encoding. What was guessed is told.
 
     Raises:
-        UserError: The file cannot be read, is damaged or is not text.
+        UserError: The bytes are not text, or not in the encoding that is given.
+
+    Example:
+        >>> decode("title\nMüller".encode("latin-1"), "a.csv").guesses[0]
+        "not UTF-8: 1 character in 1 line read as cp1252 (line 2: 'Müller'); data.encoding=NAME names another encoding"
     """
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); check that the file exists and is whole") from error
-    encoding = detect_encoding(raw)
-    if encoding is None:
-        raise _not_text(path)
-    try:
-        return raw.decode(encoding), encoding
-    except UnicodeDecodeError as error:
-        raise _not_text(path) from error
+    if encoding is not None:
+        return DecodedText(_strict(raw, source, encoding), encoding)
+    for mark, marked in _BOMS.items():
+        if raw.startswith(mark):
+            return DecodedText(_strict(raw, source, marked), marked)
+    if b"\0" not in raw:
+        text = raw.decode("utf-8", "surrogateescape")
+        invalid = [found.start() for found in re.finditer("[\udc80-\udcff]", text)]
+        if not invalid:
+            return DecodedText(text, "utf-8")
+        if len(invalid) <= len(re.findall("[^\x00-\x7f]", text)) - len(invalid):
+            mended = re.sub("[\udc80-\udcff]", lambda byte: _cp1252(ord(byte[0]) - 0xDC00), text)
+            return DecodedText(mended, "utf-8", (_guess_line(mended, invalid, "cp1252"),))
+    likeliest = detect_encoding(raw)
+    if likeliest is None:
+        raise UserError(f"{source}: expected text, but got bytes of no known encoding; save it as UTF-8")
+    text = _strict(raw, source, likeliest)
+    guessed = [found.start() for found in re.finditer("[^\x00-\x7f]", text)]
+    return DecodedText(text, likeliest, (_guess_line(text, guessed, likeliest),) if guessed else ())
 
 
 def detect_encoding(raw: bytes) -> str | None:
-    """Returns the encoding by byte order mark, else UTF-8, else Windows-1252 where that fits, else the likeliest.
-
-    Bytes that are not text have none.
+    """Returns the likeliest encoding of bytes that are not UTF-8; bytes that are not text have none.
 
     Example:
-        >>> detect_encoding("Müller".encode("utf-8")), detect_encoding("Müller".encode("latin-1"))
-        ('utf-8', 'cp1252')
+        >>> detect_encoding("Müller".encode("latin-1")), detect_encoding("Müller, naïve".encode("mac_roman"))
+        ('cp1252', 'mac_roman')
     """
-    for mark, encoding in _BOMS.items():
-        if raw.startswith(mark):
-            return encoding
-    if b"\0" not in raw and _is_utf8(raw):
-        return "utf-8"
-    matches = from_bytes(raw)
+    from charset_normalizer import from_bytes
+
+    telling = raw if b"\0" in raw else b"\n".join(re.findall(rb"[^\r\n]*[\x80-\xff][^\r\n]*", raw))
+    if b"\0" not in raw and re.search(rb"[\x80-\xff]{4}", telling) is None:
+        shares = {encoding: _western_share(telling, encoding) for encoding in ("cp1252", "mac_roman")}
+        best = max(shares, key=lambda encoding: shares[encoding])
+        if shares[best] > 0.9:
+            return best
+    matches = from_bytes(telling)
     # the detector rates cp1250, cp1006, … above cp1252 for the few accents of an English file
     if any("cp1252" in match.could_be_from_charset for match in matches):
         return "cp1252"
-    best = matches.best()
-    return None if best is None else best.encoding
+    likeliest = matches.best()
+    return None if likeliest is None else likeliest.encoding
 
 
-def _is_utf8(raw: bytes) -> bool:
+def _western_share(raw: bytes, encoding: str) -> float:
+    characters = re.findall("[^\x00-\x7f]", raw.decode(encoding, "replace"))
+    return sum(character in _WESTERN for character in characters) / max(1, len(characters))
+
+
+def _cp1252(byte: int) -> str:
+    return bytes([byte]).decode("cp1252", "replace")
+
+
+def _guess_line(text: str, offsets: Sequence[int], encoding: str) -> str:
+    ends = [found.start() for found in re.finditer("\n", text)]
+    lines = [bisect(ends, offset) + 1 for offset in offsets]
+    found = dict.fromkeys((line, _word_at(text, offset)) for line, offset in zip(lines, offsets, strict=True))
+    examples = [f"line {line}: {word!r}" for line, word in list(found)[:_EXAMPLES]]
+    more = ", …" if len(found) > _EXAMPLES else ""
+    counts = f"{_count(len(offsets), 'character')} in {_count(len(set(lines)), 'line')}"
+    return (
+        f"not UTF-8: {counts} read as {encoding} ({', '.join(examples)}{more}); "
+        "data.encoding=NAME names another encoding"
+    )
+
+
+def _word_at(text: str, offset: int) -> str:
+    start = re.search(r"[\w'-]{0,20}$", text[max(0, offset - 20) : offset])
+    end = re.match(r"[\w'-]{0,20}", text[offset + 1 : offset + 21])
+    return (start[0] if start else "") + text[offset] + (end[0] if end else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _strict(raw: bytes, source: str, encoding: str) -> str:
     try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _not_text(path: Path) -> UserError:
-    return UserError(f"{path}: expected text, but got bytes of no known encoding; save it as UTF-8")
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{source}: expected text in {encoding}, but line {line} has bytes that are none "
+            f"({raw[error.start : error.end].hex(' ')}); give its own with data.encoding=NAME, or save it as UTF-8"
+        ) from error

@@ -155,8 +155,8 @@ def test_label_spellings(value: str, label: int | None) -> None:
 
 def test_unknown_label_names_its_cell(tmp_path: Path) -> None:
     """Row, column and value stand in the one line of the error."""
-    path = save(tmp_path / "a.csv", "title,included\nA,1\nB,maybe\n")
-    with pytest.raises(UserError, match=r"^row 2, column 'included': expected .*, but got 'maybe'; [^\n]*$"):
+    path = save(tmp_path / "a.csv", "title,included\nA,1\nB,perhaps\n")
+    with pytest.raises(UserError, match=r"^row 2, column 'included': expected .*, but got 'perhaps'; [^\n]*$"):
         Table(path=path).load()
 
 
@@ -240,7 +240,7 @@ def test_damaged_gzip(tmp_path: Path, content: bytes) -> None:
     [
         ({}, "data.path: expected a file with records, but got none"),
         ({"path": "missing.csv"}, "data.path: expected a file .* 'missing.csv'"),
-        ({"path": "a.xlsx"}, "data.path: expected one of .*, but got 'a.xlsx'"),
+        ({"path": "a.pdf"}, "data.path: expected one of .*, but got 'a.pdf'"),
         ({"path": "."}, "data.path: expected one of"),
     ],
 )

@@ -1,20 +1,26 @@
 """Makes the review from a file's rows: columns, labels, unique ids, duplicates, and the report on them."""
 
+import html
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from layersel.data.identifiers import complete_ids
-from layersel.data.reviews.columns import field_names, recognise_columns
+from layersel.data.reviews.columns import Columns, field_names, notes_columns, recognise_columns
 from layersel.data.reviews.duplicates import drop_duplicates, find_duplicates, known_labels
-from layersel.data.reviews.labels import parse_label
+from layersel.data.reviews.labels import MAYBE, all_decisions, is_empty_label, is_maybe, parse_label, rayyan_decision
 from layersel.data.reviews.readers import RawRecords
 from layersel.data.reviews.records import Record, Review
 from layersel.data.reviews.report import ReadReport
 from layersel.errors import one_of
 
 DUPLICATES = ("keep", "drop")
+RAYYAN = "rayyan_label"
 
 # what databases and data frames write where there is no text
 _NO_TEXT = {"nan", "n/a", "no abstract available", "[no abstract available]"}
+_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
+_MARKUP = re.compile(r"</?(?:i|b|em|strong|sub|sup|u|sc|p|br|span|div|jats:\w+)\s*/?>", re.IGNORECASE)
 
 
 def assemble_review(
@@ -23,6 +29,7 @@ def assemble_review(
     chosen: Mapping[str, str | None] | None = None,
     label_level: str = "full_text",
     duplicates: str = "keep",
+    maybe: str = "unlabelled",
 ) -> Review:
     """Returns the review that a file's rows hold.
 
@@ -32,22 +39,27 @@ def assemble_review(
         chosen: Role (title, abstract, id, label) → column; None or absent: recognised by name.
         label_level: Whose decision is the label: `full_text` or `abstract`.
         duplicates: `keep`, or `drop` all but the first record of a publication.
+        maybe: What a decision for "maybe" counts as: `unlabelled`, `included` or `excluded`.
 
     Raises:
         UserError: Titles or labels are not found, or a label has an unknown value.
     """
-    if duplicates not in DUPLICATES:
-        raise one_of("data.duplicates", duplicates, DUPLICATES)
-    roles = recognise_columns(raw.columns, chosen or {}, label_level)
-    given = [_cell(row, roles, "id") for row in raw.rows]
-    read = _records(raw, roles, complete_ids(given))
+    for option, got, allowed in (("duplicates", duplicates, DUPLICATES), ("maybe", maybe, MAYBE)):
+        if got not in allowed:
+            raise one_of(f"data.{option}", got, allowed)
+    raw = _with_noted_decisions(raw)
+    decisions = {column: verdict for column in raw.columns if (verdict := _decides(raw, column)) is not None}
+    columns = recognise_columns(raw.columns, chosen or {}, label_level, decisions)
+    given = [_cell(row, columns.roles, "id") for row in raw.rows]
+    labels, told = _labels(raw, columns, decisions, maybe)
+    read = _records(raw, columns.roles, complete_ids(given), labels)
     groups = find_duplicates(read)
     kept = drop_duplicates(read, groups) if duplicates == "drop" else read
     present = [name for name in given if name]
     report = ReadReport(
         format=raw.format,
         encoding=raw.encoding,
-        columns=roles,
+        columns=columns.roles,
         **_counts(kept),
         missing_ids=len(given) - len(present),
         repeated_ids=len(present) - len(set(present)),
@@ -55,23 +67,81 @@ def assemble_review(
         duplicate_records=sum(len(group) - 1 for group in groups),
         conflicting=_conflicts(read, groups),
         dropped=len(read) - len(kept),
+        no_labels=_no_labels(raw, columns, decisions, label_level),
+        notes=(*raw.notes, *_unread(columns), *told, *_markup_note(raw, columns.roles)),
     )
     return Review(name, tuple(kept), report)
 
 
-def _records(raw: RawRecords, roles: Mapping[str, str], ids: Sequence[str]) -> list[Record]:
+def _with_noted_decisions(raw: RawRecords) -> RawRecords:
+    """Adds the column of Rayyan's decisions, which stand in its notes."""
+    noted = notes_columns(raw.columns)
+    if RAYYAN in raw.columns or not any("=>" in row.get(column, "") for column in noted for row in raw.rows):
+        return raw
+    rows = [
+        {**row, RAYYAN: next(filter(None, (rayyan_decision(row.get(column, "")) for column in noted)), "")}
+        for row in raw.rows
+    ]
+    return replace(raw, columns=[*raw.columns, RAYYAN], rows=rows)
+
+
+def _decides(raw: RawRecords, column: str) -> bool | None:
+    return all_decisions(row.get(column, "") for row in raw.rows)
+
+
+def _labels(
+    raw: RawRecords, columns: Columns, decisions: Mapping[str, bool], maybe: str
+) -> tuple[list[int | None], list[str]]:
+    """Returns the label of each record, and lines on where it is from.
+
+    It is that of the first column; where that one is empty, that of the next which holds nothing but decisions.
+    """
+    if "label" not in columns.roles:
+        return [None] * len(raw.rows), []
+    first = columns.roles["label"]
+    further = [column for column in columns.others.get("label", []) if decisions.get(column, False)]
+    labels, filled, disagreeing, maybes, conflicts = [], dict.fromkeys(further, 0), dict.fromkeys(further, 0), 0, 0
+    for number, row in enumerate(raw.rows, start=1):
+        value = row.get(first, "")
+        label = parse_label(value, f"row {number}, column {first!r}", maybe)
+        maybes += is_maybe(value)
+        conflicts += value == "conflict"
+        empty = is_empty_label(value)
+        for column in further:
+            other = parse_label(row.get(column, ""), f"row {number}, column {column!r}", maybe)
+            if other is not None and label is None and empty:
+                label, empty = other, False
+                filled[column] += 1
+            elif other is not None and label is not None and other != label:
+                disagreeing[column] += 1
+        labels.append(label)
+    told = [
+        f"labels are also in {column!r}: it fills {filled[column]} that {first!r} leaves empty, "
+        f"{disagreeing[column]} disagree and are not taken; data.label_column=NAME reads one column only"
+        for column in further
+    ]
+    if maybes:
+        told.append(f"maybe: {maybes} records, {maybe}; data.maybe=included or excluded counts them otherwise")
+    if conflicts:
+        told.append(f"reviewers disagree on {conflicts} records, which are unlabelled")
+    return labels, told
+
+
+def _records(
+    raw: RawRecords, roles: Mapping[str, str], ids: Sequence[str], labels: Sequence[int | None]
+) -> list[Record]:
     names = field_names(raw.columns)
     used = {column for role, column in roles.items() if role != "id" or names[column] not in ("pmid", "doi")}
-    fields = {column: field for column, field in names.items() if column not in used}
+    fields = {column: field for column, field in names.items() if column not in (*used, RAYYAN)}
     return [
         Record(
             id=name,
             title=_text(_cell(row, roles, "title")),
             abstract=_text(_cell(row, roles, "abstract")),
-            label=parse_label(_cell(row, roles, "label"), f"row {number}, column {roles.get('label')!r}"),
+            label=label,
             fields={fields[column]: value for column, value in row.items() if column in fields and value.strip()},
         )
-        for number, (row, name) in enumerate(zip(raw.rows, ids, strict=True), start=1)
+        for row, name, label in zip(raw.rows, ids, labels, strict=True)
     ]
 
 
@@ -80,7 +150,49 @@ def _cell(row: Mapping[str, str], roles: Mapping[str, str], role: str) -> str:
 
 
 def _text(value: str) -> str:
-    return "" if value.lower().rstrip(".") in _NO_TEXT else value
+    """Returns a text without entities and markup of HTML, and nothing for a placeholder."""
+    if value.lower().rstrip(".") in _NO_TEXT:
+        return ""
+    return _plain(value) if _has_markup(value) else value
+
+
+def _has_markup(value: str) -> bool:
+    return ("&" in value and _ENTITY.search(value) is not None) or ("<" in value and _MARKUP.search(value) is not None)
+
+
+def _plain(value: str) -> str:
+    for _ in range(2):  # some exports escape what was escaped: &amp;lt;
+        value = _ENTITY.sub(lambda entity: html.unescape(entity[0]), value)
+    return _MARKUP.sub("", value)
+
+
+def _markup_note(raw: RawRecords, roles: Mapping[str, str]) -> list[str]:
+    changed = sum(_has_markup(_cell(row, roles, "title") + _cell(row, roles, "abstract")) for row in raw.rows)
+    return [f"HTML entities and markup made plain text in {changed} records"] if changed else []
+
+
+def _unread(columns: Columns) -> list[str]:
+    return [
+        f"{role} could also be {', '.join(map(repr, columns.others[role]))}, not read; data.{role}_column decides"
+        for role in ("title", "abstract")
+        if role in columns.others
+    ]
+
+
+def _no_labels(raw: RawRecords, columns: Columns, decisions: Mapping[str, bool], label_level: str) -> str:
+    """Returns why no record has a label, and what to do; nothing if one may have."""
+    if label_level == "none":
+        return ""
+    if "label" in columns.roles:
+        label = columns.roles["label"]
+        return "" if label in decisions else f"data.label_column: expected decisions, but {label!r} has none"
+    taken = columns.roles.values()
+    candidates = [repr(column) for column, decided in decisions.items() if decided and column not in taken]
+    hint = f"; perhaps it is {' or '.join(candidates[:5])}" if candidates else ""
+    return (
+        f"data.label_column: expected a column of decisions, but found none by its name among "
+        f"{', '.join(raw.columns)}; name it with data.label_column=NAME{hint}"
+    )
 
 
 def _conflicts(records: Sequence[Record], groups: Sequence[Sequence[int]]) -> tuple[tuple[str, ...], ...]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from layersel.data.identifiers import unique_names
 from layersel.errors import UserError, one_of
@@ -10,11 +11,40 @@ from layersel.errors import UserError, one_of
 _ROLES = {
     "title": ["title", "primarytitle", "articletitle", "documenttitle", "ti", "t1"],
     "abstract": ["abstract", "abstractnote", "notesabstract", "ab", "n2"],
-    "id": ["recordid", "id", "pmid", "pubmedid", "doi"],
+    "id": [
+        "recordid2",  # ASReview puts row numbers named record_id before a file's own record_id
+        "recordid",
+        "ut",
+        "utuniquewosid",
+        "covidence",
+        "id",
+        "key",
+        "eid",
+        "embaseaccessionid",
+        "cochranereviewid",
+        "pmid",
+        "pubmedid",
+        "medlinepmid",
+        "pm",
+        "doi",
+        "di",
+        "accessionnumber",
+    ],
 }
 
+# a screening tool's own column is newer than the label that a file came to it with
 _LABELS = {
     "full_text": [
+        "asreviewlabel",
+        "rayyanlabel",
+        "covidencestatus",
+        "finaldecision",
+        "fulltextdecision",
+        "screeningdecision",
+        "decision",
+        "screeningstatus",
+        "status",
+        "screening",
         "labelincluded",
         "included",
         "finallabel",
@@ -26,7 +56,6 @@ _LABELS = {
         "labelfulltext",
         "fulltextlabel",
         "label",
-        "asreviewlabel",
         "relevant",
         "inclusion",
     ],
@@ -44,18 +73,44 @@ _LABELS = {
     ],
 }
 
+# names under which other things stand, too: labels only if all of their values are decisions
+_DOUBTFUL_LABELS = {"decision", "screening", "screeningstatus", "status", "label", "relevant", "inclusion"}
+
 LABEL_LEVELS = (*_LABELS, "none")
 
 _FIELDS = {
-    "authors": ["authors", "author", "authornames", "au"],
-    "year": ["year", "publicationyear", "pubyear", "py"],
-    "doi": ["doi"],
-    "keywords": ["keywords", "authorkeywords", "kw"],
-    "journal": ["journal", "journalbook", "sourcetitle", "secondarytitle", "journaltitle"],
-    "pmid": ["pmid", "pubmedid"],
-    "url": ["url", "urls"],
-    "notes": ["notes"],
+    "authors": ["authors", "author", "authornames", "au", "af"],
+    "year": ["year", "publicationyear", "pubyear", "publishedyear", "py"],
+    "doi": ["doi", "di"],
+    "keywords": ["keywords", "authorkeywords", "kw", "de"],
+    "journal": [
+        "journal",
+        "journalbook",
+        "sourcetitle",
+        "secondarytitle",
+        "journaltitle",
+        "publicationtitle",
+        "so",
+        "source",
+    ],
+    "pmid": ["pmid", "pubmedid", "medlinepmid", "pm"],
+    "url": ["url", "urls", "link"],
+    "notes": ["notes", "note"],
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the columns of a file hold.
+
+    Attributes:
+        roles: The column of each role (title, abstract, id, label) that the file has.
+        others: The columns that could fill a role, too, by role: further titles and abstracts, which are not read,
+            and further decisions, best first.
+    """
+
+    roles: dict[str, str]
+    others: dict[str, list[str]] = field(default_factory=dict)
 
 
 def squash(name: str) -> str:
@@ -69,35 +124,51 @@ def squash(name: str) -> str:
 
 
 def recognise_columns(
-    columns: Sequence[str], chosen: Mapping[str, str | None], label_level: str = "full_text"
-) -> dict[str, str]:
-    """Returns the column of each role (title, abstract, id, label) that the file has.
+    columns: Sequence[str],
+    chosen: Mapping[str, str | None],
+    label_level: str = "full_text",
+    decisions: Mapping[str, bool] | None = None,
+) -> Columns:
+    """Returns the column of each role that the file has, and what else could fill it.
 
     Args:
         columns: All column names.
         chosen: Role → column named by the user; None: it is recognised by its name.
         label_level: Which decision to read, where both are there: `full_text` or `abstract`.
+        decisions: Whether all values of a column are decisions; a column that is not named here has none.
+            None: the names alone count.
 
     Raises:
         UserError: There is no title, a chosen column is not there, or there are labels of the other level only.
 
     Example:
-        >>> recognise_columns(["Primary Title", "AB", "included"], chosen={})
+        >>> recognise_columns(["Primary Title", "AB", "included"], chosen={}).roles
         {'title': 'Primary Title', 'abstract': 'AB', 'label': 'included'}
     """
     if label_level not in LABEL_LEVELS:
         raise one_of("data.label_level", label_level, LABEL_LEVELS)
-    by_name = _by_name(columns)
-    found = {role: _first(by_name, _ROLES[role]) for role in ("title", "abstract", "id")}
-    found["label"] = _first(by_name, _LABELS.get(label_level, []))
+    found = {role: _matching(columns, _names(role, columns)) for role in _ROLES}
+    found["label"] = _labels(columns, label_level, decisions)
     for role, name in chosen.items():
         if name is not None:
-            found[role] = _named(by_name, role, name, columns)
-    if found["title"] is None:
+            found[role] = [_named(role, name, columns)]
+    if not found["title"]:
         raise one_of("data.title_column", None, columns, hint="name the column that holds the titles")
-    if found["label"] is None and label_level != "none":
-        _refuse_other_level(by_name, label_level)
-    return {role: column for role, column in found.items() if column is not None}
+    if not found["label"] and label_level != "none":
+        _refuse_other_level(columns, label_level)
+    roles = {role: candidates[0] for role, candidates in found.items() if candidates}
+    others = {role: candidates[1:] for role, candidates in found.items() if role != "id" and candidates[1:]}
+    return Columns(roles, others)
+
+
+def has_titles(columns: Sequence[str]) -> bool:
+    """Returns whether one of the columns holds titles, by its name."""
+    return bool(_matching(columns, _ROLES["title"]))
+
+
+def notes_columns(columns: Sequence[str]) -> list[str]:
+    """Returns the columns in which reference managers and screening tools keep notes."""
+    return [column for column in columns if squash(column) in (*_FIELDS["notes"], "n1", "rayyaninclusion")]
 
 
 def field_names(columns: Sequence[str]) -> dict[str, str]:
@@ -107,31 +178,51 @@ def field_names(columns: Sequence[str]) -> dict[str, str]:
         >>> field_names(["Author Names", "PubMed ID", "Country"])
         {'Author Names': 'authors', 'PubMed ID': 'pmid', 'Country': 'Country'}
     """
-    by_name = _by_name(columns)
-    names = {_first(by_name, usual): field for field, usual in _FIELDS.items()}
+    names = {column: field for field, usual in _FIELDS.items() for column in _matching(columns, usual)[:1]}
+    if _is_web_of_science(columns):
+        names |= dict.fromkeys(_matching(columns, ["id"])[:1], "keywords_plus")
     return dict(zip(columns, unique_names([names.get(column, column) for column in columns]), strict=True))
 
 
-def _by_name(columns: Sequence[str]) -> dict[str, str]:
-    return {squash(column): column for column in reversed(columns)}
+def _names(role: str, columns: Sequence[str]) -> list[str]:
+    if role == "id" and _is_web_of_science(columns):
+        return [name for name in _ROLES["id"] if name != "id"]  # their ID is Keywords Plus
+    return _ROLES[role]
 
 
-def _first(by_name: Mapping[str, str], names: Sequence[str]) -> str | None:
-    return next((by_name[name] for name in names if name in by_name), None)
+def _is_web_of_science(columns: Sequence[str]) -> bool:
+    names = {squash(column) for column in columns}
+    return "ti" in names and ("ut" in names or {"so", "de"} <= names)
 
 
-def _named(by_name: Mapping[str, str], role: str, name: str, columns: Sequence[str]) -> str:
+def _matching(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Returns the columns with one of these names, in the order of the names, then of the columns."""
+    return [column for name in names for column in columns if squash(column) == name]
+
+
+def _labels(columns: Sequence[str], label_level: str, decisions: Mapping[str, bool] | None) -> list[str]:
+    """Returns the columns of decisions, best first; those without any come last, and doubtful ones are left out."""
+    candidates = _matching(columns, _LABELS.get(label_level, []))
+    if decisions is None:
+        return candidates
+    sure = [column for column in candidates if decisions.get(column, False) or squash(column) not in _DOUBTFUL_LABELS]
+    return sorted(sure, key=lambda column: column not in decisions)
+
+
+def _named(role: str, name: str, columns: Sequence[str]) -> str:
     if name in columns:
         return name
-    if squash(name) not in by_name:
+    alike = [column for column in columns if squash(column) == squash(name)]
+    if not alike:
         raise one_of(f"data.{role}_column", name, columns)
-    return by_name[squash(name)]
+    return alike[0]
 
 
-def _refuse_other_level(by_name: Mapping[str, str], label_level: str) -> None:
+def _refuse_other_level(columns: Sequence[str], label_level: str) -> None:
     for other, names in _LABELS.items():
-        column = _first(by_name, names)
-        if column is not None:
+        for column in _matching(columns, names):
+            if squash(column) in _DOUBTFUL_LABELS:
+                continue
             raise UserError(
                 f"data.label_level: expected a column of {label_level} decisions, but found only {column!r}; "
                 f"set data.label_level={other} or data.label_column"

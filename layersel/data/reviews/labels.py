@@ -1,28 +1,102 @@
-"""Screening decisions as people write them."""
+"""Screening decisions as people and screening tools write them."""
+
+import re
+from collections.abc import Iterable
 
 from layersel.errors import UserError
 
+MAYBE = ("unlabelled", "included", "excluded")
+
+_INCLUDED = ("1", "1.0", "true", "yes", "y", "include", "included", "relevant", "accept", "accepted", "extraction")
+_EXCLUDED = (
+    *("0", "0.0", "false", "no", "n", "exclude", "excluded", "irrelevant", "not relevant"),
+    *("reject", "rejected"),
+)
+_EMPTY = ("", "-1", "-1.0", "nan", "na", "n/a", "<na>", "none", "null", "not_seen", "not seen", "unlabelled")
+_UNDECIDED = (
+    *("undecided", "unscreened", "not screened", "pending", "conflict", "duplicate", "awaiting classification"),
+    *("screen", "title and abstract screening", "select", "full text review", "full text screening"),
+)
+_MAYBE = ("maybe", "unclear", "uncertain", "unsure")
+
 _MEANING: dict[str, int | None] = {
-    **dict.fromkeys(("1", "1.0", "true", "yes", "include", "included", "relevant"), 1),
-    **dict.fromkeys(("0", "0.0", "false", "no", "exclude", "excluded", "irrelevant"), 0),
-    **dict.fromkeys(("", "-1", "-1.0", "nan"), None),
+    **dict.fromkeys(_INCLUDED, 1),
+    **dict.fromkeys(_EXCLUDED, 0),
+    **dict.fromkeys((*_EMPTY, *_UNDECIDED), None),
 }
+_RAYYAN = re.compile(r'RAYYAN-INCLUSION:\s*\{?((?:\s*"[^"]*"\s*=>\s*"[^"]*"\s*,?)*)')
 
 
-def parse_label(value: str, where: str) -> int | None:
-    """Returns 1 for included, 0 for excluded, None for not labelled; `where` names the cell in the error.
+def parse_label(value: str, where: str, maybe: str = "unlabelled") -> int | None:
+    """Returns 1 for included, 0 for excluded, None for not labelled.
+
+    Args:
+        value: What the file has.
+        where: Its row and column, for the error.
+        maybe: What a decision for "maybe" counts as: `unlabelled`, `included` or `excluded`.
 
     Raises:
         UserError: The value is none of those known.
 
     Example:
-        >>> [parse_label(value, "row 1") for value in ("Included", "0.0", "NaN")]
-        [1, 0, None]
+        >>> [parse_label(value, "row 1") for value in ("Included", "0.0", "NaN", "maybe")]
+        [1, 0, None, None]
     """
+    word = _word(value)
+    if word in _MAYBE:
+        return _MEANING[maybe]
     try:
-        return _MEANING[value.strip().lower()]
+        return _MEANING[word]
     except KeyError:
         raise UserError(
-            f"{where}: expected 1/0, true/false, yes/no, included/excluded, relevant/irrelevant, empty or -1 "
+            f"{where}: expected 1/0, true/false, yes/no, included/excluded, relevant/irrelevant, maybe, empty or -1 "
             f"(no label), but got {value!r}; correct it or name another column with data.label_column"
         ) from None
+
+
+def is_empty_label(value: str) -> bool:
+    """Returns whether nothing was decided: neither for, against nor open."""
+    return _word(value) in _EMPTY
+
+
+def is_maybe(value: str) -> bool:
+    """Returns whether the decision is "maybe"."""
+    return _word(value) in _MAYBE
+
+
+def all_decisions(values: Iterable[str]) -> bool | None:
+    """Returns whether these values are all decisions; None if nothing was decided in any.
+
+    Example:
+        >>> all_decisions(["Yes", "", "maybe"]), all_decisions(["Published", "no"]), all_decisions(["", "NA"])
+        (True, False, None)
+    """
+    decided = None
+    for value in values:
+        word = _word(value)
+        if word in _EMPTY:
+            continue
+        if word not in _MEANING and word not in _MAYBE:
+            return False
+        decided = True
+    return decided
+
+
+def rayyan_decision(notes: str) -> str:
+    """Returns the decision in Rayyan's notes, `conflict` where reviewers disagree, nothing where none has decided.
+
+    Example:
+        >>> rayyan_decision('RAYYAN-INCLUSION: {"Ada"=>"Included"} | RAYYAN-LABELS: veterans')
+        'Included'
+        >>> rayyan_decision('RAYYAN-INCLUSION: {"Ada"=>"Included", "Bo"=>"Excluded"}')
+        'conflict'
+    """
+    found = _RAYYAN.search(notes)
+    votes = set() if found is None else set(re.findall(r'=>\s*"([^"]*)"', found[1]))
+    if len(votes) > 1:
+        return "conflict"
+    return votes.pop() if votes else ""
+
+
+def _word(value: str) -> str:
+    return " ".join(re.sub(r"[\s-]+", " ", value).split()).lower() if value.strip() not in ("-1", "-1.0") else "-1"

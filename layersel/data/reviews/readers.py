@@ -1,14 +1,20 @@
-"""A file of records in any of the formats that databases and screening tools export."""
+"""A file of records in any of the formats that databases, reference managers and screening tools export."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from layersel.data.delimited import parse_delimited
-from layersel.data.encoding import read_text
+from layersel.data.encoding import decode
+from layersel.data.packing import read_unpacked, unpacked_name
+from layersel.data.reviews.columns import has_titles
 from layersel.data.reviews.tagged import dialect_of, parse_tagged
 from layersel.errors import UserError, one_of
 
-EXTENSIONS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".ris", ".nbib", ".txt")
+_TABLES = (".csv", ".tsv")
+_TAGGED = (".ris", ".nbib")
+EXTENSIONS = (*_TABLES, ".xlsx", *_TAGGED, ".txt", ".bib", ".xml")
+PACKED = (".gz", ".zip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,55 +22,99 @@ class RawRecords:
     """A file's records as they are written there.
 
     Attributes:
-        format: `csv` (any delimiter), `ris` or `medline`.
-        encoding: The file's encoding.
+        format: `csv` (any delimiter), `xlsx`, `ris`, `medline`, `bibtex` or `endnote-xml`.
+        encoding: The file's encoding; empty where the format states it.
         columns: Names of all columns, in order.
-        rows: Column → value of each record, in order; a tagged record lacks the columns it has no tag for.
+        rows: Column → value of each record, in order; a record lacks the columns that it has no value for.
+        notes: What the reader has guessed or left out, a line each.
     """
 
     format: str
     encoding: str
     columns: list[str]
     rows: list[dict[str, str]]
+    notes: tuple[str, ...] = ()
 
 
-def read_records(path: Path) -> RawRecords:
-    """Reads a CSV, TSV, RIS, NBIB or PubMed text file, recognised by its extension and its content.
+def read_records(path: Path, encoding: str | None = None) -> RawRecords:
+    """Reads a file of records, recognised by its extension and its content.
+
+    Args:
+        path: The file, packed or not.
+        encoding: The encoding of a text file; None: recognised.
 
     Raises:
         UserError: The file cannot be read, is damaged or has no records.
     """
     extension = extension_of(path)
-    text, encoding = read_text(path)
-    if not text.strip():
+    raw = read_unpacked(path)
+    if not raw.strip():
         raise UserError(f"{path}: expected records, but the file is empty; export it again")
-    dialect = None if extension.startswith((".csv", ".tsv")) else dialect_of(text)
-    if dialect is not None:
-        rows = parse_tagged(text, dialect)
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        return RawRecords(dialect.name, encoding, columns, rows)
-    if extension in (".ris", ".nbib"):
-        raise UserError(
-            f"{path}: expected records that begin with 'TY  - ' or 'PMID- ', but found none; export it again"
-        )
-    columns, rows = parse_delimited(text, str(path))
-    if not rows:
-        raise UserError(f"{path}: expected records, but found only a header ({', '.join(columns)}); export it again")
-    return RawRecords("csv", encoding, columns, rows)
+    if extension == ".xlsx":
+        return _workbook(raw, str(path))
+    if extension == ".xml":
+        from layersel.data.reviews.endnote_xml import parse_endnote_xml
+
+        return _records("endnote-xml", "", parse_endnote_xml(raw, str(path)))
+    return _text_records(raw, str(path), extension, encoding)
 
 
 def extension_of(path: Path) -> str:
-    """Returns the extension in lower case, with `.gz` where it follows.
+    """Returns the extension, in lower case, of the file that `path` is or holds.
 
     Raises:
-        UserError: It is none that can be read.
+        UserError: It is none that can be read, or the archive does not hold one file.
 
     Example:
         >>> extension_of(Path("records.v2.CSV.gz"))
-        '.csv.gz'
+        '.csv'
     """
-    name = path.name.lower()
-    for extension in sorted(EXTENSIONS, key=len, reverse=True):
-        if name.endswith(extension):
-            return extension
-    raise one_of("path", path.name, EXTENSIONS, hint="export the records in one of these formats")
+    name = unpacked_name(path)
+    extension = Path(name).suffix.lower()
+    if extension not in EXTENSIONS:
+        raise one_of(
+            "path", name, [*EXTENSIONS, *(f"one of them in {packed}" for packed in PACKED)], hint="export it as one"
+        )
+    return extension
+
+
+def _workbook(raw: bytes, source: str) -> RawRecords:
+    from layersel.data.workbook import parse_workbook
+
+    columns, rows, notes = parse_workbook(raw, source, has_titles)
+    return RawRecords("xlsx", "", columns, _some(rows, columns, source), notes)
+
+
+def _text_records(raw: bytes, source: str, extension: str, encoding: str | None) -> RawRecords:
+    decoded = decode(raw, source, encoding)
+    text = decoded.text
+    if not text.strip():
+        raise UserError(f"{source}: expected records, but the file is empty; export it again")
+    if extension == ".bib":
+        from layersel.data.reviews.bibtex import parse_bibtex
+
+        rows = parse_bibtex(text, source)
+        if not rows:
+            raise UserError(f"{source}: expected entries that begin with '@', but found none; export it again")
+        return _records("bibtex", decoded.encoding, rows, decoded.guesses)
+    dialect = None if extension in _TABLES else dialect_of(text)
+    if dialect is not None:
+        return _records(dialect.name, decoded.encoding, parse_tagged(text, dialect), decoded.guesses)
+    if extension in _TAGGED:
+        raise UserError(
+            f"{source}: expected records that begin with 'TY  - ' or 'PMID- ', but found none; export it again"
+        )
+    columns, rows = parse_delimited(text, source)
+    return RawRecords("csv", decoded.encoding, columns, _some(rows, columns, source), decoded.guesses)
+
+
+def _records(name: str, encoding: str, rows: list[dict[str, str]], notes: tuple[str, ...] = ()) -> RawRecords:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return RawRecords(name, encoding, columns, rows, notes)
+
+
+def _some(rows: list[dict[str, str]], columns: Sequence[str], source: str) -> list[dict[str, str]]:
+    if not rows:
+        header = f"only a header ({', '.join(columns)})" if columns else "none"
+        raise UserError(f"{source}: expected records, but found {header}; export it again")
+    return rows

@@ -10,7 +10,7 @@ class ReadReport:
     """Counts over one review as it was read.
 
     Attributes:
-        format: `csv` (any delimiter), `ris` or `medline`.
+        format: The form of the file, as `RawRecords` names it.
         encoding: The file's encoding.
         columns: The column that each of title, abstract, id and label was read from.
         records: Records of the review; `included`, `excluded` and `unlabelled` add up to it.
@@ -22,6 +22,8 @@ class ReadReport:
         duplicate_records: Records of these sets beyond the first of each.
         conflicting: Ids of each such set whose records were labelled differently; they are never dropped.
         dropped: Duplicate records that were left out.
+        no_labels: Why no record has a label, and what to do; empty if one may have.
+        notes: What was guessed, chosen or changed, a line each.
     """
 
     format: str = ""
@@ -39,6 +41,8 @@ class ReadReport:
     duplicate_records: int = 0
     conflicting: tuple[tuple[str, ...], ...] = ()
     dropped: int = 0
+    no_labels: str = ""
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the counts, for JSON."""
@@ -58,9 +62,11 @@ class ReadReport:
         counts = f"{self.included} included, {self.excluded} excluded, {self.unlabelled} unlabelled"
         return [
             f"{self.records} records: {counts}",
-            "; ".join([f"read as {self.format}, {self.encoding}", ", ".join(origin)]),
+            "; ".join([", ".join(filter(None, [f"read as {self.format}", self.encoding])), ", ".join(origin)]),
             f"missing: {self.missing_titles} titles, {self.missing_abstracts} abstracts",
             *self._identity_lines(),
+            *([self.no_labels] if self.no_labels else []),
+            *self.notes,
         ]
 
     def _identity_lines(self) -> list[str]:

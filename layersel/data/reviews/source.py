@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from layersel.data.reviews.assemble import DUPLICATES, assemble_review
 from layersel.data.reviews.columns import LABEL_LEVELS
+from layersel.data.reviews.labels import MAYBE
 from layersel.data.reviews.readers import RawRecords
 from layersel.data.reviews.records import Review
 from layersel.data.source import Source
@@ -19,6 +20,9 @@ class ReviewSource(Source):
     label_level: str = "full_text"
     """Which screening decision is the label: `full_text` (the final one) or `abstract`."""
 
+    maybe: str = "unlabelled"
+    """What a decision for "maybe" counts as: `unlabelled`, `included` or `excluded`."""
+
     duplicates: str = "keep"
     """`keep`, or `drop` all but a publication's first record (never of those labelled both ways)."""
 
@@ -31,11 +35,11 @@ class ReviewSource(Source):
         issues = self.problems()
         if issues:
             raise UserError("; ".join(issues))
-        return assemble_review(self.name, self.read(), self.columns(), self.label_level, self.duplicates)
+        return assemble_review(self.name, self.read(), self.columns(), self.label_level, self.duplicates, self.maybe)
 
     def problems(self) -> list[str]:
         """Returns everything wrong with the options that shows without reading the file, one line each."""
-        choices = {"label_level": LABEL_LEVELS, "duplicates": DUPLICATES}
+        choices = {"label_level": LABEL_LEVELS, "maybe": MAYBE, "duplicates": DUPLICATES}
         return [
             str(one_of(f"data.{option}", getattr(self, option), allowed))
             for option, allowed in choices.items()

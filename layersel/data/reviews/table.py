@@ -1,5 +1,6 @@
-"""The user's own records: a CSV, TSV, RIS, NBIB or PubMed text file."""
+"""The user's own records, in a file of any form that can be read."""
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
+from layersel.data.packing import unpacked_name
 from layersel.data.reviews.readers import RawRecords, extension_of, read_records
 from layersel.data.reviews.source import ReviewSource
 from layersel.errors import UserError
@@ -19,7 +21,11 @@ class Table(ReviewSource):
     named_by: ClassVar[str | None] = "path"
 
     path: str = MISSING
-    """File with the records: .csv, .csv.gz, .tsv, .tsv.gz, .ris, .nbib or .txt (PubMed, RIS or a table)."""
+    """File with the records: .csv, .tsv, .xlsx, .ris, .nbib, .txt (PubMed, RIS or a table), .bib or .xml (EndNote); or
+    one of these in a .gz or .zip."""
+
+    encoding: str | None = None
+    """Encoding of a text file, such as cp1252 or mac_roman; null: recognised, and told where it is a guess."""
 
     title_column: str | None = None
     """Column with the titles."""
@@ -36,15 +42,15 @@ class Table(ReviewSource):
     @property
     def name(self) -> str:
         """The file's name without extension."""
-        return self._file.name[: -len(extension_of(self._file))]
+        return Path(unpacked_name(self._file)).stem if self._file.suffix.lower() != ".zip" else self._file.stem
 
     def problems(self) -> list[str]:
         """Returns everything wrong with the options that shows without reading the file, one line each."""
-        return super().problems() + self._path_problems()
+        return super().problems() + self._path_problems() + self._encoding_problems()
 
     def read(self) -> RawRecords:
         """Returns the records as they are written in the file."""
-        return read_records(self._file)
+        return read_records(self._file, self.encoding)
 
     def columns(self) -> Mapping[str, str | None]:
         """Returns role → column as named by the options."""
@@ -65,7 +71,15 @@ class Table(ReviewSource):
         try:
             extension_of(self._file)
         except UserError as error:
-            return [f"data.{error}"]
+            return [f"data.{error}" if str(error).startswith("path: ") else str(error)]
         if not self._file.is_file():
             return [f"data.path: expected a file with records, but there is none at {self.path!r}; check the path"]
+        return []
+
+    def _encoding_problems(self) -> list[str]:
+        try:
+            if self.encoding is not None:
+                codecs.lookup(self.encoding)
+        except LookupError:
+            return [f"data.encoding: expected an encoding (utf-8, cp1252, mac_roman, …), but got {self.encoding!r}"]
         return []

@@ -1,0 +1,112 @@
+"""BibTeX files, parsed by bibtexparser: unlike pybtex it goes on after a broken entry and knows its line."""
+
+import logging
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from layersel.errors import UserError
+
+if TYPE_CHECKING:
+    from bibtexparser.model import Block, Entry
+
+_COLUMNS = {"author": "authors", "note": "notes", "booktitle": "journal", "journaltitle": "journal", "date": "year"}
+_NAMES = ("author", "editor")
+_VERBATIM = ("url", "doi", "file", "eprint")
+_LATEX = re.compile(r"[\\{}$]")
+_ENTRY = re.compile(r"^\s*@\w+\s*[{(]", re.MULTILINE)
+
+
+def parse_bibtex(text: str, source: str) -> list[dict[str, str]]:
+    r"""Returns one row an entry: its key as `record_id`, its kind as `entry_type`, its fields with LaTeX as text.
+
+    Values of a field that an entry has twice are joined by "; "; entries of one key are all kept.
+
+    Raises:
+        UserError: Entries are broken; the lines that they begin in are named.
+
+    Example:
+        >>> parse_bibtex("@article{k, title = {M{\\\"u}ller}, author = {A, B and C, D}}", "file")
+        [{'record_id': 'k', 'entry_type': 'article', 'title': 'Müller', 'authors': 'A, B; C, D'}]
+    """
+    rows, broken = [], []
+    for block in _blocks(text):
+        entry = _entry(block)
+        if entry is not None:
+            rows.append(_row(entry))
+        elif _is_lost(block):
+            broken.append(str((block.start_line or 0) + 1))
+    if broken:
+        lines = ", ".join(broken[:5]) + (", …" if len(broken) > 5 else "")
+        raise UserError(f"{source}: expected BibTeX, but got broken entries, which begin in line {lines}; mend them")
+    return rows
+
+
+def _blocks(text: str) -> "list[Block]":
+    import bibtexparser
+
+    logger = logging.getLogger("bibtexparser")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # it warns of broken entries in several lines each; they become one error
+    try:
+        return bibtexparser.parse_string(text).blocks
+    finally:
+        logger.setLevel(level)
+
+
+def _entry(block: "Block | None") -> "Entry | None":
+    """Returns the entry that a block is, also where its key or one of its fields is repeated."""
+    from bibtexparser import Library
+    from bibtexparser.middlewares import RemoveEnclosingMiddleware
+    from bibtexparser.model import DuplicateBlockKeyBlock, DuplicateFieldKeyBlock, Entry
+
+    if isinstance(block, DuplicateFieldKeyBlock) and isinstance(block.ignore_error_block, Entry):
+        RemoveEnclosingMiddleware().transform_entry(block.ignore_error_block, Library())
+    if isinstance(block, DuplicateBlockKeyBlock | DuplicateFieldKeyBlock):
+        block = block.ignore_error_block
+    return block if isinstance(block, Entry) else None
+
+
+def _is_lost(block: "Block") -> bool:
+    """Whether a block that is no entry was meant to be one."""
+    from bibtexparser.model import DuplicateBlockKeyBlock, ImplicitComment, ParsingFailedBlock
+
+    if isinstance(block, ImplicitComment):
+        return _ENTRY.search(block.comment) is not None
+    return isinstance(block, ParsingFailedBlock) and not isinstance(block, DuplicateBlockKeyBlock)
+
+
+def _row(entry: "Entry") -> dict[str, str]:
+    row = {"record_id": entry.key, "entry_type": entry.entry_type}
+    for field in entry.fields:
+        name = field.key.lower()
+        value = _plain(name, str(field.value))
+        column = _COLUMNS.get(name, name)
+        row[column] = "; ".join(filter(None, [row.get(column, ""), value]))
+    return row
+
+
+def _plain(name: str, value: str) -> str:
+    if name in _NAMES:
+        return "; ".join(_decoded(person) for person in re.split(r"\s+and\s+", value))
+    if name in _VERBATIM:
+        return re.sub(r"\\([_%&#~])", r"\1", value).strip("{}")
+    return _decoded(value)
+
+
+def _decoded(value: str) -> str:
+    text = re.sub("---?", "\u2013", " ".join(value.replace("~", " ").split()))
+    if _LATEX.search(text) is None:
+        return text
+    text = re.sub(r"(?<!\\)%", r"\\%", text)  # in LaTeX a bare % hides the rest of the line
+    if len(re.findall(r"(?<!\\)\$", text)) % 2:
+        text = re.sub(r"(?<!\\)\$", r"\\$", text)
+    return " ".join(_latex_to_text()(text).split())
+
+
+@cache
+def _latex_to_text() -> Callable[[str], Any]:
+    from pylatexenc.latex2text import LatexNodes2Text
+
+    return LatexNodes2Text(math_mode="text").latex_to_text  # type: ignore[no-any-return]

@@ -1,0 +1,94 @@
+"""Tables in workbooks (.xlsx)."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from layersel.data.delimited import table_rows
+from layersel.errors import UserError
+
+LONGEST_CELL = 32_767  # characters, by the format
+_ROWS_IN_ALL = 1_048_576
+
+
+def parse_workbook(
+    raw: bytes, source: str, wanted: Callable[[Sequence[str]], bool]
+) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]:
+    """Returns the column names and the rows of one sheet, and a line that names it if the workbook has others.
+
+    The sheet is the first with a header that is wanted; if none has, the first that is not empty.
+
+    Args:
+        raw: The workbook.
+        source: The name of the file in errors.
+        wanted: Whether the names of a sheet's columns are those of the table that is looked for.
+
+    Raises:
+        UserError: The bytes are no workbook or a damaged one, or a row has more values than there are columns.
+    """
+    from openpyxl import load_workbook
+
+    try:
+        book = load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
+        sheets = {sheet.title: list(_cells(sheet)) for sheet in book.worksheets}
+    except Exception as error:  # whatever the readers of zip, XML and dates within raise
+        raise UserError(f"{source}: cannot be read as a workbook ({error}); save it again as .xlsx") from error
+    tables = {title: table_rows(lines, source) for title, lines in sheets.items() if lines}
+    if not tables:
+        return [], [], ()
+    chosen = next((title for title, (columns, _) in tables.items() if wanted(columns)), next(iter(tables)))
+    others = [repr(title) for title in tables if title != chosen]
+    notes = (f"sheet {chosen!r} was read; not read: {', '.join(others)}",) if others else ()
+    return *tables[chosen], notes
+
+
+def write_workbook(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a table as a workbook of one sheet; texts stay texts, also those that begin like a formula.
+
+    Raises:
+        UserError: A text is longer than a cell can be, or there are more rows than a sheet can have.
+    """
+    from openpyxl import Workbook
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("records")
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if len(value) > LONGEST_CELL:
+            raise UserError(
+                f"out: a cell of .xlsx holds {LONGEST_CELL} characters, but got {len(value)} "
+                f"({value[:30]!r} …); write a .csv instead"
+            )
+        text = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub(" ", value))
+        text.data_type = "s"
+        return text
+
+    for number, row in enumerate([header, *rows], start=1):
+        if number > _ROWS_IN_ALL:
+            raise UserError(f"out: a sheet of .xlsx holds {_ROWS_IN_ALL} rows, but got more; write a .csv instead")
+        sheet.append([cell(value) for value in row])
+    book.save(path)
+
+
+def _cells(sheet: Any) -> Iterator[list[str]]:
+    sheet.reset_dimensions()  # other programs write wrong ones, and only what they enclose would be read
+    for row in sheet.iter_rows(values_only=True):
+        cells = [_text(value) for value in row]
+        if any(cell.strip() for cell in cells):
+            yield cells
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime) and value.time() == datetime.min.time():
+        value = value.date()
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
