@@ -17,10 +17,9 @@ from layersel import cli
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
     """Checks the options and evaluates."""
-    from layersel.config import build
-    from layersel.evaluation.options import Evaluation
+    from layersel.evaluation.options import read_options
 
-    options = build(config, Evaluation)
+    options = read_options(config)
     from layersel.evaluation.evaluate import evaluate as run  # loads PyTorch
 
     return run(options)

@@ -116,7 +116,11 @@ def _line(error: Exception) -> str:
         return f"output: cannot write to {error.filename!r} ({error.strerror}); name another folder with output=…"
     several = re.match("Ambiguous value for argument '(.*)'", str(error))
     if several is not None:
-        return f"{several[1]}: expected one value, but got several; add -m to run each, or write a list as [a,b]"
+        name, _, value = several[1].partition("=")
+        return (
+            f"{several[1]}: expected one value, but got several; add -m to run each, write a list as [a,b], or quote "
+            f"one value that has a comma: '{name}=\"{value}\"'"
+        )
     return " ".join(str(error).split())
 
 

@@ -31,7 +31,7 @@ FILES = {
     "untitled.csv": ["name,abstract,included", *SEPARABLE],
     "one_class.csv": [HEADER, *(row for row in SEPARABLE if row.endswith(",1"))],
     "unlabelled.csv": ["title,abstract", *(row.rpartition(",")[0] for row in SEPARABLE)],
-    "strange_label.csv": [HEADER, *SEPARABLE, "Maybe,Perhaps.,maybe"],
+    "strange_label.csv": [HEADER, *SEPARABLE, "Maybe,Perhaps.,perhaps"],
     "no_records.ris": ["Exported by a program", "that forgot the records"],
     "records.docx": ["not a table"],
     "published/ADHD.csv": [HEADER, *SEPARABLE],
@@ -82,10 +82,14 @@ TRAINING = {
     "no title column": Bad(["data.path={folder}/untitled.csv"], r"data\.title_column: expected one of name"),
     "unknown column": Bad(["data.title_column=heading"], r"data\.title_column: expected one of title, .*'heading'"),
     "one class": Bad(["data.path={folder}/one_class.csv"], r"task\.shots: .*6 included and 0 excluded.*label more"),
-    "no labels": Bad(["data.path={folder}/unlabelled.csv"], r"task\.shots: .*but got 0 included.*label more"),
+    "no labels": Bad(
+        ["data.path={folder}/unlabelled.csv"],
+        r"data\.label_column: expected a column of decisions, but found none .* among title, abstract; name it",
+    ),
+    "comma in a file name": Bad(["data.path=a,b.csv"], r"data\.path=a,b\.csv: .*quote .*: 'data\.path=\"a,b\.csv\"'$"),
     "fewer positives than shots": Bad(["task.shots=8"], r"task\.shots: .*6 included.*task\.shots=5 or"),
     "no shots": Bad(["task.shots=0"], r"task\.shots: expected 1 or more, but got 0"),
-    "unknown label": Bad(["data.path={folder}/strange_label.csv"], r"row 13, column 'included': .*but got 'maybe'"),
+    "unknown label": Bad(["data.path={folder}/strange_label.csv"], r"row 13, column 'included': .*but got 'perhaps'"),
     "RIS without records": Bad(["data.path={folder}/no_records.ris"], r"no_records\.ris: .*'TY  - '"),
     "unknown extension": Bad(["data.path={folder}/records.docx"], r"data\.path: expected one of \.csv, .*\.docx'"),
     "no data path": Bad(["data=table"], r"data\.path: missing; give data\.path=", base=NO_DATA),
@@ -219,7 +223,9 @@ EVALUATION = {
         ["records={folder}/records.docx", "out={out}/r.csv"], r"records: .*expected one of \.csv", base=EVALUATE
     ),
     "out of unknown extension": Bad(
-        ["records={folder}/good.csv", "out={out}/r.xlsx"], r"out: expected .*\.csv or \.ris.*r\.xlsx", base=EVALUATE
+        ["records={folder}/good.csv", "out={out}/r.pdf"],
+        r"out: expected .*\.csv or \.ris or \.xlsx.*r\.pdf",
+        base=EVALUATE,
     ),
     "no out": Bad(["records={folder}/good.csv"], r"out: expected .*\.csv or \.ris.*none", base=EVALUATE),
     "metrics as a table": Bad(["out={out}/m.csv"], r"out: expected .*\.json.*m\.csv", base=EVALUATE),

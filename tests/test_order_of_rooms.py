@@ -31,7 +31,7 @@ ROWS = [
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 
 # Rooms from which files outside of the package may import: the entry scripts stay thin.
-SCRIPTS = {"train.py": {"cli"}, "evaluate.py": {"cli", "config", "evaluation"}}
+SCRIPTS = {"train.py": {"cli"}, "evaluate.py": {"cli", "evaluation"}}
 
 # Where the words of citation screening belong; everything else serves any task.
 OF_SCREENING = ("layersel/tasks/screening/", "layersel/metrics/", "layersel/data/reviews/")

@@ -47,25 +47,26 @@ def decode(raw: bytes, source: str, encoding: str | None = None) -> DecodedText:
         >>> decode("title\nMüller".encode("latin-1"), "a.csv").guesses[0]
         "not UTF-8: 1 character in 1 line read as cp1252 (line 2: 'Müller'); data.encoding=NAME names another encoding"
     """
-    if encoding is not None:
-        return DecodedText(_strict(raw, source, encoding), encoding)
-    for mark, marked in _BOMS.items():
-        if raw.startswith(mark):
-            return DecodedText(_strict(raw, source, marked), marked)
+    text, encoding, guessed = _decoded(raw, source, encoding)
+    notes = (_guess_line(text, guessed, encoding),) if guessed else ()
+    return DecodedText(text.replace("\ufeff", ""), encoding, notes)  # a byte order mark also where files were joined
+
+
+def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, list[int]]:
+    """Returns the text, its encoding, and the places of the characters that were guessed."""
+    stated = encoding or next((name for mark, name in _BOMS.items() if raw.startswith(mark)), None)
+    if stated is not None:
+        return _strict(raw, source, stated), stated, []
     if b"\0" not in raw:
         text = raw.decode("utf-8", "surrogateescape")
         invalid = [found.start() for found in re.finditer("[\udc80-\udcff]", text)]
-        if not invalid:
-            return DecodedText(text, "utf-8")
         if len(invalid) <= len(re.findall("[^\x00-\x7f]", text)) - len(invalid):
-            mended = re.sub("[\udc80-\udcff]", lambda byte: _cp1252(ord(byte[0]) - 0xDC00), text)
-            return DecodedText(mended, "utf-8", (_guess_line(mended, invalid, "cp1252"),))
+            return re.sub("[\udc80-\udcff]", _cp1252, text), "utf-8", invalid
     likeliest = detect_encoding(raw)
     if likeliest is None:
         raise UserError(f"{source}: expected text, but got bytes of no known encoding; save it as UTF-8")
     text = _strict(raw, source, likeliest)
-    guessed = [found.start() for found in re.finditer("[^\x00-\x7f]", text)]
-    return DecodedText(text, likeliest, (_guess_line(text, guessed, likeliest),) if guessed else ())
+    return text, likeliest, [found.start() for found in re.finditer("[^\x00-\x7f]", text)]
 
 
 def detect_encoding(raw: bytes) -> str | None:
@@ -96,8 +97,8 @@ def _western_share(raw: bytes, encoding: str) -> float:
     return sum(character in _WESTERN for character in characters) / max(1, len(characters))
 
 
-def _cp1252(byte: int) -> str:
-    return bytes([byte]).decode("cp1252", "replace")
+def _cp1252(escaped: re.Match[str]) -> str:
+    return bytes([ord(escaped[0]) - 0xDC00]).decode("cp1252", "replace")
 
 
 def _guess_line(text: str, offsets: Sequence[int], encoding: str) -> str:
@@ -106,10 +107,10 @@ def _guess_line(text: str, offsets: Sequence[int], encoding: str) -> str:
     found = dict.fromkeys((line, _word_at(text, offset)) for line, offset in zip(lines, offsets, strict=True))
     examples = [f"line {line}: {word!r}" for line, word in list(found)[:_EXAMPLES]]
     more = ", …" if len(found) > _EXAMPLES else ""
+    name = "cp1252" if encoding == "utf-8" else encoding
     counts = f"{_count(len(offsets), 'character')} in {_count(len(set(lines)), 'line')}"
     return (
-        f"not UTF-8: {counts} read as {encoding} ({', '.join(examples)}{more}); "
-        "data.encoding=NAME names another encoding"
+        f"not UTF-8: {counts} read as {name} ({', '.join(examples)}{more}); data.encoding=NAME names another encoding"
     )
 
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -40,6 +41,10 @@ class Source(ABC):
     @abstractmethod
     def problems(self) -> list[str]:
         """Returns everything wrong with the options that shows without reading the data, one line each."""
+
+    def files(self) -> list[Path]:
+        """Returns the user's own files that it reads, which no result may overwrite."""
+        return []
 
     @abstractmethod
     def load(self) -> Dataset:

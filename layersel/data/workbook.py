@@ -1,6 +1,7 @@
 """Tables in workbooks (.xlsx)."""
 
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 from layersel.data.delimited import table_rows
 from layersel.errors import UserError
 
-LONGEST_CELL = 32_767  # characters, by the format
-_ROWS_IN_ALL = 1_048_576
+# limits of the format
+_LONGEST_CELL = 32_767
+_MOST_ROWS = 1_048_576
 
 
 def parse_workbook(
@@ -44,7 +46,7 @@ def parse_workbook(
     return *tables[chosen], notes
 
 
-def write_workbook(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Writes a table as a workbook of one sheet; texts stay texts, also those that begin like a formula.
 
     Raises:
@@ -52,28 +54,31 @@ def write_workbook(path: Path, header: Sequence[str], rows: Iterable[Sequence[An
     """
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet("records")
-
-    def cell(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if len(value) > LONGEST_CELL:
-            raise UserError(
-                f"out: a cell of .xlsx holds {LONGEST_CELL} characters, but got {len(value)} "
-                f"({value[:30]!r} …); write a .csv instead"
-            )
-        text = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub(" ", value))
-        text.data_type = "s"
-        return text
-
-    for number, row in enumerate([header, *rows], start=1):
-        if number > _ROWS_IN_ALL:
-            raise UserError(f"out: a sheet of .xlsx holds {_ROWS_IN_ALL} rows, but got more; write a .csv instead")
-        sheet.append([cell(value) for value in row])
+    for number, row in enumerate(rows, start=1):
+        if number > _MOST_ROWS:
+            raise UserError(f"out: expected at most {_MOST_ROWS} rows in .xlsx, but got more; write .csv instead")
+        cells = [WriteOnlyCell(sheet, _writable(value)) for value in row]
+        for cell in cells:
+            if cell.data_type == "f":
+                cell.data_type = "s"
+        sheet.append(cells)
     book.save(path)
+
+
+def _writable(value: Any) -> Any:
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    if not isinstance(value, str):
+        return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+    if len(value) > _LONGEST_CELL:
+        got = f"{len(value)} ({value[:30]!r} …)"
+        raise UserError(
+            f"out: expected at most {_LONGEST_CELL} characters in a cell of .xlsx, but got {got}; write .csv"
+        )
+    return ILLEGAL_CHARACTERS_RE.sub(" ", value)
 
 
 def _cells(sheet: Any) -> Iterator[list[str]]:

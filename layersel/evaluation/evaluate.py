@@ -23,7 +23,9 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
     if options.trainer is not None:
         options.trainer.apply_threads()
     task = options.own_task
-    library = None if options.records is None or task is None else task.unlabelled(options.records).load()
+    library = (
+        None if options.records is None or task is None else task.unlabelled(options.records, options.reading).load()
+    )
     folder = RunFolder(Path(options.run or "").expanduser())
     model = pretrained_model(options) if options.run is None else model_of_run(options, folder)
     head, metrics = judge(model)

@@ -64,7 +64,7 @@ class EvaluatedModel:
 
 def pretrained_model(options: Evaluation) -> EvaluatedModel:
     """Returns the pretrained model that is named, with the adapter in `adapter_folder` if there is one."""
-    model, source = options.model, options.data
+    model, source = options.model, options.labelled
     if model is None or source is None or options.trainer is None or options.task is None or options.precision is None:
         raise UserError("model, data: expected a model and its data, but got none; give model=NAME data=NAME")
     trained = None
@@ -103,9 +103,9 @@ def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
     precision: Precision = build_group("precision", config["precision"])
     if precision.infer == "int8" and options.trainer is not None and not options.trainer.on_cpu:
         raise UserError("run: its precision.infer=int8 runs on the CPU only; give trainer=cpu")
-    if folder.read_merged() and options.data is None:
+    if folder.read_merged() and options.labelled is None:
         raise UserError("run: it merged the adapters of several datasets; name one with data=…")
-    source: Source = options.data if options.data is not None else build_group("data", config["data"])
+    source: Source = options.labelled if options.labelled is not None else build_group("data", config["data"])
     refused = task.refusal(source)
     if refused is not None:
         raise UserError(refused)
@@ -120,7 +120,7 @@ def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
         head=head,
         learnt=folder.read_learnt(),
         dataset=dataset,
-        own_data=options.data is None,
+        own_data=options.labelled is None,
         seed=config["seed"],
     )
 

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
 from layersel.backbone.pretrained import Pretrained
 from layersel.compression.precision import Precision
-from layersel.config import build_group
+from layersel.config import TARGET, build, build_group
 from layersel.data.source import Source
 from layersel.errors import UserError, one_of
 from layersel.runs.folder import RunFolder, check_writable
@@ -26,16 +29,16 @@ class Evaluation:
     adapter_folder: str | None = None
     """Folder of a PEFT adapter for model=…."""
     records: str | None = None
-    """A file of data to predict, such as records (CSV, TSV, RIS, NBIB, PubMed text); labels are not needed. Without it:
-    metrics."""
+    """A file of data to predict; labels are not needed. Without it: metrics. How it is read is said by a source without
+    a file of its own, such as data=table data.title_column=NAME."""
     out: str | None = None
-    """Where the result goes: predictions in a format of the task (.csv, .ris), metrics as .json."""
+    """Where the result goes: predictions in a format of the task (.csv, .ris, .xlsx), metrics as .json."""
     head: str | None = None
     """saved (the run's head, the default with run=…) or fit (a new one on what the task learns from of data=…)."""
     seed: int = 0
     """Seed of the split that a new head is fitted on; with run=… the run's own is used."""
     data: Source | None = None
-    """The labelled data; with run=… the run's own unless given."""
+    """The labelled data; with run=… the run's own unless given. With records=… and a run's head: how these are read."""
     model: Pretrained | None = None
     """The pretrained model; with run=… the run's own."""
     task: Task | None = None
@@ -57,11 +60,30 @@ class Evaluation:
             return self.task
         return build_group("task", RunFolder(Path(self.run).expanduser()).read_config()["task"])  # type: ignore[no-any-return]
 
+    @property
+    def labelled(self) -> Source | None:
+        """The labelled data that are given; None where `data` only says how `records` is read."""
+        return None if self._reads_records and self.effective_head == "saved" else self.data
+
+    @property
+    def reading(self) -> Source | None:
+        """The source that says how `records` is read, if one is given."""
+        return self.data if self._reads_records else None
+
+    @property
+    def _reads_records(self) -> bool:
+        if self.records is None or self.data is None:
+            return False
+        return _same(self.data.files(), [Path(self.records)])
+
     def problems(self) -> list[str]:
         """Returns a line for each thing that does not fit together."""
         found = self._contradictions()
         if self.head is not None and self.head not in HEADS:
             found.append(str(one_of("head", self.head, HEADS)))
+        inputs = [Path(self.records)] if self.records is not None else []
+        if self.out is not None and _same([Path(self.out)], [*inputs, *(self.data.files() if self.data else [])]):
+            found.append(f"out: expected a new file, but got {self.out}, which is read; give another name")
         if self.out is not None:
             unwritable = check_writable(Path(self.out).expanduser().absolute().parent, "out")
             found += [] if unwritable is None else [unwritable]
@@ -110,8 +132,37 @@ class Evaluation:
             return []
         if not task.prediction_files:
             return [f"records: task={task.name} has nothing to predict for data without labels"]
-        problems = [line.replace("data.path", "records", 1) for line in task.unlabelled(self.records).problems()]
-        return problems + _out_problems(self.out, task.prediction_files)
+        lines = task.unlabelled(self.records, self.reading).problems()
+        problems = [line.replace("data.path", "records", 1) for line in lines]
+        return problems + self._unread_data() + _out_problems(self.out, task.prediction_files)
+
+    def _unread_data(self) -> list[str]:
+        """Returns what refuses labelled data beside `records` where a run's own head predicts."""
+        if self.run is None or self.labelled is None or self.effective_head != "saved":
+            return []
+        if RunFolder(Path(self.run).expanduser()).read_merged():
+            return []  # the name of the data chooses the head
+        got = f"{self.labelled.name}, which would not be read, as the run has its own head"
+        return [f"data: expected none beside records={self.records}, but got {got}; leave it out, or give head=fit"]
+
+
+def read_options(config: DictConfig) -> Evaluation:
+    """Returns the checked options; `data` without a file of its own says how `records` is read.
+
+    Raises:
+        UserError: Options are wrong, or do not fit together: one line each.
+    """
+    source = config.get("data")
+    if config.get("run") is not None and config.get("records") is not None and config.get("head") != "fit" and source:
+        named_by = getattr(get_class(source[TARGET]), "named_by", None)
+        if named_by is not None and OmegaConf.is_missing(source, named_by):
+            source[named_by] = config.records
+    return build(config, Evaluation)
+
+
+def _same(files: Sequence[Path], others: Sequence[Path]) -> bool:
+    resolved = {path.expanduser().resolve() for path in others}
+    return any(path.expanduser().resolve() in resolved for path in files)
 
 
 def _out_problems(out: str | None, suffixes: Sequence[str]) -> list[str]:

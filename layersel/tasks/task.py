@@ -82,8 +82,13 @@ class Task(Hyperparameters, ABC):
         """
         return None
 
-    def unlabelled(self, path: str) -> Source:
-        """Returns the source that reads a file of data without labels, to be predicted."""
+    def unlabelled(self, path: str, like: Source | None = None) -> Source:
+        """Returns the source that reads a file of data without labels, to be predicted.
+
+        Args:
+            path: The file.
+            like: A source whose options say how to read it, if one is given.
+        """
         raise NotImplementedError
 
     def heading(self, metrics: Mapping[str, Any]) -> str:

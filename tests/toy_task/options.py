@@ -49,6 +49,6 @@ class Regression(Task):
 
         return Ridge.load(folder / HEAD)
 
-    def unlabelled(self, path: str) -> TextFile:
+    def unlabelled(self, path: str, like: Source | None = None) -> TextFile:
         """A CSV file of texts."""
         return TextFile(path)

@@ -12,7 +12,6 @@ _ROLES = {
     "title": ["title", "primarytitle", "articletitle", "documenttitle", "ti", "t1"],
     "abstract": ["abstract", "abstractnote", "notesabstract", "ab", "n2"],
     "id": [
-        "recordid2",  # ASReview puts row numbers named record_id before a file's own record_id
         "recordid",
         "ut",
         "utuniquewosid",
@@ -164,6 +163,11 @@ def recognise_columns(
 def has_titles(columns: Sequence[str]) -> bool:
     """Returns whether one of the columns holds titles, by its name."""
     return bool(_matching(columns, _ROLES["title"]))
+
+
+def names_decisions(column: str) -> bool:
+    """Returns whether a column of this name is read as the label."""
+    return squash(column) in _LABELS["full_text"]
 
 
 def notes_columns(columns: Sequence[str]) -> list[str]:

@@ -52,6 +52,10 @@ class Table(ReviewSource):
         """Returns the records as they are written in the file."""
         return read_records(self._file, self.encoding)
 
+    def files(self) -> list[Path]:
+        """Returns the file with the records."""
+        return [self._file]
+
     def columns(self) -> Mapping[str, str | None]:
         """Returns role → column as named by the options."""
         return {

@@ -1,13 +1,13 @@
 """The options of few-shot citation screening."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
-from layersel.data.source import Dataset
+from layersel.data.source import Dataset, Source
 from layersel.errors import one_of
 from layersel.merging.method import HELD_OUT_LOSS, LOGITS
 from layersel.tasks.screening.pairs import Pairs, RandomPairs
@@ -53,7 +53,7 @@ class Screening(Task):
     references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF + SVM"}
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
     result_files: ClassVar[tuple[str, ...]] = (RANKING,)
-    prediction_files: ClassVar[tuple[str, ...]] = (".csv", ".ris")
+    prediction_files: ClassVar[tuple[str, ...]] = (".csv", ".ris", ".xlsx")
 
     def problem(self, dataset: Dataset, seed: int | None) -> "ScreeningProblem":
         """Draws the records to learn from; without a seed all labelled records are tested on."""
@@ -67,9 +67,10 @@ class Screening(Task):
 
         return LogisticHead.load(folder / HEAD)
 
-    def unlabelled(self, path: str) -> Table:
-        """Returns a file of records, whose labels, if it has any, are not read."""
-        return Table(path=path, label_level="none")
+    def unlabelled(self, path: str, like: Source | None = None) -> Table:
+        """Returns a file of records, whose labels, if it has any, are not read; `like` names its columns."""
+        options = like if isinstance(like, Table) else Table()
+        return replace(options, path=path, label_level="none", label_column=None)
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
         """Returns how many records were tested on, and how many of them are included."""

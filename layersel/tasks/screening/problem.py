@@ -74,6 +74,8 @@ class ScreeningProblem(Problem):
         """
         if not isinstance(dataset, Review):
             raise UserError(f"data: expected a review for task={task.name}, but got {dataset.name}; give data=table")
+        if dataset.report.no_labels:
+            raise UserError(dataset.report.no_labels)
         if seed is None:
             return cls(task, dataset, [], [index for index, label in enumerate(dataset.labels) if label is not None])
         spare = 0 if None in dataset.labels else 1

@@ -5,9 +5,13 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from layersel.data.identifiers import unique_names
+from layersel.data.reviews.columns import names_decisions
+from layersel.data.reviews.labels import all_decisions
 from layersel.data.reviews.records import Record
+from layersel.data.workbook import write_workbook
 from layersel.errors import UserError, one_of
 from layersel.files import atomic_path
 
@@ -21,14 +25,14 @@ _STALE_NOTES = re.compile(r"(?:ASReview_(?:relevant|irrelevant|not_seen)|layerse
 def write_ranking(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
     """Write every record once, best score first; records of the same score keep their order.
 
-    `.csv` has rank, id, title, abstract, the records' other columns, score and the label as `included`, under
-    names that screening tools recognise. `.ris` has the standard tags, with rank and score in a note and the
+    `.csv` and `.xlsx` have rank, id, title, abstract, the records' other columns, score and the label as `included`,
+    under names that screening tools recognise. `.ris` has the standard tags, with rank and score in a note and the
     label in ASReview's.
 
     Raises:
         UserError: Another extension, scores that do not fit the records, or a file that cannot be written.
     """
-    writers = {".csv": _write_csv, ".ris": _write_ris}
+    writers = {".csv": _write_csv, ".ris": _write_ris, ".xlsx": _write_workbook}
     writer = writers.get(path.suffix.lower())
     if writer is None:
         raise one_of("ranking", path.name, [f"*{extension}" for extension in writers])
@@ -62,22 +66,38 @@ def rank(scores: Sequence[float], expected: int) -> list[int]:
 def _write_csv(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
     # values that begin with = + - @ stay as they are: a guard against formulas would alter titles and ids, by
     # which whatever imports the ranking finds its records again
-    columns = _field_columns(records)
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        table = csv.writer(file)
-        table.writerow([*_OURS[:4], *columns.values(), *_OURS[4:]])
-        for place, (record, score) in enumerate(zip(records, scores, strict=True), start=1):
-            kept = [record.fields.get(field, "") for field in columns]
-            label = "" if record.label is None else record.label
-            table.writerow([place, record.id, record.title, record.abstract, *kept, score, label])
+        csv.writer(file).writerows(_table(records, scores))
+
+
+def _write_workbook(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
+    write_workbook(path, _table(records, scores))
+
+
+def _table(records: Sequence[Record], scores: Sequence[float]) -> Iterator[list[Any]]:
+    columns = _field_columns(records)
+    yield [*_OURS[:4], *columns.values(), *_OURS[4:]]
+    for place, (record, score) in enumerate(zip(records, scores, strict=True), start=1):
+        kept = [record.fields.get(field, "") for field in columns]
+        label = "" if record.label is None else record.label
+        yield [place, record.id, record.title, record.abstract, *kept, score, label]
 
 
 def _field_columns(records: Sequence[Record]) -> dict[str, str]:
-    """Field → its column; rank and score of an earlier ranking are left out, other clashes numbered."""
+    """Returns field → its column.
+
+    Rank and score of an earlier ranking are left out; names that clash are numbered, and so are those of other
+    labels: `included` is the only one, and what a tool adds beside it is newer.
+    """
     present = dict.fromkeys(name for record in records for name in record.fields)
     others = [name for name in present if name not in (*_FIRST, "rank", "score")]
     fields = [*(name for name in _FIRST if name in present), *others]
-    return dict(zip(fields, unique_names([*_OURS, *fields])[len(_OURS) :], strict=True))
+    taken = [*_OURS, *(name for name in fields if _is_label(name, records))]
+    return dict(zip(fields, unique_names([*taken, *fields])[len(taken) :], strict=True))
+
+
+def _is_label(name: str, records: Sequence[Record]) -> bool:
+    return names_decisions(name) and all_decisions(record.fields.get(name, "") for record in records) is not False
 
 
 def _write_ris(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:

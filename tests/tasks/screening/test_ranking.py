@@ -8,6 +8,7 @@ import pytest
 import rispy
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl import load_workbook
 
 from layersel.data.reviews.demo import Demo
 from layersel.data.reviews.records import Record
@@ -40,6 +41,13 @@ RECORDS = (
 )
 
 
+def words(path: Path) -> list[str]:
+    """All words of a ranking, whatever their order."""
+    if path.suffix == ".xlsx":
+        return sorted(str(value) for row in load_workbook(path).active.iter_rows(values_only=True) for value in row)
+    return sorted(path.read_text(encoding="utf-8").split())
+
+
 @given(st.lists(st.floats(allow_nan=False), max_size=30))
 def test_rank_is_a_stable_sort(scores: list[float]) -> None:
     """Every index once, scores never rise, equal scores keep their order."""
@@ -64,7 +72,7 @@ def test_csv_columns_and_order(tmp_path: Path) -> None:
     assert (rows[0]["title_2"], rows[0]["Country"], rows[1]["title"]) == ("old", "NL", "=SUM(A1)")
 
 
-@pytest.mark.parametrize("extension", ["csv", "ris"])
+@pytest.mark.parametrize("extension", ["csv", "ris", "xlsx"])
 def test_our_reader_reads_it_back(tmp_path: Path, extension: str) -> None:
     """Ids, titles, labels come back in the order of the ranking; abstracts up to line breaks."""
     path = tmp_path / f"r.{extension}"
@@ -88,16 +96,16 @@ def test_rispy_reads_it_back(tmp_path: Path) -> None:
     assert (third["authors"], third["year"], third["doi"]) == (["A, B", "C, D"], "2004", "10.1/x")
 
 
-@pytest.mark.parametrize("extension", ["csv", "ris"])
+@pytest.mark.parametrize("extension", ["csv", "ris", "xlsx"])
 def test_ranking_of_a_ranking(tmp_path: Path, extension: str) -> None:
     """Written, read and written again with the same scores, the file is the same."""
     once, twice = tmp_path / f"once.{extension}", tmp_path / f"twice.{extension}"
     write_ranking(once, RECORDS, [3, 2, 1])
     write_ranking(twice, Table(path=str(once)).load().records, [3, 2, 1])
-    assert sorted(once.read_text(encoding="utf-8").split()) == sorted(twice.read_text(encoding="utf-8").split())
+    assert words(once) == words(twice)
 
 
-@pytest.mark.parametrize("extension", ["csv", "ris"])
+@pytest.mark.parametrize("extension", ["csv", "ris", "xlsx"])
 def test_demo_review_survives(tmp_path: Path, extension: str) -> None:
     """All 300 real records are there once."""
     review = Demo().load()
@@ -118,7 +126,7 @@ def test_no_records(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "scores", "message"),
     [
-        ("r.xlsx", [1, 2, 3], r"ranking: expected one of \*.csv, \*.ris, but got 'r.xlsx'"),
+        ("r.pdf", [1, 2, 3], r"ranking: expected one of \*.csv, \*.ris, \*.xlsx, but got 'r.pdf'"),
         ("r.csv", [1, 2], "scores: expected one for each of 3 records, but got 2"),
         ("r.csv", [1, float("nan"), 3], "scores: expected numbers, but got NaN for record 2 of 3"),
         ("file/r.csv", [1, 2, 3], "ranking: cannot write .*; choose another folder"),
@@ -130,3 +138,34 @@ def test_refusals_leave_nothing(tmp_path: Path, name: str, scores: list[float], 
     with pytest.raises(UserError, match=message):
         write_ranking(tmp_path / name, RECORDS, scores)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_workbook_computes_nothing(tmp_path: Path) -> None:
+    """Titles that begin like a formula stay texts; rank, score and label are numbers."""
+    write_ranking(tmp_path / "r.xlsx", RECORDS, [3, 2, float("-inf")])
+    table = list(load_workbook(tmp_path / "r.xlsx").active.iter_rows())
+    header = [cell.value for cell in table[0]]
+    title, score = table[1][header.index("title")], table[1][header.index("score")]
+    assert (title.value, title.data_type, score.value, score.data_type) == ("=SUM(A1)", "s", 3, "n")
+    assert table[3][header.index("score")].value == "-inf"
+
+
+def test_a_text_too_long_for_a_cell_is_refused(tmp_path: Path) -> None:
+    """A workbook's cell ends after 32,767 characters; nothing is cut in silence, and nothing is left behind."""
+    records = [Record("1", "T", "a" * 32_767), Record("2", "T", "a" * 32_768)]
+    write_ranking(tmp_path / "whole.xlsx", records[:1], [1])
+    assert len(Table(path=str(tmp_path / "whole.xlsx")).load().records[0].abstract) == 32_767
+    with pytest.raises(UserError, match=r"at most 32767 characters in a cell of \.xlsx, but got 32768 .*; write \.csv"):
+        write_ranking(tmp_path / "cut.xlsx", records, [2, 1])
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.xlsx"]
+
+
+def test_a_ranking_has_one_column_of_decisions(tmp_path: Path) -> None:
+    """Other labels of a record get a name that is not read as one, so that what a tool adds is newer than all."""
+    fields = {"asreview_label": "0", "status": "Published", "decision": "no"}
+    write_ranking(tmp_path / "r.csv", [Record("1", "A", "", 1, fields)], [1])
+    back = Table(path=str(tmp_path / "r.csv")).load()
+    assert (back.labels, back.report.columns["label"]) == ([1], "included")
+    assert {"asreview_label_2": "0", "status": "Published", "decision_2": "no"}.items() <= back.records[
+        0
+    ].fields.items()
