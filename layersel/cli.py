@@ -113,7 +113,8 @@ def _line(error: Exception) -> str:
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return _refused_override(error, error.__cause__)
     if isinstance(error, OSError) and not isinstance(error, HydraException):  # the folder of a grid cannot be made
-        return f"output: cannot write to {error.filename!r} ({error.strerror}); name another folder with output=…"
+        place = "" if error.filename is None else f" to {error.filename!r}"
+        return f"output: cannot write{place} ({error.strerror}); name another folder with output=…"
     several = re.match("Ambiguous value for argument '(.*)'", str(error))
     if several is not None:
         name, _, value = several[1].partition("=")

@@ -23,11 +23,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `path`, moved onto it when the block ends well and removed when it fails.
 
     Raises:
-        UserError: A folder stands at `path`.
+        UserError: A folder stands at `path`, or a file where its folder should be.
     """
     if path.is_dir():
         raise UserError(f"{str(path)!r}: expected a file or nothing there, but got a folder; remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     draft = Path(name)
@@ -43,7 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path` as `atomic_path` does; one that stands at `path` is replaced whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
         yield draft
@@ -134,6 +134,13 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{str(folder)!r}: expected a folder or nothing there, but got a file; remove it") from error
 
 
 def _seal(content: dict[str, Any]) -> str:

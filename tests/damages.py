@@ -162,7 +162,9 @@ class Ended:
     def told(self) -> list[str]:
         """The lines that say what is damaged and what to do."""
         return [
-            line for line in self.printed.splitlines() if re.search(r"(damaged|missing|read|got a|locks).*; ", line)
+            line
+            for line in self.printed.splitlines()
+            if re.search(r"(damaged|missing|read|write|got a|locks|no status).*; ", line)
         ]
 
     def __str__(self) -> str:

@@ -99,7 +99,16 @@ def interrupted_scene(folder: Path, base: list[str], reviews: list[str], out: Pa
     return Scene(folder, {"resume": Action(train(*own), results(run))}, (f"{run.name}/**/*",))
 
 
+def store_scene(folder: Path, base: list[str], reviews: list[str], out: Path) -> Scene:
+    """What a cell has left for others: a cell that is run again takes it from there."""
+    own = [*base, "selection=cka", "selection.bootstrap=2", f"data.path={reviews[0]}", f"output={folder}"]
+    assert here("train.py", *own) == 0
+    (run,) = cells(folder)
+    return Scene(folder, {"run again": Action(train(*own, "force=true"), results(run))}, ("shared/**/*",))
+
+
 SCENES = {
+    "store": store_scene,
     "grid": grid_scene,
     "packed": packed_scene,
     "pruned": pruned_scene,

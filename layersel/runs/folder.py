@@ -157,7 +157,10 @@ class RunFolder:
         """
         state = self.state
         if state is None:
-            raise UserError(f"run: expected the folder of a finished run, but {str(self.path)!r} has no status.json")
+            where = str(self.path)
+            raise UserError(
+                f"run: expected the folder of a finished run, but {where!r} has no status.json; train first"
+            )
         if state != FINISHED:
             raise UserError(f"run: {str(self.path)!r} is {state}, not finished; run its training again")
         return OmegaConf.to_container(OmegaConf.load(self.checked(self.config)))  # type: ignore[return-value]

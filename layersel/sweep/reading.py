@@ -90,9 +90,12 @@ def is_grid(folder: Path) -> bool:
 
 
 def as_recorded(folder: Path) -> str:
-    """Returns the state that a cell's `status.json` names; `missing` without one."""
-    status = RunFolder(folder).read_status()
-    return MISSING if status is None else str(status["state"])
+    """Returns the state that a cell's `status.json` names.
+
+    Raises:
+        DamagedError: The file is missing, or not as it was written.
+    """
+    return str(_status(folder)["state"])
 
 
 def read_cell(folder: Path, state_of: StateOf = as_recorded) -> Row:
@@ -149,8 +152,16 @@ def _with_state(row: Row, folder: Path, state_of: StateOf) -> Row:
     state = as_recorded(folder)
     if state == RUNNING:
         state = state_of(folder) or MISSING
-    error = (RunFolder(folder).read_status() or {}).get("error")
+    error = _status(folder).get("error")
     return replace(row, state=state, error=None if error is None else str(error))
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    run = RunFolder(folder)
+    status = run.read_status()
+    if status is None:
+        raise DamagedError(run.status, "is missing")
+    return status
 
 
 def _with_identity(row: Row, identity: dict[str, Any]) -> Row:
