@@ -42,19 +42,20 @@ def one_of(argument: str, got: object, allowed: object, hint: str = "") -> UserE
 def no_room(error: BaseException) -> UserError | None:
     """Returns the line for an error that a full disk has caused; None for any other error.
 
-    Libraries in Rust and C++ give the system's error in their messages only.
+    Libraries in Rust give the system's error in their messages only, PyTorch raises another one in its place.
 
     Example:
         >>> print(no_room(OSError(28, "No space left on device", "runs/a.json")))
         output: cannot write 'runs/a.json' (No space left on device); make room, or name another folder with output=…
     """
-    message, name = str(error), getattr(error, "filename", None)
     for number in NO_ROOM:
-        reason = os.strerror(number)
-        if getattr(error, "errno", None) == number or f"os error {number}" in message or reason in message:
+        if getattr(error, "errno", None) == number or f"(os error {number})" in str(error):
+            name = getattr(error, "filename", None)
             what = "" if name is None else f" {str(name)!r}"
-            return UserError(f"output: cannot write{what} ({reason}); make room, or name another folder with output=…")
-    return None
+            why = os.strerror(number)
+            return UserError(f"output: cannot write{what} ({why}); make room, or name another folder with output=…")
+    before = error.__cause__ or error.__context__
+    return None if before is None or isinstance(error, UserError) else no_room(before)
 
 
 def error_line(error: BaseException) -> str:
@@ -64,5 +65,6 @@ def error_line(error: BaseException) -> str:
         >>> error_line(ZeroDivisionError("division by zero")), error_line(SystemExit())
         ('ZeroDivisionError: division by zero', 'SystemExit')
     """
+    error = no_room(error) or error
     message = " ".join(str(error).split())
     return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}".removesuffix(": ")

@@ -21,8 +21,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
         """Writes `checkpoint` to `path`; a process that is killed meanwhile leaves what was there."""
-        with atomic_path(Path(path)) as draft:
-            torch.save(checkpoint, draft)
+        with atomic_path(Path(path)) as draft, draft.open("wb") as file:  # errors of a path lack the system's number
+            torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: _PATH, *args: Any, **options: Any) -> dict[str, Any]:
         """Returns the checkpoint as `read_checkpoint` does."""
