@@ -144,8 +144,7 @@ class RunFolder:
             self._close(FINISHED, attempt, results)
         except BaseException as error:
             state = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
-            with suppress(OSError):  # no room for the status either: the run counts as interrupted with this process
-                self._close(state, attempt, results, error=error_line(error), traceback=traceback.format_exc())
+            self._close_failed(state, attempt, results, error_line(error), traceback.format_exc())
             raise
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -303,6 +302,16 @@ class RunFolder:
             if status is None or status.get("holder", {}).get("mark") != attempt.holder.mark:
                 raise RuntimeError(f"{str(self.path)!r} was taken by another process, as this one gave no sign of life")
             self._write_status(state, attempt, files=files, **more)
+
+    def _close_failed(self, state: str, attempt: Attempt, results: Iterable[str], error: str, trace: str) -> None:
+        """Closes the attempt with its traceback; a full disk may have room for the error alone, or for neither.
+
+        Then the run counts as interrupted once this process has ended.
+        """
+        for details in ({"error": error, "traceback": trace}, {"error": error}):
+            with suppress(OSError):
+                self._close(state, attempt, results, **details)
+                break
 
     def _parts(self, results: Iterable[str]) -> list[Path]:
         """Returns the files and folders that later steps trust."""
