@@ -95,8 +95,8 @@ def read_json(file: Path, remedy: str = "delete it") -> Any:
     """
     try:
         return json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(f"{str(file)!r} is missing") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedError(file, f"cannot be read ({' '.join(str(error).split())})", remedy) from error
 

@@ -106,7 +106,8 @@ def test_folders_that_cannot_be_written_are_named(tmp_path: Path, capsys: pytest
     make_cell(tmp_path)
     (tmp_path / "file").touch()
     assert main([str(tmp_path), "--out", str(tmp_path / "file")]) == 2
-    assert capsys.readouterr().err.startswith("error: folder: cannot use ")
+    says = f"error: {str(tmp_path / 'file')!r}: expected a folder or nothing there, but got a file; remove it\n"
+    assert capsys.readouterr().err == says
 
 
 def test_running_cells_of_dead_processes_are_interrupted(tmp_path: Path) -> None:
