@@ -6,7 +6,7 @@ together.
 """
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -65,6 +65,8 @@ def new_spelling(name: str) -> str | None:
 
 def unknown_option(name: str, known: Iterable[str]) -> str:
     """Returns the line that refuses an option which is not there."""
+    if (CONF / name).is_dir():
+        return f"{name}: expected a file that begins with '# @package _global_', and options below it, but got another"
     choices = ", ".join(known)
     return new_spelling(name) or f"{name}: unknown option" + (f"; expected one of {choices}" if choices else "")
 
@@ -81,6 +83,9 @@ def _group(path: str, node: dict[str, Any], problems: list[str]) -> Any:
         kind = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         problems.append(f"{path}.{TARGET}: cannot import {node[TARGET]!r} ({error})")
+        return None
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        problems.append(f"{path}.{TARGET}: expected a dataclass of options, but got {node[TARGET]!r}")
         return None
     instance = _instance(kind, f"{path}.", {name: value for name, value in node.items() if name != TARGET}, problems)
     if instance is not None:
@@ -99,6 +104,11 @@ def _instance(kind: type, prefix: str, given: dict[str, Any], problems: list[str
     missing = {key for key in OmegaConf.missing_keys(options) if key.partition(".")[0] not in groups}
     found += [f"{prefix}{key}: missing; give {prefix}{key}=…" for key in sorted(missing)]
     built = {name: _group(f"{prefix}{name}", node, problems) for name, node in groups.items() if name in known}
+    found += [
+        f"{prefix}{field.name}: expected {_type_name(field.type)}, but got {given[field.name][TARGET]!r}"
+        for field in fields(kind)
+        if built.get(field.name) is not None and not isinstance(built[field.name], field.type)  # type: ignore[arg-type]
+    ]
     problems += found
     if found or None in built.values():
         return None

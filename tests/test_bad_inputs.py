@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import transformers
 from in_process import here
+from omegaconf import OmegaConf
 
 from layersel.files import write_sealed
 
@@ -38,7 +39,19 @@ FILES = {
     "no_weights/config.json": ["{}"],
     "no_config/model.safetensors": ["x"],
     "a_file": ["not a folder"],
+    "conf/experiment/broken.yaml": ["# @package _global_", "seed: 3", "task: {epochs: 1", "order: [train]"],
+    "conf/experiment/tab.yaml": ["# @package _global_", "task:", "\tepochs: 1"],
+    "conf/experiment/twice.yaml": ["# @package _global_", "seed: 1", "seed: 2"],
+    "conf/experiment/unpacked.yaml": ["seed: 1"],
+    "conf/experiment/empty.yaml": [],
+    "conf/experiment/list.yaml": ["- seed"],
+    "conf/experiment/unknown.yaml": ["# @package _global_", "task:", "  epoch: 1"],
+    "conf/experiment/nowhere.yaml": ["# @package _global_", "seed: ${no.such.option}"],
+    "conf/experiment/unclosed.yaml": ["# @package _global_", "seed: ${task.epochs"],
+    "conf/experiment/no_list.yaml": ["# @package _global_", "defaults: 3"],
+    "undecodable/experiment/latin.yaml": ["# @package _global_", "output: München"],
 }
+NOT_UTF8 = {"undecodable/experiment/latin.yaml"}
 MODEL = ["model=minilm", "model.path={model}", "model.max_length=64", "trainer=cpu"]
 TRAIN = [*MODEL, "logger=csv", "output={out}", "data=table", "data.path={folder}/good.csv", "task.shots=2"]
 TRAIN += ["task.pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
@@ -71,6 +84,8 @@ def without(base: list[str], *starts: str) -> list[str]:
     return [argument for argument in base if not argument.startswith(starts)]
 
 
+TREE = ROOT / "conf"
+CONF = ["--config-dir", "{folder}/conf"]
 NO_DATA = without(TRAIN, "data")
 NO_SELECTION = without(TRAIN, "selection")
 
@@ -106,8 +121,56 @@ TRAINING = {
     "unknown added option": Bad(["+selection.kernl=rbf"], r"selection\.kernl: unknown option; expected one of n"),
     "unreadable option": Bad(["foo bar"], r"foo bar: .*NAME=VALUE"),
     "unclosed list": Bad(["adapter.projections=[query"], r"adapter\.projections=\[query"),
-    "option without value": Bad(["seed"], r"seed: .*NAME=VALUE"),
+    "option without value": Bad(["seed"], r"seed: .*NAME=VALUE; give seed=…"),
+    "group without value": Bad(["data"], r"data: .*NAME=VALUE; give data=…"),
+    "option without name": Bad(["=1"], r"=1: expected NAME=VALUE"),
+    "option left out": Bad(["~data"], r"~data: expected NAME=VALUE, as no option can be left out; give data=…"),
+    "option for another package": Bad(["selection@x=cka"], r"selection@x: unknown option"),
+    "group of null": Bad(
+        ["selection=null"], r"selection=null: no such option; expected one of all, cka", base=NO_SELECTION
+    ),
+    "axis of null": Bad(["-m", "selection=last,null"], r"selection=last,null: no such option", base=NO_SELECTION),
+    "unknown flag": Bad(["--foo"], r"unrecognized arguments: --foo; give options as NAME=VALUE"),
+    "wrong value of a flag": Bad(["--cfg", "foo"], r"argument --cfg/-c: invalid choice: 'foo' \(choose from 'job'"),
+    "flag that needs another": Bad(["--resolve"], r"The --resolve flag can only be used in conjunction with --cfg"),
+    "nowhere to interpolate": Bad(["seed=${{nowhere}}"], r"seed: Interpolation key 'nowhere' not found"),
     "comma without -m": Bad(["seed=0,1"], r"seed=0,1: .*-m"),
+    "comma in a file's name": Bad(["data.path=a,b.csv"], r"data\.path=a,b\.csv: .*quote .*'data\.path=\"a,b\.csv\"'"),
+    "bracket in a file's name": Bad(["data.path=a(1).csv"], r".*quote: 'data\.path=\"a\(1\)\.csv\"'"),
+    "broken experiment": Bad(
+        [*CONF, "experiment=broken"], r".*broken\.yaml, line 4: expected YAML, but .*; correct the"
+    ),
+    "tab in an experiment": Bad([*CONF, "experiment=tab"], r".*tab\.yaml, line 3: expected YAML, but found character"),
+    "experiment with a key twice": Bad([*CONF, "experiment=twice"], r".*twice\.yaml, line 3: .*duplicate key seed"),
+    "experiment that is no UTF-8": Bad(
+        ["--config-dir", "{folder}/undecodable", "experiment=latin"], r".*latin\.yaml, line 2: expected UTF-8"
+    ),
+    "experiment of a package of its own": Bad([*CONF, "experiment=unpacked"], r"experiment: .*'# @package _global_'"),
+    "empty experiment": Bad([*CONF, "experiment=empty"], r"experiment: .*'# @package _global_'"),
+    "experiment that is a list": Bad([*CONF, "experiment=list"], r"experiment: .*'# @package _global_'"),
+    "experiment with an unknown option": Bad([*CONF, "experiment=unknown"], r"task\.epoch: unknown option; .*epochs"),
+    "experiment that refers to nothing": Bad([*CONF, "experiment=nowhere"], r"seed: Interpolation key 'no\.such"),
+    "experiment with an open brace": Bad([*CONF, "experiment=unclosed"], r"seed: "),
+    "experiment whose defaults are no list": Bad(
+        [*CONF, "experiment=no_list"], r"Invalid defaults .*experiment/no_list"
+    ),
+    "class that is none of options": Bad(
+        ["selection._target_=os.system"], r"selection\._target_: expected a dataclass of options, but got 'os\.system'"
+    ),
+    "empty axis": Bad(
+        ["seed=range(3,3)"], r"-m: .*one cell, but seed=range\(3,3\) gives no value", base=["-m", *TRAIN]
+    ),
+    "grid of dots": Bad(
+        ["grid=.."], r"grid: expected letters.*no dot at the beginning, but got '\.\.'", base=["-m", *TRAIN]
+    ),
+    "workers of letters": Bad(
+        ["hydra.launcher.workers=a"],
+        r"hydra\.launcher\.workers: expected a whole number, but got 'a'",
+        base=["-m", *TRAIN],
+    ),
+    "more processes than cores": Bad(
+        ["trainer.devices=4096"], r"trainer\.devices: expected at most \d+, the cores of this machine, .* got 4096"
+    ),
     "more layers than the model has": Bad(["selection.n=9"], r"selection\.n: expected at most 4,.*got 9"),
     "negative layers": Bad(["selection.n=-1"], r"selection\.n: expected a count of layers .*but got -1"),
     "two and a half layers": Bad(["selection.n=2.5"], r"selection\.n: expected a count of layers .*but got 2\.5"),
@@ -241,8 +304,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
     for name, lines in FILES.items():
         file = folder / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        encoding = "latin-1" if name in NOT_UTF8 else "utf-8"
+        file.write_text("".join(f"{line}\n" for line in lines), encoding=encoding)
     write_sealed(folder / "unfinished" / "status.json", {"state": "running"})
     return folder
 
@@ -301,12 +365,76 @@ def test_one_line_says_what_is_wrong(
     assert not list(tmp_path.rglob("metrics.json"))
 
 
+GROUPS = sorted(
+    str(path.relative_to(TREE))
+    for path in TREE.glob("**/")
+    if path != TREE and not path.match("hydra*") and list(path.glob("*.yaml"))
+)
+OPTIONS = sorted(
+    {
+        f"{'.'.join(file.relative_to(TREE).parts[:-1])}.{name}"
+        for group in GROUPS
+        if group not in ("experiment", "hparams_search")
+        for file in (TREE / group).glob("*.yaml")
+        for name in OmegaConf.load(file)
+        if name not in ("_target_", "defaults")
+    }
+)
+WRONG = {  # what is made of a group's or an option's name
+    "no value": "{}",
+    "left out": "~{}",
+    "two equals signs": "{}==1",
+    "open bracket": "{}=[1",
+    "open brace": "{}={{a:1",
+    "open quote": "{}='a",
+    "open interpolation": "{}=${{a",
+    "function that is none": "{}=no_such_function(1)",
+    "misspelt": "{}x=1",
+    "of another package": "{}@other=1",
+}
+
+
+def answers(
+    arguments: list[list[str]], out: Path, capfd: pytest.CaptureFixture[str]
+) -> dict[str, tuple[int, str, list[str]]]:
+    """Returns the exit status, standard output and the lines on standard error of each command line."""
+    found = {}
+    for wrong in arguments:
+        status = here("train.py", f"output={out}", "data=table", f"data.path={out / 'none.csv'}", *wrong)
+        printed = capfd.readouterr()
+        found[" ".join(wrong)] = status, printed.out, [line for line in printed.err.splitlines() if line.strip()]
+    return found
+
+
+@pytest.mark.parametrize("form", WRONG)
+def test_no_way_to_misspell_an_option_ends_in_a_traceback(
+    form: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each group and each option, wrong in the same way: one line, which names it, and nothing is written."""
+    names = [*GROUPS, *(OPTIONS[::10] if form == "misspelt" else OPTIONS)]  # for which everything is composed
+    found = answers([[WRONG[form].format(name)] for name in names], tmp_path, capfd)
+    assert len(found) == len(names) > 20
+    for wrong, (status, output, lines) in found.items():
+        assert (status, output, len(lines)) == (2, "", 1), (wrong, lines)
+        assert re.match(rf"error: {re.escape(wrong)}: |error: {re.escape(wrong.partition('=')[0])}: ", lines[0]), lines
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["no_such_choice", "null", "1", "1.5", "true", ""])
+def test_no_group_takes_what_is_no_choice(value: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of each the choices are listed."""
+    found = answers([[f"{group}={value}"] for group in GROUPS], tmp_path, capfd)
+    for wrong, (status, output, lines) in found.items():
+        assert (status, output, len(lines)) == (2, "", 1), (wrong, lines)
+        assert lines[0].startswith(f"error: {wrong}: no such option; expected one of "), lines
+
+
 @pytest.mark.parametrize("count", ["selection.n=0", "selection.n=0.0"])
 def test_no_layers_is_an_answer(count: str, places: dict[str, Path], tmp_path: Path) -> None:
     """N = 0 trains nothing, as selection=none does, and gives the same numbers."""
     base = [argument.format(**places) for argument in without(TRAIN, "selection", "output")]
     for name, selection in (("zero", ["selection=last", count]), ("none", ["selection=none"])):
-        assert here("train.py", *base, f"output={tmp_path / name}", *selection) == 0
+        assert _as_process("train.py", [*base, f"output={tmp_path / name}", *selection], {}) == (0, "")
     zero, none = (_metrics(tmp_path / name) for name in ("zero", "none"))
     assert zero == none
     assert zero["parameters/trainable"] == 0

@@ -35,6 +35,9 @@ class LocalLauncher(Launcher):
         from layersel.sweep.launch import Sweep  # Hydra imports this file whenever it starts
         from layersel.sweep.local import Pool, Resources
 
+        for name, value in (("workers", self.workers), ("threads", self.threads), ("gpus", self.gpus)):
+            if not isinstance(value, int) and (value is not None or name == "workers"):
+                raise UserError(f"hydra.launcher.{name}: expected a whole number, but got {value!r}")
         resources = Resources(self.workers, self._threads(), self._gpus())
         resources.check()
         sweep = Sweep.of(self.config, self.context)

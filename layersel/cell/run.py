@@ -85,7 +85,7 @@ def run_training(call: Call) -> RunFolder:
 
             with attempted(call, identity, taken, clock) as attempt:
                 for line in problem.lines():
-                    note(line)
+                    note(line, once=cell.grid is not None)
                 TrainingCell(cell, problem, attempt).run()
     elif cell.grid is not None:
         return folder

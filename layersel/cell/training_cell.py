@@ -75,7 +75,7 @@ class TrainingCell:
         with self.clock("load"):
             backbone = self.cell.model.load(self.cell.task.auto_class).to(self.cell.trainer.device)
             texts = self.shared.texts(self.problem, backbone)
-        note(texts.lengths_line())
+        note(texts.lengths_line(), once=self.cell.grid is not None)
         return backbone, texts, self.problem.data(texts, self.cell.seed)
 
     def select(self, backbone: Backbone, data: TrainingData) -> Selection:
@@ -90,7 +90,8 @@ class TrainingCell:
                 probe = self.probe(backbone, data)
                 scores = self.shared.layer_scores(backbone, probe, self.problem)
                 selection = make_selection(backbone, cell.selection, probe, scores)
-        show_selection(selection)
+        if cell.grid is None:
+            show_selection(selection, measured=bool(cell.selection.needs))
         write_json(self.folder.selection, selection.to_dict())
         return selection
 

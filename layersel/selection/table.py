@@ -6,17 +6,24 @@ from layersel.selection.selection import Selection
 from layersel.terminal.tables import note, show_table
 
 
-def show_selection(selection: Selection) -> None:
-    """Prints each layer with its score, whether it was chosen, and why."""
+def show_selection(selection: Selection, measured: bool = True) -> None:
+    """Prints each layer with its score, whether it was chosen, and why.
+
+    Args:
+        selection: What was chosen.
+        measured: Whether the scores say something about the model; those of a control only order its layers, and are
+            not printed.
+    """
     stability = selection.stability
     rows = []
     for layer, score in enumerate(selection.scores):
         share = [] if stability is None else [f"{stability.chosen_share[layer]:.0%}"]
         chosen = "yes" if layer in selection.layers else ""
-        rows.append([str(layer), f"{score:.4f}", chosen, *share, selection.reasons[layer]])
+        value = [f"{score:.4f}"] if measured else []
+        rows.append([str(layer), *value, chosen, *share, selection.reasons[layer]])
     resampled = [] if stability is None else ["chosen in resamples"]
-    columns = ["layer", "score", "chosen", *resampled, "why"]
-    alignment = "rrc" + "r" * len(resampled) + "l"
+    columns = ["layer", *(["score"] if measured else []), "chosen", *resampled, "why"]
+    alignment = "r" * (1 + measured) + "c" + "r" * len(resampled) + "l"
     show_table(f"Layers by {selection.score}", columns, rows, alignment, bold=selection.layers)
     if stability is not None and not math.isnan(stability.rank_correlation):
         note(

@@ -11,36 +11,30 @@ from omegaconf import DictConfig, OmegaConf
 
 from layersel.errors import DamagedError
 from layersel.runs.folder import FINISHED, RunFolder
-from layersel.sweep.grid import Grid, counted
+from layersel.sweep.grid import counted
 
 MINUTE, HOUR = 60.0, 3600.0
 
 
-def estimate(grid: Grid, cells: int, finished: int, left: Sequence[DictConfig], workers: int) -> str:
-    """Returns a line that says how many cells there are, how many finished before, and how long the others will take.
+def estimate(output: Path, left: Sequence[DictConfig], workers: int) -> str | None:
+    """Returns in words how long cells will take; None if no cell has finished below the same output folder.
 
-    A cell is expected to take the median of the finished cells below the same output folder that have its dataset and
-    its model; where there is none, that of all finished cells.
+    A cell is expected to take the median of the finished ones that have its dataset and its model; where there is none,
+    that of all finished ones.
 
     Args:
-        grid: The grid's record.
-        cells: The number of all cells.
-        finished: The number of those that finished before.
-        left: The configs of those that must run.
+        output: The output folder.
+        left: The configs of the cells that must run.
         workers: The number of cells that run at a time.
     """
-    text = f"grid {grid.name}: {counted(cells, 'cell')}"
-    text += f", {finished} of them finished before" if finished else ""
-    if not left:
-        return text
-    known = _seconds(grid.output)
+    known = _seconds(output)
     if not known:
-        return f"{text}; how long a cell takes will be known when one has run"
+        return None
     of_all = statistics.median(second for times in known.values() for second in times)
     likenesses = [_likeness(config.data, config.model) for config in left]
     total = sum(statistics.median(known[own]) if own in known else of_all for own in likenesses)
     ran = counted(sum(map(len, known.values())), "cell")
-    return f"{text}; about {_duration(total / workers)} to go, by the {ran} that ran before"
+    return f"about {_duration(total / workers)} to go, by the {ran} that ran before"
 
 
 def _seconds(output: Path) -> dict[str, list[float]]:

@@ -107,7 +107,7 @@ class Grid:
         record = self._record_of(job)
         return None if record is None or record["cell"] is None else RunFolder(self.output / record["cell"])
 
-    def record_interrupted(self, job: Job, reason: str) -> Outcome:
+    def record_interrupted(self, job: Job, reason: str | None = None) -> Outcome:
         """Records, and returns, the outcome of a job whose process has ended without recording one."""
         folder = self.cell_of(job)
         outcome = Outcome(job, INTERRUPTED, None if folder is None else folder.path.name, reason)

@@ -67,7 +67,7 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
     except RunBusyError:
         return None
     except KeyboardInterrupt:
-        return ended(INTERRUPTED, error="interrupted")
+        return ended(INTERRUPTED)
     except BaseException as caught:  # a cell may even exit; the next ones still run
         error = no_room(caught) or caught
         print_error(error)

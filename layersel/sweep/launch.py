@@ -16,7 +16,7 @@ from layersel.sweep.grid import Grid, Job, Outcome, counted, grid_name, tally
 from layersel.sweep.local import Pool
 from layersel.terminal.tables import format_number
 
-NAME = re.compile(r"[\w.+-]+")
+NAME = re.compile(r"(?!\.)[\w.+-]+")
 
 _under_way: list["Sweep"] = []
 
@@ -36,11 +36,16 @@ class Sweep:
         experiment = config.hydra.runtime.choices.get("experiment")
         name = grid_name(self.overrides, experiment) if config.grid is None else str(config.grid)
         if NAME.fullmatch(name) is None:
-            raise UserError(f"grid: expected letters, digits and any of -_.+ in its name, but got {name!r}")
+            raise UserError(
+                f"grid: expected letters, digits and any of -_.+, no dot at the beginning, but got {name!r}"
+            )
         self.grid = Grid(Path(config.output), name)
         self.pool: Pool | None = None
         self.jobs: list[Job] = []
         self.outcomes: dict[int, Outcome] = {}
+        self.left: dict[Job, DictConfig] = {}
+        self.workers = 1
+        self.estimated = False
 
     @classmethod
     def of(cls, config: DictConfig, context: HydraContext) -> "Sweep":
@@ -63,13 +68,21 @@ class Sweep:
 
         Returns:
             All jobs, and those that must run with their configs.
+
+        Raises:
+            UserError: There is no job.
         """
+        if not job_overrides:
+            axes = ", ".join(text for text in self.overrides if "(" in text) or "an option"
+            raise UserError(f"-m: expected at least one cell, but {axes} gives no value; give NAME=VALUE,VALUE")
         jobs = [Job.of(first + place, overrides, self.overrides) for place, overrides in enumerate(job_overrides)]
         self.jobs += jobs
         self.grid.open(self.overrides, self.jobs)
         ended, left = self._find_ended(jobs, recorded)
+        self.left, self.workers = dict(left), workers
         finished = sum(outcome.state == FINISHED for outcome in ended)
-        _print(estimate(self.grid, len(jobs), finished, list(left.values()), workers))
+        before = f", {finished} of them finished before" if finished else ""
+        _print(f"grid {self.grid.name}: {counted(len(jobs), 'cell')}{before}{self._estimate()}")
         for outcome in ended:
             self.report(outcome)
         return jobs, left
@@ -105,12 +118,22 @@ class Sweep:
         return config
 
     def report(self, outcome: Outcome) -> None:
-        """Prints a line on a job that has ended."""
+        """Prints a line on a job that has ended, and how long the others will take as soon as that can be known."""
         self.outcomes[outcome.job.num] = outcome
+        self.left.pop(outcome.job, None)
         value = "" if outcome.value is None else f", {outcome.title} {format_number(outcome.value)}"
         how = "had finished before" if outcome.reused else outcome.state
         why = "" if outcome.error is None else f": {outcome.error}"
-        _print(f"[{len(self.outcomes)}/{len(self.jobs)}] {outcome.job.title}: {how}{value}{why}")
+        to_go = "" if self.estimated or outcome.state != FINISHED or outcome.reused else self._estimate()
+        _print(f"[{len(self.outcomes)}/{len(self.jobs)}] {outcome.job.title}: {how}{value}{why}{to_go}")
+
+    def _estimate(self) -> str:
+        """Returns how long the jobs that are left will take, or when that will be known, after a semicolon."""
+        if not self.left:
+            return ""
+        known = estimate(self.grid.output, list(self.left.values()), self.workers)
+        self.estimated = known is not None
+        return f"; {known or 'how long a cell takes will be known when one has run'}"
 
     def returns(self, jobs: Sequence[Job]) -> list[JobReturn]:
         """Returns what Hydra's sweeper expects; its own one stops at the first error, so it is given none."""
@@ -122,7 +145,7 @@ class Sweep:
         returned.return_value = outcome.value
         if strict and outcome.state != FINISHED:
             returned.status = JobStatus.FAILED
-            returned.return_value = RuntimeError(outcome.error)
+            returned.return_value = RuntimeError(outcome.error or outcome.state)
         return returned
 
 

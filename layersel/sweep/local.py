@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome
-from layersel.sweep.worker import Order, serve
+from layersel.sweep.worker import BEGUN, Order, serve
 
 INTERRUPT_TWICE_SECONDS = 3.0
 """Seconds after a Ctrl-C in which another one ends the whole grid."""
@@ -30,12 +30,37 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass
 class Worker:
-    """A worker process, and the job that it runs."""
+    """A worker process, and the job that it runs.
+
+    Attributes:
+        process: The process.
+        connection: Takes orders, and gives BEGUN and an outcome for each.
+        slot: Its place among the workers.
+        order: The job that it runs; None if it is idle.
+        begun: Whether the job can be interrupted already.
+        stop: Whether it shall be, as soon as it can.
+        stopped: Whether it has been.
+    """
 
     process: SpawnProcess
     connection: Connection
     slot: int
     order: Order | None = None
+    begun: bool = False
+    stop: bool = False
+    stopped: bool = False
+
+    def give(self, order: Order) -> None:
+        """Hands over a job."""
+        self.begun = self.stop = self.stopped = False
+        self.order = order
+        self.connection.send(order)
+
+    def interrupt(self) -> None:
+        """Interrupts the job if that is wanted and it has begun: before, a signal would end the process or be lost."""
+        if self.order is not None and self.begun and self.stop and self.process.pid is not None:
+            self.stop, self.stopped = False, True
+            os.kill(self.process.pid, signal.SIGINT)
 
 
 @dataclass
@@ -106,17 +131,19 @@ class Pool:
     def close(self) -> None:
         """Ends idle workers; interrupts busy ones, waits for their checkpoints, and kills those that take too long."""
         for worker in self._workers:
-            if worker.order is not None:
-                _interrupt(worker)
+            worker.stop = not worker.stopped
         deadline = time.monotonic() + CHECKPOINT_SECONDS
-        while any(worker.order is not None for worker in self._workers) and time.monotonic() < deadline:
-            self._take_in()
-        for worker in list(self._workers):
-            if worker.order is not None:
-                worker.process.kill()
-                self._on_exit(worker)
-            else:
-                self._dismiss(worker)
+        try:
+            with _second_interrupt("waiting for the running cells to write their checkpoints; Ctrl-C again kills them"):
+                while any(worker.order is not None for worker in self._workers) and time.monotonic() < deadline:
+                    self._take_in()
+        finally:
+            for worker in list(self._workers):
+                if worker.order is not None:
+                    worker.process.kill()
+                    self._on_exit(worker, "it was interrupted and killed before it had written a checkpoint")
+                else:
+                    self._dismiss(worker)
 
     def _hand_out(self) -> None:
         if time.monotonic() - self._interrupted_at < INTERRUPT_TWICE_SECONDS:
@@ -128,13 +155,12 @@ class Pool:
             job, config, wait_for_cell = self._todo.popleft()
             worker = worker or self._start(slot)
             log = self.grid.log(job) if self.resources.workers > 1 else None
-            worker.order = Order(job, config, wait_for_cell, log)
-            worker.connection.send(worker.order)
+            worker.give(Order(job, config, wait_for_cell, log))
 
     def _start(self, slot: int) -> Worker:
         ours, theirs = get_context("spawn").Pipe()
         process = get_context("spawn").Process(target=serve, args=(theirs, self.grid, self.context), daemon=False)
-        with _environment(self.resources.environment(slot)):
+        with _environment(self.resources.environment(slot)), _blocked_interrupts():
             process.start()
         theirs.close()
         worker = Worker(process, ours, slot)
@@ -142,12 +168,20 @@ class Pool:
         return worker
 
     def _take_in(self) -> None:
+        """Takes what the workers send within half a second, and passes interrupts on to them."""
+        for worker in self._workers:
+            worker.interrupt()
         ready = wait([worker.connection for worker in self._workers], timeout=0.5)
         for worker in [worker for worker in self._workers if worker.connection in ready]:
             try:
-                self._ended(worker, worker.connection.recv())
+                message = worker.connection.recv()
             except (EOFError, ConnectionResetError):
                 self._on_exit(worker)
+                continue
+            if message == BEGUN:
+                worker.begun = True
+            else:
+                self._ended(worker, message)
 
     def _ended(self, worker: Worker, outcome: Outcome | None) -> None:
         order, worker.order = worker.order, None
@@ -160,11 +194,12 @@ class Pool:
         if outcome.crashed:
             self._dismiss(worker)  # the next cell is given a new process
 
-    def _on_exit(self, worker: Worker) -> None:
+    def _on_exit(self, worker: Worker, reason: str | None = None) -> None:
         worker.process.join()
         self._workers.remove(worker)
         if worker.order is not None:
-            self.report(self.grid.record_interrupted(worker.order.job, _exit_reason(worker.process.exitcode)))
+            why = reason or _exit_reason(worker.process.exitcode)
+            self.report(self.grid.record_interrupted(worker.order.job, why))
 
     def _dismiss(self, worker: Worker) -> None:
         worker.connection.send(None)
@@ -173,7 +208,10 @@ class Pool:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Lets a Ctrl-C interrupt the running cells, and a second one soon after it, or SIGTERM, end the grid."""
+        """Lets a Ctrl-C interrupt the running cells; a second one soon after it, or SIGTERM, ends the grid.
+
+        So does the first one where no cell would follow.
+        """
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         signal.signal(signal.SIGINT, self._interrupted)
         signal.signal(signal.SIGTERM, self._terminated)
@@ -188,19 +226,13 @@ class Pool:
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         before, self._interrupted_at = self._interrupted_at, time.monotonic()
-        if self._interrupted_at - before < INTERRUPT_TWICE_SECONDS:
+        if self._interrupted_at - before < INTERRUPT_TWICE_SECONDS or not self._todo:
             self._stop = KeyboardInterrupt()
             return
-        running = [worker for worker in self._workers if worker.order is not None]
-        names = ", ".join(worker.order.job.title for worker in running if worker.order is not None)
-        sys.stderr.write(f"interrupted: {names}; the next cell follows, Ctrl-C again ends the grid\n")
-        for worker in running:
-            _interrupt(worker)
-
-
-def _interrupt(worker: Worker) -> None:
-    if worker.process.pid is not None and worker.process.is_alive():
-        os.kill(worker.process.pid, signal.SIGINT)
+        names = [worker.order.job.title for worker in self._workers if worker.order is not None]
+        sys.stderr.write(f"interrupted: {', '.join(names)}; the next cell follows, Ctrl-C again ends the grid\n")
+        for worker in self._workers:
+            worker.stop = worker.order is not None
 
 
 def _exit_reason(exit_code: int | None) -> str:
@@ -210,6 +242,36 @@ def _exit_reason(exit_code: int | None) -> str:
         hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
         return f"its process was ended by {name}{hint}"
     return f"its process exited with status {exit_code}"
+
+
+@contextmanager
+def _second_interrupt(line: str) -> Iterator[None]:
+    """Lets the first Ctrl-C within the block print a line, as many people press it twice; the second one raises."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def first(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.stderr.write(f"{line}\n")
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _blocked_interrupts() -> Iterator[None]:
+    """Starts a child within the block with SIGINT blocked: one that comes while it imports would end it.
+
+    The child unblocks the signal once it ignores it (`begin_child`); in this process it only comes a moment later.
+    """
+    resource_tracker.ensure_running()  # started within the block, it would unblock the signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A process that runs the jobs of a grid one after the other, as its parent hands them out."""
 
 import signal
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -31,8 +32,15 @@ class Order:
     log: Path | None
 
 
+BEGUN = "begun"
+"""What a worker answers first to an order: from then on a SIGINT interrupts the job."""
+
+
 def serve(connection: Connection, grid: Grid, context: HydraContext) -> None:
-    """Runs jobs until there are no more, or the parent is gone; answers each by its outcome, None for a busy cell."""
+    """Runs jobs until there are no more, or the parent is gone.
+
+    Answers each order by BEGUN, then by the job's outcome, None for a busy cell.
+    """
     begin_child()  # the parent decides what a Ctrl-C interrupts
     import layersel.cell.training_cell  # noqa: F401  # so that no job's time includes it
 
@@ -40,12 +48,21 @@ def serve(connection: Connection, grid: Grid, context: HydraContext) -> None:
         order: Order | None = connection.recv()
         if order is None:
             return
+        connection.send(_interruptible(order, grid, context, lambda: connection.send(BEGUN)))
+
+
+def _interruptible(order: Order, grid: Grid, context: HydraContext, on_begin: Callable[[], None]) -> object:
+    """Runs a job that a SIGINT interrupts at any moment; before and after it the signal is ignored."""
+    outcome: object = None
+    try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            outcome = _do(order, grid, context)
-        finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        connection.send(outcome)
+        on_begin()
+        outcome = _do(order, grid, context)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        outcome = outcome or grid.record_interrupted(order.job)
+    return outcome
 
 
 def _do(order: Order, grid: Grid, context: HydraContext) -> object:

@@ -7,6 +7,7 @@ import threading
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
+from layersel.terminal.interrupts import keep_interrupts
 from layersel.terminal.messages import hide_library_warnings
 
 
@@ -15,6 +16,8 @@ def begin_child() -> None:
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    keep_interrupts()
     hide_library_warnings()
 
 

@@ -7,13 +7,23 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+_noted: set[str] = set()
 ALIGNMENT: Mapping[str, Literal["left", "center", "right"]] = {"l": "left", "c": "center", "r": "right"}
 
 
-def note(text: str | None) -> None:
-    """Prints a line that is never wrapped; None prints nothing."""
-    if text is not None:
-        _console().print(text, soft_wrap=True, markup=False, highlight=False)
+def note(text: str | None, once: bool = False) -> None:
+    """Prints a line that is never wrapped; None prints nothing.
+
+    Args:
+        text: The line.
+        once: Whether to print nothing if this process has printed the same line `once` before, as the cells of a grid
+            have much in common.
+    """
+    if text is None or (once and text in _noted):
+        return
+    if once:
+        _noted.add(text)
+    _console().print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def show_table(

@@ -68,14 +68,21 @@ class TrainerOptions:
         return found
 
     def machine_problems(self) -> list[str]:
-        """Returns one line for each thing that this machine lacks: a GPU, or so many of them."""
-        if self.accelerator == "cpu":
-            return []
-        import torch
+        """Returns one line for each thing that this machine lacks: a GPU, or so many of them, or of cores."""
+        if self.on_cpu:
+            there, what = cores(), "cores of this machine, one for each process"
+        else:
+            import torch
 
-        there = torch.cuda.device_count()
-        if self.accelerator == "gpu" and not torch.cuda.is_available():
-            return ["trainer.accelerator: expected cpu or auto, but got gpu, and PyTorch sees no GPU here"]
-        if not self.on_cpu and self.devices > there > 0:
-            return [f"trainer.devices: expected at most {there}, the GPUs seen here, but got {self.devices}"]
-        return []
+            there, what = torch.cuda.device_count(), "GPUs seen here"
+            if there == 0:
+                return ["trainer.accelerator: expected cpu or auto, but got gpu, and PyTorch sees no GPU here"]
+        if self.devices <= there:
+            return []
+        return [f"trainer.devices: expected at most {there}, the {what}, but got {self.devices}"]
+
+
+def cores() -> int:
+    """Returns the number of CPU cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on a Mac
+    return os.cpu_count() or 1 if affinity is None else len(affinity(0))

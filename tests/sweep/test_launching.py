@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ from layersel.files import read_sealed
 from layersel.runs.folder import FINISHED, INTERRUPTED
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, source_fingerprint, tally
-from layersel.sweep.local import Resources
+from layersel.sweep.launch import Sweep
+from layersel.sweep.local import Pool, Resources, Worker
+from layersel.sweep.worker import Order
 
 COMMAND_LINE = ["model=minilm", "seed=0,1"]
 JOBS = [Job.of(seed, ["model=minilm", f"seed={seed}"], COMMAND_LINE) for seed in (0, 1)]
@@ -87,25 +91,24 @@ def test_an_interrupted_job_keeps_its_cell(grid: Grid) -> None:
     }
 
 
-def estimated(grid: Grid, data: dict[str, str], model: dict[str, str], workers: int = 1, done: int = 0) -> str:
-    """The estimate for two jobs on that dataset and model, some of which are done."""
+def estimated(output: Path, data: dict[str, str], model: dict[str, str], workers: int = 1, left: int = 2) -> str | None:
+    """The estimate for some jobs on that dataset and model."""
     config: Any = OmegaConf.create({"data": data, "model": model})
-    return estimate(grid, 2, done, [config] * (2 - done), workers)
+    return estimate(output, [config] * left, workers)
 
 
-def test_the_time_is_estimated_by_cells_like_these(grid: Grid, tmp_path: Path) -> None:
+def test_the_time_is_estimated_by_cells_like_these(tmp_path: Path) -> None:
     """The median of those with the same dataset and model, else of all; for each worker its share."""
-    assert estimated(grid, NSAIDS, SMALL).startswith("grid a grid: 2 cells; how long a cell takes will be known")
+    assert estimated(tmp_path, NSAIDS, SMALL) is None
     for number, (seconds, data, model) in enumerate(
         [(10, NSAIDS, SMALL), (20, NSAIDS, SMALL), (900, NSAIDS, SMALL), (50, ADHD, SMALL), (1000, NSAIDS, LARGE)]
     ):
         finished(tmp_path, f"cell{number}", seconds, data, model)
-    assert estimated(grid, NSAIDS, SMALL).endswith("about 40 s to go, by the 5 cells that ran before")
-    assert "about 33 min to go" in estimated(grid, NSAIDS, LARGE)
-    assert "about 100 s to go" in estimated(grid, ADHD, LARGE), "the median of all is 50"
-    assert "about 20 s to go" in estimated(grid, NSAIDS, SMALL, workers=2)
-    assert "2 cells, 1 of them finished before; about 20 s to go" in estimated(grid, NSAIDS, SMALL, done=1)
-    assert estimated(grid, NSAIDS, SMALL, done=2) == "grid a grid: 2 cells, 2 of them finished before"
+    assert estimated(tmp_path, NSAIDS, SMALL) == "about 40 s to go, by the 5 cells that ran before"
+    assert estimated(tmp_path, NSAIDS, LARGE) == "about 33 min to go, by the 5 cells that ran before"
+    assert estimated(tmp_path, ADHD, LARGE) == "about 100 s to go, by the 5 cells that ran before", "of all it is 50"
+    assert estimated(tmp_path, NSAIDS, SMALL, workers=2) == "about 20 s to go, by the 5 cells that ran before"
+    assert estimated(tmp_path, NSAIDS, SMALL, left=1) == "about 20 s to go, by the 5 cells that ran before"
 
 
 def test_the_tally_counts_each_once() -> None:
@@ -152,11 +155,99 @@ def test_no_gpus_cannot_be_dealt_out() -> None:
         LocalLauncher(workers=1, threads=None, gpus=0)._gpus()
 
 
+@pytest.mark.parametrize("wrong", [{"workers": "a"}, {"workers": None}, {"threads": 1.5}, {"gpus": "all"}])
+def test_resources_that_are_no_numbers(wrong: dict[str, Any]) -> None:
+    """Are refused in a line that names the option."""
+    launcher = LocalLauncher(**{"workers": 2, "threads": None, "gpus": None, **wrong})
+    (name,) = wrong
+    with pytest.raises(UserError, match=rf"^hydra\.launcher\.{name}: expected a whole number, but got "):
+        launcher.launch([["seed=0"]], 0)
+
+
 @pytest.mark.parametrize("wrong", [{"workers": 0, "threads": 1}, {"workers": 1, "threads": 0}])
 def test_resources_that_make_no_sense(wrong: dict[str, int]) -> None:
     """Are refused before anything starts."""
     with pytest.raises(UserError, match=r"hydra\.launcher\.(workers|threads): expected at least 1, but got 0"):
         Resources(**wrong).check()
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The signals that would be sent, by process."""
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    return sent
+
+
+def busy_worker(pid: int = 7) -> Worker:
+    """A worker of no process that was given a job."""
+    worker = Worker(SimpleNamespace(pid=pid), SimpleNamespace(send=lambda order: None), 0)  # type: ignore[arg-type]
+    worker.give(Order(JOBS[0], OmegaConf.create(), wait=False, log=None))
+    return worker
+
+
+def test_an_interrupt_waits_until_the_job_has_begun(signals: list[tuple[int, int]]) -> None:
+    """Before, it would end the process; it is sent once, and not to the job that the worker is given next."""
+    worker = busy_worker()
+    worker.stop = True
+    worker.interrupt()
+    assert signals == []
+    worker.begun = True
+    worker.interrupt()
+    worker.interrupt()
+    assert signals == [(7, signal.SIGINT)]
+    worker.stop = True
+    worker.give(Order(JOBS[1], OmegaConf.create(), wait=False, log=None))
+    worker.begun = True
+    worker.interrupt()
+    assert signals == [(7, signal.SIGINT)]
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_ctrl_c_ends_a_grid_in_which_no_cell_follows(
+    follows: bool, grid: Grid, signals: list[tuple[int, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where one follows, the running one is interrupted alone, and a line says how to end the grid."""
+    pool = Pool(grid, None, Resources(1, None), print)  # type: ignore[arg-type]
+    pool._workers.append(busy_worker())
+    pool._todo.extend([(JOBS[1], OmegaConf.create(), False)] if follows else [])
+    pool._interrupted(signal.SIGINT, None)
+    assert isinstance(pool._stop, KeyboardInterrupt) is not follows
+    assert pool._workers[0].stop is follows
+    told = "interrupted: seed=0; the next cell follows, Ctrl-C again ends the grid\n" if follows else ""
+    assert capsys.readouterr().err == told
+    assert signals == [], "they are sent from the pool's own loop"
+    pool._interrupted(signal.SIGINT, None)
+    assert isinstance(pool._stop, KeyboardInterrupt)
+
+
+def sweep_of(output: Path, overrides: list[str]) -> Sweep:
+    """A sweep that was called with these overrides."""
+    hydra = {"overrides": {"task": overrides}, "runtime": {"choices": {}}}
+    return Sweep(OmegaConf.create({"output": str(output), "grid": None, "hydra": hydra}), None)  # type: ignore[arg-type]
+
+
+def test_a_grid_without_cells_is_refused(tmp_path: Path) -> None:
+    """In a line that names the axis without values; nothing is written."""
+    with pytest.raises(UserError, match=r"^-m: expected at least one cell, but seed=range\(1,1\) gives no value"):
+        sweep_of(tmp_path, ["model=minilm", "seed=range(1,1)"]).add([], 0, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_is_told_when_the_first_cell_has_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, as was promised at the beginning; what is interrupted is not called so twice."""
+    sweep = sweep_of(tmp_path, ["seed=0,1,2,3"])
+    sweep.jobs = [Job.of(seed, [f"seed={seed}"], ["seed=0,1,2,3"]) for seed in range(4)]
+    sweep.left = dict.fromkeys(sweep.jobs, OmegaConf.create({"data": NSAIDS, "model": SMALL}))
+    sweep.report(Outcome(sweep.jobs[0], INTERRUPTED))
+    finished(tmp_path, "cell", 60, NSAIDS, SMALL)
+    sweep.report(Outcome(sweep.jobs[1], FINISHED, "cell", value=0.5, title="RMSE"))
+    sweep.report(Outcome(sweep.jobs[2], FINISHED, "cell", value=0.5, title="RMSE"))
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/4] seed=0: interrupted",
+        "[2/4] seed=1: finished, RMSE 0.500; about 2 min to go, by the 1 cell that ran before",
+        "[3/4] seed=2: finished, RMSE 0.500",
+    ]
 
 
 def test_a_queued_job_does_not_run_other_code(grid: Grid) -> None:

@@ -1,0 +1,64 @@
+"""Ctrl-C is answered by one line and status 130, whenever it comes, and none is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DESTRUCTOR = """
+import time
+from layersel.terminal.interrupts import keep_interrupts
+
+class Unlucky:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+class Broken:
+    def __del__(self):
+        raise ValueError("is printed as ever")
+
+keep_interrupts()
+try:
+    Broken()
+    Unlucky()
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("raised again")
+"""
+
+
+def test_an_interrupt_within_a_destructor_is_raised_again() -> None:
+    """Python would print it and go on with what was to be interrupted."""
+    done = subprocess.run([sys.executable, "-c", DESTRUCTOR], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "raised again\n"
+    assert done.stderr.count("Exception ignored in") == 1
+    assert "ValueError: is printed as ever" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 1.2, 2.4])
+@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["cell", "grid"])
+def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path: Path) -> None:
+    """While Python imports and Hydra composes there is no traceback, and nothing is left half-written."""
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *more, "experiment=demo", f"output={tmp_path}"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    if more:
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted" in errors.splitlines()
+    assert not list(tmp_path.rglob("metrics.json"))
