@@ -50,9 +50,9 @@ class LocalLauncher(Launcher):
     def _threads(self) -> int | None:
         if self.threads is not None or self.workers <= 1:
             return self.threads
-        affinity = getattr(os, "sched_getaffinity", None)  # not on a Mac
-        cores = os.cpu_count() or 1 if affinity is None else len(affinity(0))
-        return max(1, cores // self.workers)
+        from layersel.training.options import cores  # Hydra imports this file whenever it starts
+
+        return max(1, cores() // self.workers)
 
     def _gpus(self) -> list[str]:
         """Returns the numbers of the GPUs that are dealt out, of those that this process may use."""
