@@ -5,15 +5,19 @@ then the command is given again, the run is evaluated, the grid is run or collec
 of the cases are among the usual tests; `make test-damage` does all of them and prints the counts.
 """
 
+import io
 import os
 import random
+import re
+import shutil
 import signal
 from collections import Counter
+from contextlib import redirect_stderr
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from damages import Action, Scene, collect, content, evaluate, results, run_jobs_here, table, train
+from damages import Action, Scene, collect, content, damage, evaluate, results, run_jobs_here, table, train
 from in_process import cells, here
 from small_reviews import write_reviews
 
@@ -133,6 +137,26 @@ def test_some_damages(scene: Scene) -> None:
     """A part of all cases, the same in every call."""
     for case in random.Random(0).sample(list(scene.cases()), SAMPLE):
         scene.outcome(*case)
+
+
+def test_an_adapter_is_verified_by_its_run(small_cell: list[str], reviews: list[str], tmp_path: Path) -> None:
+    """Also where the folder of the adapter alone is given; so is what it has learnt from, which is not judged on."""
+    assert here("train.py", *small_cell, f"data.path={reviews[0]}", f"output={tmp_path / 'runs'}") == 0
+    (run,) = cells(tmp_path / "runs")
+    model = [option for option in small_cell if option.startswith(("model", "task.shots", "trainer"))]
+    adapter = [*model, f"adapter_folder={run / 'adapter'}", "data=table", f"data.path={reviews[1]}"]
+    assert here("evaluate.py", *adapter) == 0
+    for name, how in (("adapter/adapter_model.safetensors", "flipped"), ("training_records.json", "missing")):
+        shutil.copytree(run, tmp_path / "kept")
+        damage(run / name, how)
+        errors = io.StringIO()
+        with redirect_stderr(errors):
+            assert here("evaluate.py", *adapter) == 2
+        assert re.fullmatch(
+            rf"error: '.*{Path(name).name}' is [^\n]*; delete the folder [^\n]* again\n", errors.getvalue()
+        )
+        shutil.rmtree(run)
+        (tmp_path / "kept").rename(run)
 
 
 @pytest.mark.damage

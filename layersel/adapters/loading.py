@@ -27,6 +27,8 @@ from layersel.errors import UserError
 Shapes = dict[str, tuple[int, ...]]
 """The shapes of tensors, by name."""
 
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ImportError, OSError, RuntimeError, SafetensorError)
+"""What the libraries raise for broken files."""
 LOW_RANK = {"lora_A.weight", "lora_B.weight"}
 """The tensors of a module whose change is B·A, and nothing else."""
 
@@ -52,9 +54,9 @@ def _load_peft(backbone: Backbone, folder: Path) -> PeftPlaced:
         config = PeftConfig.from_pretrained(str(folder))
         shapes = _shapes(folder / SAFETENSORS_WEIGHTS_NAME)
         double_quant = bool(json.loads(nf4.read_text(encoding="utf-8"))["double_quant"]) if nf4.is_file() else None
-    adapted_shapes = _by_module(config, shapes, folder)
-    _check_modules(backbone, adapted_shapes, folder)
-    _check_patterns(config, list(adapted_shapes), folder)
+        adapted_shapes = _by_module(config, shapes, folder)
+        _check_modules(backbone, adapted_shapes, folder)
+        _check_patterns(config, list(adapted_shapes), folder)
     if double_quant is not None:
         quantise_layers(backbone, double_quant)
     with _reading(folder), without_peft_notes():
@@ -98,7 +100,9 @@ def _reading(folder: Path) -> Iterator[None]:
     """Turns what the libraries raise for a broken file into one line."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+    except UserError:
+        raise
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"adapter: {str(folder)!r} cannot be read as a PEFT adapter ({reason})") from error
 

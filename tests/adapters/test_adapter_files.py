@@ -205,6 +205,23 @@ def test_weights_that_the_configuration_does_not_place_are_refused(saved: Path) 
     assert "4 of its tensors have no counterpart" in _refusal(saved)
 
 
+@pytest.mark.parametrize("value", [None, 3, "x", [], {}, [1], -1, 1e9], ids=repr)
+def test_any_broken_option_is_refused_in_one_line(saved: Path, value: object) -> None:
+    """Or it decides nothing and the adapter is the same; PEFT raises whatever it stumbles on."""
+    whole = json.loads((saved / "adapter_config.json").read_text())
+    expected = load_adapter(Backbone(tiny("bert"), None, "mean"), saved).changes()
+    lines: list[str] = []
+    for name in set(whole) - {"lora_alpha", "use_rslora", "fan_in_fan_out", "alpha_pattern", "rank_pattern"}:
+        (saved / "adapter_config.json").write_text(json.dumps(whole | {name: value}))
+        try:
+            found = load_adapter(Backbone(tiny("bert"), None, "mean"), saved).changes()
+        except UserError as error:
+            lines.append(str(error))
+        else:
+            assert all(torch.equal(found[module].dense, change.dense) for module, change in expected.items()), name
+    assert [line for line in lines if "\n" in line] == []
+
+
 # Other families of PEFT's
 
 FAMILIES: list[PeftConfig] = [
