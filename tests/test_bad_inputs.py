@@ -307,7 +307,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         encoding = "latin-1" if name in NOT_UTF8 else "utf-8"
         file.write_text("".join(f"{line}\n" for line in lines), encoding=encoding)
-    write_sealed(folder / "unfinished" / "status.json", {"state": "running"})
+    write_sealed(folder / "unfinished" / "status.json", {"state": "interrupted"})
     return folder
 
 

@@ -157,9 +157,7 @@ class RunFolder:
         state = self.state
         if state is None:
             where = str(self.path)
-            raise UserError(
-                f"run: expected the folder of a finished run, but {where!r} has no status.json; train first"
-            )
+            raise UserError(f"run: expected the folder of a finished run, but {where!r} has no status.json; train it")
         if state != FINISHED:
             raise UserError(f"run: {str(self.path)!r} is {state}, not finished; run its training again")
         return OmegaConf.to_container(OmegaConf.load(self.checked(self.config)))  # type: ignore[return-value]
@@ -286,8 +284,6 @@ class RunFolder:
 
     def _living(self, status: dict[str, Any]) -> Holder | None:
         """Returns the holder that a running status names, if it lives."""
-        if "holder" not in status:  # of a time when folders had none
-            return None
         holder = Holder(**status["holder"])
         return holder if holder.is_alive(silence(self.status, self.lock)) else None
 

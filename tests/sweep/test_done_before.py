@@ -1,6 +1,7 @@
 """Before jobs are submitted: which of their cells have ended is found without running anything."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from small_reviews import write_reviews
 
 from layersel.cell.finding import Finder
 from layersel.config import CONF
+from layersel.runs.folder import RunFolder
+from layersel.sweep import launch
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.sweep.job import done_before
 
@@ -60,6 +63,20 @@ def test_a_failed_cell_waits_for_retry(options: list[str], tmp_path: Path) -> No
     assert (outcome.state, outcome.reused, outcome.value) == ("failed", False, None)
     assert re.search(r"has failed before \(training: the loss is nan .*retry=true runs it again", outcome.error or "")
     assert asked([*broken, "retry=true"], Grid(tmp_path, "grid")) is None
+
+
+def test_a_damaged_cell_is_left_to_its_job(options: list[str], tmp_path: Path) -> None:
+    """Which says so; neither the search for it nor that for another seed stops."""
+    output = tmp_path / "runs"
+    shutil.copytree(options[-1].removeprefix("output="), output)
+    own = [*options, f"output={output}"]
+    grid = Grid(output, "grid")
+    assert asked(own, grid) is not None
+    (status,) = output.glob("*/status.json")
+    status.write_text("{")
+    assert asked(own, grid) is None
+    assert asked([*own, "seed=1"], grid) is None
+    assert not launch._finished(RunFolder(status.parent))
 
 
 @pytest.mark.parametrize(
