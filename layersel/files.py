@@ -27,7 +27,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise UserError(f"{str(path)!r}: expected a file or nothing there, but got a folder; remove it")
-    _make_folder(path.parent)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     draft = Path(name)
@@ -43,7 +43,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside `path` as `atomic_path` does; one that stands at `path` is replaced whole."""
-    _make_folder(path.parent)
+    make_folder(path.parent)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
         yield draft
@@ -59,6 +59,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, if it is not there.
+
+    Raises:
+        UserError: A file stands there, or where a folder above it should be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{str(folder)!r}: expected a folder or nothing there, but got a file; remove it") from error
 
 
 def file_name(title: str) -> str:
@@ -134,13 +146,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{str(folder)!r}: expected a folder or nothing there, but got a file; remove it") from error
 
 
 def _seal(content: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import layersel
 from layersel.errors import DamagedError, UserError, no_room
-from layersel.files import read_sealed, remove, write_sealed
+from layersel.files import make_folder, read_sealed, remove, write_sealed
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
 from layersel.terminal.messages import print_error
 from layersel.terminal.tables import note
@@ -85,6 +85,7 @@ class Grid:
         jobs = list(jobs)
         listed = [{"num": job.num, "overrides": list(job.overrides)} for job in jobs]
         content = {"name": self.name, "created": time.time(), "overrides": list(overrides), "jobs": listed}
+        make_folder(self.folder / "jobs")  # a job that cannot be recorded must not begin
         write_sealed(self.folder / "grid.json", content)
         known = {self._file(job.num): job for job in jobs}
         for file in (self.folder / "jobs").glob("[0-9]*.json"):
