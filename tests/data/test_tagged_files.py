@@ -7,8 +7,9 @@ import rispy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layersel.data.reviews.dialects import MEDLINE, RIS
 from layersel.data.reviews.table import Table
-from layersel.data.reviews.tagged import MEDLINE, RIS, dialect_of, parse_tagged
+from layersel.data.reviews.tagged import dialect_of, parse_tagged
 from layersel.errors import UserError
 
 CLEAN = """TY  - JOUR
@@ -94,7 +95,7 @@ DIRT = {
     "three spaces": CLEAN.replace("TY  - JOUR", "TY  -  JOUR"),
     "T1 and N2": CLEAN.replace("TI  - ", "T1  - ").replace("AB  - ", "N2  - "),
     "T1 in one record": CLEAN.replace("TI  - Second", "T1  - Second"),
-    "A1 and Y1": CLEAN.replace("AU  - ", "A1  - ").replace("PY  - 2004", "Y1  - 2004/02/15/"),
+    "A1 and Y1": CLEAN.replace("AU  - ", "A1  - ").replace("PY  - 2004", "Y1  - 2004///"),
     "continued lines": CLEAN.replace("We studied sleep.", "We studied\nsleep.").replace(
         "Second title", "Second\n  title"
     ),

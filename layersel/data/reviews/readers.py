@@ -8,11 +8,11 @@ from layersel.data.delimited import parse_delimited
 from layersel.data.encoding import decode
 from layersel.data.packing import read_unpacked, unpacked_name
 from layersel.data.reviews.columns import has_titles
-from layersel.data.reviews.tagged import dialect_of, parse_tagged
+from layersel.data.reviews.tagged import BEGINNINGS, dialect_of, parse_tagged
 from layersel.errors import UserError, one_of
 
 _TABLES = (".csv", ".tsv")
-_TAGGED = (".ris", ".nbib")
+_TAGGED = (".ris", ".nbib", ".ciw", ".enw", ".ovd")
 EXTENSIONS = (*_TABLES, ".xlsx", *_TAGGED, ".txt", ".bib", ".xml")
 PACKED = (".gz", ".zip")
 
@@ -22,7 +22,7 @@ class RawRecords:
     """A file's records as they are written there.
 
     Attributes:
-        format: `csv` (any delimiter), `xlsx`, `ris`, `medline`, `bibtex` or `endnote-xml`.
+        format: `csv` (any delimiter), `xlsx`, `bibtex`, `endnote-xml` or the name of a tagged dialect.
         encoding: The file's encoding; empty where the format states it.
         columns: Names of all columns, in order.
         rows: Column → value of each record, in order; a record lacks the columns that it has no value for.
@@ -99,10 +99,10 @@ def _text_records(raw: bytes, source: str, extension: str, encoding: str | None)
         return _records("bibtex", decoded.encoding, rows, decoded.guesses)
     dialect = None if extension in _TABLES else dialect_of(text)
     if dialect is not None:
-        return _records(dialect.name, decoded.encoding, parse_tagged(text, dialect), decoded.guesses)
+        return _records(dialect.name, decoded.encoding, parse_tagged(text, dialect, source), decoded.guesses)
     if extension in _TAGGED:
         raise UserError(
-            f"{source}: expected records that begin with 'TY  - ' or 'PMID- ', but found none; export it again"
+            f"{source}: expected records that begin with one of {BEGINNINGS}, but found none; export it again"
         )
     columns, rows = parse_delimited(text, source)
     return RawRecords("csv", decoded.encoding, columns, _some(rows, columns, source), decoded.guesses)

@@ -1,157 +1,190 @@
-"""RIS and MEDLINE (NBIB, PubMed text) files: lines of tags, read as tolerantly as real exports need."""
+"""Files of tagged lines: RIS, MEDLINE (NBIB, PubMed text), Web of Science, EndNote and Ovid.
+
+rispy and nbib are not used to read them: both drop in silence what real exports have (records before a broken line,
+a last record that does not end, a tag's second value), and neither knows line numbers to tell it by. In the tests
+rispy is the reference.
+"""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from layersel.data.reviews.dialects import DIALECTS, Dialect, Form
+from layersel.errors import UserError
 
 Entry = dict[str, list[str]]
 
+RANK_TAG, SCORE_TAG = "C4", "C8"
+BEGINNINGS = ", ".join(repr(dialect.begins) for dialect in DIALECTS)
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """One of the two tagged formats.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_OUR_MARK = re.compile(r"layersel rank \d+(?:, score \S+)?|layersel score \S+")
 
-    Attributes:
-        name: The name that reports use.
-        line: Matches a tagged line; groups `tag` and `value` (None where empty).
-        first: The tag that begins a record.
-        last: The tag that ends one; empty where the format has none.
-        columns: The tags that can fill each column, best first.
-    """
-
-    name: str
-    line: re.Pattern[str]
-    first: str
-    last: str
-    columns: Mapping[str, tuple[str, ...]]
-
-
-# RIS wants two spaces after a tag. One is common; then only these count: "OR - 1.5" continues an abstract.
-_RIS_TAGS = (
-    "A[1-4]|AB|AD|AN|AU|AV|BT|C[1-8]|CA|CN|CP|CT|CY|DA|DB|DO|DP|ED|EP|ER|ET|ID|IS|J[12]|JA|JF|JO|KW|L[1-4]|LA|"
-    "LB|LK|M[1-3]|N[12]|NV|OP|PB|PP|PY|RI|RN|RP|SE|SN|SP|SR|ST|SV|T[1-3]|TA|TI|TT|TY|U[1-5]|UR|VL|VO|Y[12]"
-)
-
-RIS = Dialect(
-    name="ris",
-    line=re.compile(rf"(?P<tag>[A-Z][A-Z0-9](?=  )|(?:{_RIS_TAGS})(?= )) {{1,2}}-(?: (?P<value>.*)|$)"),
-    first="TY",
-    last="ER",
-    columns={
-        "record_id": ("ID",),
-        "title": ("TI", "T1"),
-        "abstract": ("AB", "N2"),
-        "authors": ("AU", "A1"),
-        "year": ("PY", "Y1", "DA"),
-        "doi": ("DO",),
-        "journal": ("JF", "T2", "JO", "JA"),
-        "keywords": ("KW",),
-        "url": ("UR",),
-        "notes": ("N1",),
-    },
-)
-
-MEDLINE = Dialect(
-    name="medline",
-    line=re.compile(r"(?P<tag>[A-Z]{2,4}) {0,2}-(?: (?P<value>.*)|$)"),
-    first="PMID",
-    last="",
-    columns={
-        "pmid": ("PMID",),
-        "title": ("TI", "BTI"),
-        "abstract": ("AB",),
-        "authors": ("FAU", "AU"),
-        "year": ("DP",),
-        "doi": ("AID", "LID"),
-        "journal": ("JT", "TA"),
-        "keywords": ("OT", "MH"),
-    },
-)
-
-_EXTRACT = {"year": re.compile(r"\d{4}"), "doi": re.compile(r"10\.\d{4,9}/\S+")}
+# what a column takes of a tag's value, and the value if it says no more than that
+_EXTRACT = {
+    "year": (re.compile(r"\d{4}"), re.compile(r"\d{4}(?:\.0)?[/\s]*")),
+    "doi": (
+        re.compile(r"10\.\d{4,9}/\S+"),
+        re.compile(r"(?:doi:\s*)?(?:https?://(?:dx\.)?doi\.org/)?(?:doi:\s*)?\S+(?: \[doi\])?", re.IGNORECASE),
+    ),
+}
+_ASREVIEW = {"relevant": "1", "irrelevant": "0", "not_seen": ""}
 _SEPARATOR = {"title": " ", "abstract": " "}
 
 
 def dialect_of(text: str) -> Dialect | None:
-    r"""Returns the tagged format that a text is in, by the tag that begins a record; None for any other text.
+    r"""Returns the tagged format that a text is in, by the line that begins a record; None for any other text.
 
     Example:
         >>> dialect_of("TY  - JOUR\nTI  - A title").name, dialect_of("title,abstract")
         ('ris', None)
     """
-    for line in text.splitlines():
-        for dialect in (RIS, MEDLINE):
-            found = dialect.line.match(line)
-            if found is not None and found["tag"] == dialect.first:
+    for line in _LINE_END.split(text):
+        for dialect in DIALECTS:
+            if any(form.first.match(line.strip("\ufeff")) for form in dialect.forms):
                 return dialect
     return None
 
 
-def parse_tagged(text: str, dialect: Dialect) -> list[dict[str, str]]:
+def parse_tagged(text: str, dialect: Dialect, source: str = "file") -> list[dict[str, str]]:
     r"""Returns one row a record, under the columns' names; tags that fill no column keep their own.
 
-    A record lasts from its first tag to its last or to the next record; lines outside of records (counters,
-    links and search strategies of Embase, Ovid and Cochrane exports) are left out. Values of a repeated tag
-    are joined by "; ". ASReview's decisions, which stand in RIS notes, become the column `asreview_label`.
+    A record lasts from the line that begins it to the one that ends it or to the next record; lines outside of
+    records (counters, links and search strategies of Embase, Ovid and Cochrane exports) are left out. Values of a
+    repeated tag are joined by "; ". ASReview's decisions, which stand in RIS notes, become the column
+    `asreview_label`; rank and score of an earlier ranking of ours are left out.
+
+    Args:
+        text: The file's text; byte order marks may stand between its lines.
+        dialect: Its format.
+        source: The name of the file, for errors.
+
+    Raises:
+        UserError: A record begins in a line that cannot be read as its beginning, or its beginning is missing: it
+            would vanish or merge with its neighbour. The line is named.
 
     Example:
-        >>> parse_tagged("TY  - JOUR\nT1  - A long\ntitle\nN1  - ASReview_relevant", RIS)
+        >>> parse_tagged("TY  - JOUR\nT1  - A long\ntitle\nN1  - ASReview_relevant", DIALECTS[0])
         [{'title': 'A long title', 'notes': 'ASReview_relevant', 'TY': 'JOUR', 'asreview_label': '1'}]
     """
-    return [_row(entry, dialect) for entry in _entries(text.splitlines(), dialect)]
+    return [_row(entry, dialect) for entry in _entries(text, dialect, source)]
 
 
-def _entries(lines: Iterable[str], dialect: Dialect) -> Iterator[Entry]:
-    entry: Entry | None = None
-    for tag, value in _tags(lines, dialect):
-        if tag in (dialect.first, dialect.last):
-            if entry is not None:
-                yield entry
-            entry = {} if tag == dialect.first else None
-        if entry is not None:
-            entry.setdefault(tag, []).append(value)
-    if entry is not None:
-        yield entry
-
-
-def _tags(lines: Iterable[str], dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """Yields each tag with its value, to which the untagged lines after it belong."""
-    tag, parts = "", [""]
-    for line in lines:
-        found = dialect.line.match(line)
-        if found is None:
-            parts.append(line.strip())
+def _entries(text: str, dialect: Dialect, source: str) -> Iterator[Entry]:
+    record = None
+    for number, line in _lines(text, dialect):
+        begun = _begun(line, dialect, is_open=record is not None)
+        if begun is not None:
+            if record is not None:
+                yield record.entry
+            record = begun
             continue
-        if tag:
-            yield tag, " ".join(filter(None, parts))
-        tag, parts = found["tag"], [(found["value"] or "").strip()]
-    if tag:
-        yield tag, " ".join(filter(None, parts))
+        _check_nothing_lost(line, f"{source}, line {number}", dialect, is_open=record is not None)
+        if record is not None and record.ends_in(line):
+            yield record.entry
+            record = None
+        elif record is not None:
+            record.add(line, dialect)
+    if record is not None:
+        yield record.entry
+
+
+def _lines(text: str, dialect: Dialect) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(_LINE_END.split(text), start=1):
+        for part in dialect.seam.split(line):
+            yield number, part.replace("\ufeff", "").rstrip("\x1a")
+
+
+@dataclass(slots=True)
+class _Record:
+    """A record that is being read: the values of each tag, and the tag of the line before."""
+
+    form: Form
+    entry: Entry
+    tag: str
+
+    def ends_in(self, line: str) -> bool:
+        return self.form.last is not None and self.form.last.match(line) is not None
+
+    def add(self, line: str, dialect: Dialect) -> None:
+        found = self.form.line.match(line)
+        if found is not None and not (found["tag"] in self.form.once and found["tag"] in self.entry):
+            self.tag = found["tag"]
+            self.entry.setdefault(self.tag, []).append((found["value"] or "").strip())
+        elif line.strip() and self.tag in dialect.listed:
+            self.entry[self.tag].append(line.strip())
+        elif line.strip():
+            self.entry[self.tag][-1] = f"{self.entry[self.tag][-1]} {line.strip()}".strip()
+
+
+def _begun(line: str, dialect: Dialect, is_open: bool) -> _Record | None:
+    for form in dialect.forms:
+        found = (form.next if is_open and form.next is not None else form.first).match(line)
+        if found is not None:
+            return _Record(form, {found["tag"]: [(found["value"] or "").strip()]}, found["tag"])
+    return None
+
+
+def _check_nothing_lost(line: str, where: str, dialect: Dialect, is_open: bool) -> None:
+    """Raises if a line looks like the beginning of a record, of any format, or like a part of one that has none.
+
+    Outside of records only titles, abstracts and authors are such parts: Ovid writes other tags there.
+    """
+    expected = None
+    if any(other.lost.search(line) for other in DIALECTS):
+        expected = "at the start of a line"
+    elif not is_open and any(
+        (found := form.line.match(line)) is not None and found["tag"] in dialect.columns[column]
+        for form in dialect.forms
+        for column in ("title", "abstract", "authors")
+    ):
+        expected = "before its fields"
+    if expected is not None:
+        raise UserError(
+            f"{where}: expected a record's {dialect.begins!r} {expected}, but got {line[:60]!r}; correct the file"
+        )
 
 
 def _row(entry: Entry, dialect: Dialect) -> dict[str, str]:
-    row, used = {}, set()
+    rest = {
+        tag: [kept for value in values if (kept := _OUR_MARK.sub("", value).strip())] for tag, values in entry.items()
+    }
+    for short, full in dialect.short.items():
+        if len(rest.get(short, [])) <= len(rest.get(full, [])):
+            rest.pop(short, None)
+    row = {}
     for column, tags in dialect.columns.items():
-        for tag in tags:
-            values = _values(column, entry.get(tag, []))
-            if values:
-                row[column] = _SEPARATOR.get(column, "; ").join(values)
-                used.add(tag)
-                break
-    row |= {tag: "; ".join(filter(None, values)) for tag, values in entry.items() if tag not in used}
+        value = _extracted(column, tags, rest) if column in _EXTRACT else _first_filled(column, tags, rest)
+        if value:
+            row[column] = value
+    row |= {tag: "; ".join(values) for tag, values in rest.items() if values}
     label = _asreview_label(row.get("notes", ""))
     return row if label is None else {**row, "asreview_label": label}
 
 
-def _values(column: str, values: list[str]) -> list[str]:
-    if column not in _EXTRACT:
-        return [value for value in values if value]
-    matches = (_EXTRACT[column].search(value) for value in values)
-    return [found.group() for found in matches if found is not None][:1]
+def _first_filled(column: str, tags: Sequence[str], rest: Entry) -> str:
+    """Returns the values of the first tag that has any, and removes them from the rest.
+
+    A database's own key stays there too, because other tools find the record by it.
+    """
+    for tag in tags:
+        if rest.get(tag):
+            values = rest[tag] if column == "record_id" and tag != "ID" else rest.pop(tag)
+            return _SEPARATOR.get(column, "; ").join(values)
+    return ""
+
+
+def _extracted(column: str, tags: Sequence[str], rest: Entry) -> str:
+    """Returns the year or the DOI in the first tag that has one; values that say no more are left out of the rest."""
+    pattern, nothing_more = _EXTRACT[column]
+    matches = (pattern.search(value) for tag in tags for value in rest.get(tag, []))
+    found = next((match.group() for match in matches if match is not None), "")
+    for tag in filter(rest.__contains__, tags if found else ()):
+        rest[tag] = [value for value in rest[tag] if not (nothing_more.fullmatch(value) and found in value)]
+    return found
 
 
 def _asreview_label(notes: str) -> str | None:
-    for note, label in (("relevant", "1"), ("irrelevant", "0"), ("not_seen", "")):
-        if f"ASReview_{note}" in notes:
-            return label
-    return None
+    """Returns the label that ASReview's notes have, `conflict` where several differ, None where there are none."""
+    labels = {_ASREVIEW[note] for note in re.findall("ASReview_(relevant|irrelevant|not_seen)", notes)}
+    return None if not labels else labels.pop() if len(labels) == 1 else "conflict"

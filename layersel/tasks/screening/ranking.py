@@ -2,7 +2,6 @@
 
 import csv
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,23 +10,21 @@ from layersel.data.identifiers import unique_names
 from layersel.data.reviews.columns import names_decisions
 from layersel.data.reviews.labels import all_decisions
 from layersel.data.reviews.records import Record
+from layersel.data.reviews.ris import ris_entry
 from layersel.data.workbook import write_workbook
 from layersel.errors import UserError, one_of
 from layersel.files import atomic_path
 
 _FIRST = ("authors", "year", "doi")
 _OURS = ("rank", "record_id", "title", "abstract", "score", "included")
-_RIS_TAGS = {"journal": "JO", "url": "UR", "pmid": "AN"}
-_ALWAYS_WRITTEN = ("TY", "ID", "TI", "AB", "ER")
-_STALE_NOTES = re.compile(r"(?:ASReview_(?:relevant|irrelevant|not_seen)|layersel rank \d+, score \S+)(?:; |$)")
 
 
 def write_ranking(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
     """Write every record once, best score first; records of the same score keep their order.
 
     `.csv` and `.xlsx` have rank, id, title, abstract, the records' other columns, score and the label as `included`,
-    under names that screening tools recognise. `.ris` has the standard tags, with rank and score in a note and the
-    label in ASReview's.
+    under names that screening tools recognise. `.ris` has every field under its tag, rank and score in custom fields
+    and in a note, and the label in ASReview's note.
 
     Raises:
         UserError: Another extension, scores that do not fit the records, or a file that cannot be written.
@@ -103,28 +100,4 @@ def _is_label(name: str, records: Sequence[Record]) -> bool:
 def _write_ris(path: Path, records: Sequence[Record], scores: Sequence[float]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for place, (record, score) in enumerate(zip(records, scores, strict=True), start=1):
-            for tag, value in _ris_lines(record, f"layersel rank {place}, score {score}"):
-                line = " ".join(value.split())
-                file.write(f"{tag}  - {line}\n" if line else "")
-            file.write("ER  - \n\n")
-
-
-def _ris_lines(record: Record, note: str) -> Iterator[tuple[str, str]]:
-    fields = record.fields
-    year = re.search(r"\d{4}", fields.get("year", ""))
-    yield "TY", fields.get("TY", "JOUR")
-    yield "ID", record.id
-    yield "TI", record.title
-    yield from (("AU", author) for author in fields.get("authors", "").split(";"))
-    yield "PY", "" if year is None else year[0]
-    yield "DO", fields.get("doi", "")
-    yield from (("KW", keyword) for keyword in fields.get("keywords", "").split(";"))
-    yield "AB", record.abstract
-    for field, value in fields.items():
-        tag = _RIS_TAGS.get(field, field)
-        if re.fullmatch(r"[A-Z][A-Z0-9]", tag) and tag not in _ALWAYS_WRITTEN:
-            yield tag, value
-    yield "N1", _STALE_NOTES.sub("", fields.get("notes", "")).rstrip("; ")
-    yield "N1", note
-    if record.label is not None:
-        yield "N1", "ASReview_relevant" if record.label == 1 else "ASReview_irrelevant"
+            file.write(ris_entry(record, place, score, len(records)))

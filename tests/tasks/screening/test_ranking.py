@@ -91,7 +91,8 @@ def test_rispy_reads_it_back(tmp_path: Path) -> None:
     write_ranking(tmp_path / "r.ris", RECORDS, [1, 3, 2])
     first, second, third = rispy.loads((tmp_path / "r.ris").read_text(encoding="utf-8"))
     assert (first["id"], first["title"]) == ("8", "Étude")
-    assert first["notes"] == ["mine", "layersel rank 1, score 3.0", "ASReview_irrelevant"]
+    assert first["notes"] == ["mine; Country: NL; title: old", "layersel rank 1, score 3.0", "ASReview_irrelevant"]
+    assert (first["custom4"], first["custom8"]) == ("layersel rank 1", "layersel score 3.0")
     assert (second["type_of_reference"], second["issn"], second["accession_number"]) == ("BOOK", "1234", "5")
     assert (third["authors"], third["year"], third["doi"]) == (["A, B", "C, D"], "2004", "10.1/x")
 
