@@ -64,7 +64,7 @@ _RIS_ONCE = (
 # RIS wants two spaces after a tag, and nothing after "ER  - ": there, "CT - scan" and "ER  - positive" are text.
 _RIS_PROPER = Form(
     first=re.compile(r"(?P<tag>TY)  -(?: +(?P<value>.*)|$)"),
-    line=re.compile(r"(?P<tag>[A-Z][A-Z0-9])  -(?: (?P<value>.*)|$)"),
+    line=re.compile(r"(?P<tag>(?!TY|ER)[A-Z][A-Z0-9])  -(?: (?P<value>.*)|$)"),
     last=re.compile(r"ER  -\s*$"),
     next=re.compile(r"(?P<tag>TY)  -(?: +(?P<value>[A-Z][\w /-]*))?\s*$"),
 )
@@ -91,7 +91,7 @@ RIS = Dialect(
     ),
     # a last line without an end joined to the next file, and tags that Rayyan takes for the text of the one before
     seam=re.compile(
-        r"(?<=^ER  -)[ \ufeff]*(?=TY  - )|(?<=^ER -)[ \ufeff]*(?=TY - )|\ufeff(?=TY )| {5}(?=[A-Z][A-Z0-9]  - )"
+        r"(?<=^ER  -)[ \ufeff\x1a]*(?=TY  - )|(?<=^ER -)[ \ufeff\x1a]*(?=TY - )|\ufeff(?=TY )| {5}(?=[A-Z][A-Z0-9]  - )"
     ),
     columns={
         "record_id": ("ID", "AN"),
@@ -154,8 +154,8 @@ WOS = Dialect(
             last=re.compile(r"ER\s*$"),
         ),
     ),
-    lost=re.compile(r"^\W*(?:E[RF] *)?PT [BCJPS]\s*$"),
-    seam=re.compile(r"(?<=^ER)[ \ufeff]*(?=PT [A-Z]+\s*$)"),
+    lost=re.compile(r"^\W*(?:E[RF]\W*)*PT [BCJPS]\s*$"),
+    seam=re.compile(r"(?<=^ER)[ \ufeff\x1a]*(?=PT [A-Z]+\s*$)"),
     columns={
         "record_id": ("UT",),
         "accession_number": ("UT",),
@@ -253,6 +253,7 @@ OVID = Dialect(
         "publisher": ("PB",),
         "place": ("CP",),
         "affiliation": ("IN", "AD"),
+        "database": ("DB",),
     },
 )
 

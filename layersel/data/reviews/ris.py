@@ -47,7 +47,7 @@ _LABEL_NOTE = re.compile(r"ASReview_(?:relevant|irrelevant|not_seen)(?:; |$)")
 
 # "Doe, J. A., Roe, R." and "Doe JA, Roe R."
 _INITIALS = re.compile(r"[^,;]+, (?:\w\.[ -]?)+(?=, |$)")
-_PUBMED_NAMES = re.compile(r"[^,;]+ [A-Z]{1,3}(?:, [^,;]+ [A-Z]{1,3})*\.?")
+_PUBMED_NAMES = re.compile(r"[^,;]+ [A-Z]{1,3}(?:, [^,;]+ [A-Z]{1,3})+\.?")
 
 Tags = dict[str, list[str]]
 

@@ -92,7 +92,7 @@ def _entries(text: str, dialect: Dialect, source: str) -> Iterator[Entry]:
 def _lines(text: str, dialect: Dialect) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(_LINE_END.split(text), start=1):
         for part in dialect.seam.split(line):
-            yield number, part.replace("\ufeff", "").rstrip("\x1a")
+            yield number, part.replace("\ufeff", "").strip("\x1a")
 
 
 @dataclass(slots=True)

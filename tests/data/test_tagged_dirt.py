@@ -1,0 +1,158 @@
+"""Tagged files under dirt: each record is read once, or the line where one would be lost is named."""
+
+import re
+
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from layersel.data.reviews.dialects import DIALECTS, ENDNOTE, MEDLINE, OVID, RIS, WOS, Dialect
+from layersel.data.reviews.tagged import dialect_of, parse_tagged
+from layersel.errors import UserError
+
+# how a record with a title and an abstract of several lines is written
+WAYS = {
+    "ris": (RIS, "TY  - JOUR\nTI  - {title}\nAB  - {abstract}\nDO  - 10.1000/{title}\nER  - \n"),
+    "ris without end": (RIS, "TY  - JOUR\nTI  - {title}\nAB  - {abstract}\nDO  - 10.1000/{title}\n"),
+    "ris, one space": (RIS, "TY - JOUR\nTI - {title}\nAB - {abstract}\nDO - 10.1000/{title}\nER - \n"),
+    "medline": (MEDLINE, "PMID- 1\nTI  - {title}\nAB  - {indented}\nLID - 10.1000/{title} [doi]\n\n"),
+    "wos": (WOS, "PT J\nTI {title}\nAB {indented}\nDI 10.1000/{title}\nER\n\n"),
+    "endnote": (ENDNOTE, "%0 Journal Article\n%T {title}\n%X {abstract}\n%R 10.1000/{title}\n\n"),
+    "ovid": (OVID, "<1. >\nTI  - {title}\nAB  - {abstract}\nDO  - 10.1000/{title}\n\n"),
+}
+TAGLIKE = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["CT", "ER", "TY", "OR", "GABA", "T2", "TI", "AB", "PMID", "DO", "KW", "ST", "PT", "UT", "N1"]),
+    st.sampled_from([" - ", "- ", "-", " ", ": ", " \u2013 "]),
+    st.sampled_from(["positive", "scan of the brain", "weighted", "1.5 (95 % CI)", "segment"]),
+)
+WORDS = st.text(st.characters(categories=["Ll", "N", "P"]), min_size=1, max_size=12).filter(lambda word: word[0] != "%")
+NO_ENDS = st.sampled_from(["ER  - positive tumours", "TY  - pe 2 diabetes"])
+ABSTRACTS = st.lists(TAGLIKE | NO_ENDS | WORDS, max_size=4).map(lambda lines: ["Aim.", *lines])
+NEWLINES = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+def record(way: str, number: int, lines: list[str]) -> str:
+    """A record titled `record-NUMBER` with the lines of its abstract, which MEDLINE and Web of Science indent."""
+    return WAYS[way][1].format(title=f"record-{number}", abstract="\n".join(lines), indented="\n      ".join(lines))
+
+
+def titles(rows: list[dict[str, str]]) -> list[str]:
+    """The titles of all rows."""
+    return [row.get("title", "") for row in rows]
+
+
+@given(
+    st.sampled_from(["ris", "ris without end", "medline", "wos"]), st.lists(ABSTRACTS, min_size=1, max_size=4), NEWLINES
+)
+@example("ris", [["We did a", "CT - scan of", "ER - positive", "ER  - positive tumours", "TY - x"]], "\n")
+def test_text_that_looks_like_tags_is_text(way: str, abstracts: list[list[str]], newline: str) -> None:
+    """Wrapped lines of an abstract stay in it, whatever they look like, and what comes after them in its field."""
+    text = "".join(record(way, number, lines) for number, lines in enumerate(abstracts)).replace("\n", newline)
+    rows = parse_tagged(text, WAYS[way][0])
+    assert titles(rows) == [f"record-{number}" for number in range(len(abstracts))]
+    assert [row["abstract"] for row in rows] == [" ".join(" ".join(lines).split(" ")) for lines in abstracts]
+    assert [row["doi"] for row in rows] == [f"10.1000/record-{number}" for number in range(len(abstracts))]
+
+
+def test_text_in_files_with_one_space() -> None:
+    """There only tags of the standard count, the most of them once, and nothing follows the end."""
+    lines = ["We did a", "CT - scan of", "ER - positive tumours,", "T2 - weighted,", "T2 - again", "OR - 1.5"]
+    text = "TY - JOUR\nT2 - A journal\nTI - A\nAB - " + "\n".join(lines) + "\nDO - 10.1000/a\nER - \n"
+    (row,) = parse_tagged(text, RIS)
+    assert (row["abstract"], row["journal"], row["doi"]) == (" ".join(lines), "A journal", "10.1000/a")
+
+
+PARTS = st.tuples(st.booleans(), st.integers(1, 3), NEWLINES, st.sampled_from(["", "\n", "\n\n\n", "\x1a"]))
+
+
+@given(st.sampled_from(["ris", "ris, one space"]), st.lists(PARTS, min_size=1, max_size=4))
+def test_joined_files_lose_nothing(way: str, parts: list[tuple[bool, int, str, str]]) -> None:
+    """`cat a b` has the records of a and of b, with byte order marks, any line ends, and none after the last end."""
+    text, number = "", 0
+    for mark, records, newline, tail in parts:
+        body = "".join(record(way, number + index, ["Aim."]) for index in range(records))
+        text += "\ufeff" * mark + body.rstrip("\n").replace("\n", newline) + tail.replace("\n", newline)
+        number += records
+    assert dialect_of(text) is RIS
+    assert titles(parse_tagged(text, RIS)) == [f"record-{index}" for index in range(number)]
+
+
+@given(st.sampled_from(sorted(WAYS)), st.integers(2, 4), st.data())
+def test_a_byte_order_mark_anywhere_changes_nothing(way: str, records: int, data: st.DataObject) -> None:
+    """It is no part of any tag or text."""
+    text = "".join(record(way, number, ["Aim."]) for number in range(records))
+    place = data.draw(st.integers(0, len(text)))
+    dialect = WAYS[way][0]
+    assert parse_tagged(text[:place] + "\ufeff" + text[place:], dialect) == parse_tagged(text, dialect)
+
+
+@given(
+    st.sampled_from(["ris", "ris, one space", "wos"]),
+    st.integers(2, 4),
+    st.sampled_from(["", " ", "\n", "\t", "x", "\u2013", "-", "\xa0", "\ufeff", "\x1a", "ER  - "]),
+    st.data(),
+)
+def test_one_damaged_character(way: str, records: int, put: str, data: st.DataObject) -> None:
+    """With a character replaced or one put in, each record is read once, or the line of the damage is named."""
+    text = "".join(record(way, number, ["Aim."]) for number in range(records))
+    place = data.draw(st.integers(0, len(text) - 1))
+    damaged = text[:place] + put + text[place + data.draw(st.integers(0, 1)) :]
+    names = [f"record-{number}\n" for number in range(records)]
+    assume(all(name in damaged for name in names))
+    try:
+        rows = parse_tagged(damaged, WAYS[way][0])
+    except UserError as error:
+        line = int(re.findall(r"line (\d+)", str(error))[0])
+        assert abs(line - 1 - text.count("\n", 0, place)) <= 3
+    else:
+        assert len(rows) == records
+        found = [[name for name in names if name[:-1] in " ".join(row.values())] for row in rows]
+        assert found == [[name] for name in names]
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            "TY  - JOUR",
+            "TY - BOOK",
+            "ER  - ",
+            "PMID- 1",
+            "PT J",
+            "ER",
+            "%0 Book",
+            "<1. >",
+            "TI  - A",
+            "TI A",
+            "%T A",
+            "AB  - ",
+        ),
+        *(
+            "\ufeff",
+            "\n",
+            "\r",
+            "\r\n",
+            " ",
+            "      ",
+            "-",
+            "\x00",
+            "\x1a",
+            "\u2028",
+            "KW  - a;b",
+            "N1  - ASReview_relevant",
+        ),
+    ]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=8), max_size=30).map("".join), st.sampled_from(DIALECTS))
+def test_anything_is_read_or_refused(text: str, dialect: Dialect) -> None:
+    """No text ends in another error than one line for the user."""
+    try:
+        rows = parse_tagged(text, dialect, "a.ris")
+    except UserError as error:
+        message, rows = str(error), []
+    else:
+        message = "a.ris, line 1: expected"
+    assert re.match(r"a\.ris, line \d+: expected", message)
+    assert not set("\r\n") & set(message)
+    assert all(value.strip() for row in rows for value in row.values() if value)
