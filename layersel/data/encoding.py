@@ -23,7 +23,8 @@ class DecodedText:
     """The text of a file.
 
     Attributes:
-        text: The characters, line ends as they are in the file.
+        text: The characters, line ends as they are in the file; where files were joined, byte order marks may stand
+            within.
         encoding: The encoding that they were in.
         guesses: A line for the terminal if characters were guessed, else none.
     """
@@ -49,7 +50,7 @@ def decode(raw: bytes, source: str, encoding: str | None = None) -> DecodedText:
     """
     text, encoding, guessed = _decoded(raw, source, encoding)
     notes = (_guess_line(text, guessed, encoding),) if guessed else ()
-    return DecodedText(text.replace("\ufeff", ""), encoding, notes)  # a byte order mark also where files were joined
+    return DecodedText(text.removeprefix("\ufeff"), encoding, notes)
 
 
 def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, list[int]]:

@@ -107,7 +107,7 @@ def test_no_network(server: Server, cache: Path) -> None:
 def test_unwritable_cache(server: Server, tmp_path: Path) -> None:
     """A cache that cannot be written is one line."""
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot be downloaded to .*; do this"):
+    with pytest.raises(UserError, match=r"expected a folder or nothing there, but got a file; remove it"):
         download(f"http://127.0.0.1:{server.server_port}/a.csv", tmp_path / "file" / "a.csv", SHA256, "do this")
 
 

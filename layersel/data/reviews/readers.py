@@ -87,7 +87,10 @@ def _workbook(raw: bytes, source: str) -> RawRecords:
 
 def _text_records(raw: bytes, source: str, extension: str, encoding: str | None) -> RawRecords:
     decoded = decode(raw, source, encoding)
-    text = decoded.text
+    dialect = None if extension in (*_TABLES, ".bib") else dialect_of(decoded.text)
+    if dialect is not None:
+        return _records(dialect.name, decoded.encoding, parse_tagged(decoded.text, dialect, source), decoded.guesses)
+    text = decoded.text.replace("\ufeff", "")
     if not text.strip():
         raise UserError(f"{source}: expected records, but the file is empty; export it again")
     if extension == ".bib":
@@ -97,9 +100,6 @@ def _text_records(raw: bytes, source: str, extension: str, encoding: str | None)
         if not rows:
             raise UserError(f"{source}: expected entries that begin with '@', but found none; export it again")
         return _records("bibtex", decoded.encoding, rows, decoded.guesses)
-    dialect = None if extension in _TABLES else dialect_of(text)
-    if dialect is not None:
-        return _records(dialect.name, decoded.encoding, parse_tagged(text, dialect, source), decoded.guesses)
     if extension in _TAGGED:
         raise UserError(
             f"{source}: expected records that begin with one of {BEGINNINGS}, but found none; export it again"

@@ -130,7 +130,7 @@ def test_no_records(tmp_path: Path) -> None:
         ("r.pdf", [1, 2, 3], r"ranking: expected one of \*.csv, \*.ris, \*.xlsx, but got 'r.pdf'"),
         ("r.csv", [1, 2], "scores: expected one for each of 3 records, but got 2"),
         ("r.csv", [1, float("nan"), 3], "scores: expected numbers, but got NaN for record 2 of 3"),
-        ("file/r.csv", [1, 2, 3], "ranking: cannot write .*; choose another folder"),
+        ("file/r.csv", [1, 2, 3], "expected a folder or nothing there, but got a file; remove it"),
     ],
 )
 def test_refusals_leave_nothing(tmp_path: Path, name: str, scores: list[float], message: str) -> None:
