@@ -95,5 +95,5 @@ def _text(value: Any) -> str:
     if isinstance(value, datetime) and value.time() == datetime.min.time():
         value = value.date()
     if isinstance(value, date):
-        return value.isoformat()
+        return str(value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

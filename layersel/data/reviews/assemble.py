@@ -121,9 +121,9 @@ def _labels(
         for column in further
     ]
     if maybes:
-        told.append(f"maybe: {maybes} records, {maybe}; data.maybe=included or excluded counts them otherwise")
+        told.append(f"{maybes} of the decisions are 'maybe', read as {maybe}; data.maybe={'|'.join(MAYBE)} decides")
     if conflicts:
-        told.append(f"reviewers disagree on {conflicts} records, which are unlabelled")
+        told.append(f"{conflicts} of the decisions are conflicts between reviewers, read as unlabelled")
     return labels, told
 
 
@@ -153,22 +153,22 @@ def _text(value: str) -> str:
     """Returns a text without entities and markup of HTML, and nothing for a placeholder."""
     if value.lower().rstrip(".") in _NO_TEXT:
         return ""
-    return _plain(value) if _has_markup(value) else value
-
-
-def _has_markup(value: str) -> bool:
-    return ("&" in value and _ENTITY.search(value) is not None) or ("<" in value and _MARKUP.search(value) is not None)
+    return _plain(value)
 
 
 def _plain(value: str) -> str:
+    if "&" not in value and "<" not in value:
+        return value
     for _ in range(2):  # some exports escape what was escaped: &amp;lt;
         value = _ENTITY.sub(lambda entity: html.unescape(entity[0]), value)
     return _MARKUP.sub("", value)
 
 
 def _markup_note(raw: RawRecords, roles: Mapping[str, str]) -> list[str]:
-    changed = sum(_has_markup(_cell(row, roles, "title") + _cell(row, roles, "abstract")) for row in raw.rows)
-    return [f"HTML entities and markup made plain text in {changed} records"] if changed else []
+    texts = ([_cell(row, roles, "title"), _cell(row, roles, "abstract")] for row in raw.rows)
+    changed = sum(any(_plain(text) != text for text in pair) for pair in texts)
+    of = len(raw.rows)
+    return [f"{changed} of {of} records had HTML entities or markup, which are plain text now"] if changed else []
 
 
 def _unread(columns: Columns) -> list[str]:

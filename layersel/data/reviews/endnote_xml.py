@@ -50,9 +50,8 @@ def parse_endnote_xml(raw: bytes, source: str) -> list[dict[str, str]]:
     except ParseError as error:
         raise UserError(f"{source}: expected whole XML, but it is broken ({error}); export it again") from error
     except DefusedXmlException as error:
-        raise UserError(
-            f"{source}: expected XML without entities of its own, but got {error}; export it again"
-        ) from error
+        got = f"{type(error).__name__} {getattr(error, 'name', '')}".rstrip()
+        raise UserError(f"{source}: expected XML without its own entities, but got {got}; export it again") from error
     if not rows:
         raise UserError(f"{source}: expected EndNote's XML with <record> elements, but found none; export it again")
     return rows

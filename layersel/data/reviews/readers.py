@@ -1,5 +1,6 @@
 """A file of records in any of the formats that databases, reference managers and screening tools export."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ _TABLES = (".csv", ".tsv")
 _TAGGED = (".ris", ".nbib", ".ciw", ".enw", ".ovd")
 EXTENSIONS = (*_TABLES, ".xlsx", *_TAGGED, ".txt", ".bib", ".xml")
 PACKED = (".gz", ".zip")
+
+
+# what Embase calls "CSV, fields by row"
+_FIELD_A_ROW = re.compile(r'"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,8 @@ def _text_records(raw: bytes, source: str, extension: str, encoding: str | None)
         raise UserError(
             f"{source}: expected records that begin with one of {BEGINNINGS}, but found none; export it again"
         )
+    if _FIELD_A_ROW.match(text) is not None:
+        raise UserError(f"{source}: expected a record a row, but got a field a row; export the fields by column")
     columns, rows = parse_delimited(text, source)
     return RawRecords("csv", decoded.encoding, columns, _some(rows, columns, source), decoded.guesses)
 

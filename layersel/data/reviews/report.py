@@ -65,7 +65,6 @@ class ReadReport:
             "; ".join([", ".join(filter(None, [f"read as {self.format}", self.encoding])), ", ".join(origin)]),
             f"missing: {self.missing_titles} titles, {self.missing_abstracts} abstracts",
             *self._identity_lines(),
-            *([self.no_labels] if self.no_labels else []),
             *self.notes,
         ]
 

@@ -8,8 +8,7 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
-from layersel.data.packing import unpacked_name
-from layersel.data.reviews.readers import RawRecords, extension_of, read_records
+from layersel.data.reviews.readers import EXTENSIONS, PACKED, RawRecords, extension_of, read_records
 from layersel.data.reviews.source import ReviewSource
 from layersel.errors import UserError
 
@@ -42,7 +41,9 @@ class Table(ReviewSource):
     @property
     def name(self) -> str:
         """The file's name without extension."""
-        return Path(unpacked_name(self._file)).stem if self._file.suffix.lower() != ".zip" else self._file.stem
+        packed = self._file.suffix.lower() in PACKED
+        name = Path(self._file.stem if packed else self._file.name)
+        return name.stem if name.suffix.lower() in EXTENSIONS else str(name)
 
     def problems(self) -> list[str]:
         """Returns everything wrong with the options that shows without reading the file, one line each."""
