@@ -10,11 +10,10 @@ from layersel.errors import UserError
 
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
-# the accents of western European languages and what word processors put in; other characters are rare there
-_WESTERN = frozenset(
-    "\u2018\u2019\u201a\u2013\xd7\xa0"  # quotes, dash, times, fixed space
-    "áàâäãåæçéèêëíìîïñóòôöõøœúùûüßÁÀÂÄÃÅÆÇÉÈÊËÍÑÓÔÖØÚÜ“”„—…•·°±µ®©™€£§½¼¹²³«»"
-)
+# the accents of western European languages and what word processors put in; a sign within a word is no such thing
+_LETTERS = "áàâäãåæçéèêëíìîïñóòôöõøœúùûüßÁÀÂÄÃÅÆÇÉÈÊËÍÑÓÔÖØÚÜ\u2018\u2019\u2013"
+_SIGNS = "“”„\u201a—…•·°±µ\xd7®©™€£§½¼¹²³«»\xa0"
+_WESTERN = re.compile(f"[{_LETTERS}]|(?<![^\\W\\d_])[{_SIGNS}]|[{_SIGNS}](?![^\\W\\d_])")
 _EXAMPLES = 3
 
 
@@ -94,8 +93,8 @@ def detect_encoding(raw: bytes) -> str | None:
 
 
 def _western_share(raw: bytes, encoding: str) -> float:
-    characters = re.findall("[^\x00-\x7f]", raw.decode(encoding, "replace"))
-    return sum(character in _WESTERN for character in characters) / max(1, len(characters))
+    text = raw.decode(encoding, "replace")
+    return len(_WESTERN.findall(text)) / max(1, len(re.findall("[^\x00-\x7f]", text)))
 
 
 def _cp1252(escaped: re.Match[str]) -> str:
