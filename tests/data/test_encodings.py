@@ -10,7 +10,7 @@ from layersel.data.encoding import decode
 from layersel.data.reviews.table import Table
 from layersel.errors import UserError
 
-WORDS = ("Müller", "naïve", "Zoë", "façade", "Ångström", "\u201cquoted\u201d", "5 \xb0C", "caf\xe9")
+WORDS = ("Müller", "naïve", "façade", "Ångström", "\u201cquoted\u201d", "5 \xb0C", "caf\xe9")
 
 
 def test_one_bad_byte_spoils_no_other_character() -> None:
