@@ -44,6 +44,9 @@ bench: $(READY) ## one training step against the plain PEFT loop
 bench-precision: $(READY) ## time and size of every precision, as tables and a figure in runs/precision
 	$(BIN)/python benchmarks/precision_table.py
 
+bench-library: $(READY) ## 50,000 records read, split, ranked and written: time and memory
+	$(BIN)/python benchmarks/large_library.py
+
 bench-grid: $(READY) ## a grid of cells that share work against processes that share nothing; needs $$LAYERSEL_DATA
 	$(BIN)/python benchmarks/shared_grid.py
 
@@ -51,4 +54,4 @@ clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-real test-grid test-damage test-slurm lint bench bench-precision bench-grid clean
+.PHONY: help demo test test-real test-grid test-damage test-slurm lint bench bench-precision bench-library bench-grid clean

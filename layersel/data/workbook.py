@@ -9,6 +9,7 @@ from typing import Any
 
 from layersel.data.delimited import table_rows
 from layersel.errors import UserError
+from layersel.terminal.progress import progress
 
 # limits of the format
 _LONGEST_CELL = 32_767
@@ -83,7 +84,7 @@ def _writable(value: Any) -> Any:
 
 def _cells(sheet: Any) -> Iterator[list[str]]:
     sheet.reset_dimensions()  # other programs write wrong ones, and only what they enclose would be read
-    for row in sheet.iter_rows(values_only=True):
+    for row in progress(sheet.iter_rows(values_only=True), f"reading sheet {sheet.title}"):
         cells = [_text(value) for value in row]
         if any(cell.strip() for cell in cells):
             yield cells

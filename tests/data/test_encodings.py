@@ -54,10 +54,12 @@ def test_the_option_is_checked(tmp_path: Path) -> None:
         Table(path=str(tmp_path / "a.csv"), encoding="utf-8").load()
 
 
-def test_byte_order_marks_inside_are_dropped() -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_byte_order_marks_inside_a_table_are_dropped(encoding: str, tmp_path: Path) -> None:
     """Files that were joined have one in the middle."""
-    assert decode("\ufefftitle\nA\n\ufeffB\n".encode(), "file").text == "title\nA\nB\n"
-    assert decode("\ufefftitle\n\ufeffA".encode("utf-16"), "file").text == "title\nA"
+    file = tmp_path / "joined.csv"
+    file.write_bytes("\ufefftitle,included\nA,1\n\ufeffB,0\n".encode(encoding))
+    assert [record.title for record in Table(path=str(file)).load().records] == ["A", "B"]
 
 
 @given(st.binary(max_size=60))

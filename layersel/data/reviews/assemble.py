@@ -13,6 +13,7 @@ from layersel.data.reviews.readers import RawRecords
 from layersel.data.reviews.records import Record, Review
 from layersel.data.reviews.report import ReadReport
 from layersel.errors import one_of
+from layersel.terminal.progress import progress
 
 DUPLICATES = ("keep", "drop")
 RAYYAN = "rayyan_label"
@@ -141,7 +142,7 @@ def _records(
             label=label,
             fields={fields[column]: value for column, value in row.items() if column in fields and value.strip()},
         )
-        for row, name, label in zip(raw.rows, ids, labels, strict=True)
+        for row, name, label in zip(progress(raw.rows, "reading records"), ids, labels, strict=True)
     ]
 
 

@@ -5,12 +5,15 @@ title and the same DOI. A title alone is not enough ("Editorial"), nor is a DOI:
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from layersel.data.reviews.records import Record
 
 Key = tuple[str, ...]
+
+_NOT_WORDS = re.compile(r"\W+")
 
 
 def find_duplicates(records: Sequence[Record]) -> list[list[int]]:
@@ -31,8 +34,10 @@ def find_duplicates(records: Sequence[Record]) -> list[list[int]]:
         return index
 
     first: dict[Key, int] = {}
-    for index, record in enumerate(records):
-        for key in _keys(record):
+    titles = [_words(record.title) for record in records]
+    counts = Counter(titles)
+    for index, (record, title) in enumerate(zip(records, titles, strict=True)):
+        for key in _keys(record, title if counts[title] > 1 else ""):
             low, high = sorted((root(first.setdefault(key, index)), root(index)))
             parent[high] = low
     groups: dict[int, list[int]] = {}
@@ -63,8 +68,9 @@ def drop_duplicates(records: Sequence[Record], groups: Sequence[Sequence[int]]) 
     return list(kept.values())
 
 
-def _keys(record: Record) -> list[Key]:
-    title, abstract = _words(record.title), _words(record.abstract)
+def _keys(record: Record, title: str) -> list[Key]:
+    """Returns what two records of one publication share; `title` is empty where no other record has it."""
+    abstract = _words(record.abstract) if title else ""
     doi = re.search(r"10\.\d{4,9}/\S+", record.fields.get("doi", "").lower())
     pmid = re.fullmatch(r"0*(\d+)(\.0)?", record.fields.get("pmid", "").strip())
     keys: list[Key] = [("pmid", pmid[1])] if pmid is not None else []
@@ -76,4 +82,4 @@ def _keys(record: Record) -> list[Key]:
 
 
 def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.casefold()))
+    return _NOT_WORDS.sub(" ", text.casefold()).strip()

@@ -14,6 +14,7 @@ from layersel.data.reviews.ris import ris_entry
 from layersel.data.workbook import write_workbook
 from layersel.errors import UserError, one_of
 from layersel.files import atomic_path
+from layersel.terminal.progress import progress
 
 _FIRST = ("authors", "year", "doi")
 _OURS = ("rank", "record_id", "title", "abstract", "score", "included")
@@ -74,7 +75,8 @@ def _write_workbook(path: Path, records: Sequence[Record], scores: Sequence[floa
 def _table(records: Sequence[Record], scores: Sequence[float]) -> Iterator[list[Any]]:
     columns = _field_columns(records)
     yield [*_OURS[:4], *columns.values(), *_OURS[4:]]
-    for place, (record, score) in enumerate(zip(records, scores, strict=True), start=1):
+    ranked = zip(progress(records, "writing the ranking"), scores, strict=True)
+    for place, (record, score) in enumerate(ranked, start=1):
         kept = [record.fields.get(field, "") for field in columns]
         label = "" if record.label is None else record.label
         yield [place, record.id, record.title, record.abstract, *kept, score, label]
