@@ -43,6 +43,7 @@ bench: $(READY) ## one training step against the plain PEFT loop
 
 bench-precision: $(READY) ## time and size of every precision, as tables and a figure in runs/precision
 	$(BIN)/python benchmarks/precision_table.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/int8_engines.py
 
 bench-library: $(READY) ## 50,000 records read, split, ranked and written: time and memory
 	$(BIN)/python benchmarks/large_library.py

@@ -113,7 +113,7 @@ class Precision:
 
     def machine_problems(self) -> list[str]:
         """Returns a line if int8 is asked for with an engine that does not work on this machine, or hardly moves."""
-        if self.infer != DYNAMIC:
+        if self.infer != DYNAMIC or self.engine == AUTO:
             return []
         import torch
 
@@ -124,8 +124,6 @@ class Precision:
             engines = usable_engines(self.engine)
         except UserError as error:
             return [str(error)]
-        if self.engine == AUTO:
-            return []
         longer = 1 / race(torch.ones(USUAL), 0, engines).speedup
         problem = (
             f"precision.engine: expected an engine that this CPU runs fast, but got {self.engine}, which takes "

@@ -125,7 +125,7 @@ def test_same_draws_same_vectors(number_format: str) -> None:
     results = []
     for _ in range(2):
         backbone = backbone_of(tiny("mpnet"))
-        quantised(backbone, number_format, TEXTS, calibration=2, engine="int_mm")
+        quantised(backbone, number_format, TEXTS, calibration=2)
         results.append(vectors(backbone, TEXTS))
     assert torch.equal(*results)
 
@@ -236,7 +236,7 @@ def test_int8_keeps_the_vectors_of_minilm(minilm: tuple[Load, Tensor]) -> None:
     likeness = {}
     for outliers in (0.01, 0.0):
         backbone, texts = load()
-        quantised(backbone, "int8", texts, engine="int_mm", outliers=outliers, calibration=4)
+        quantised(backbone, "int8", texts, outliers=outliers, calibration=4)
         likeness[outliers] = cosine_similarity(vectors(backbone, texts), expected)
     assert float(likeness[0.01].median()) > 0.999
     assert float(likeness[0.01].min()) > 0.995

@@ -95,21 +95,20 @@ ENGINES = {name: Engine(name, *parts) for name, parts in zip(ENGINE_NAMES, _PART
 
 
 def usable_engines(wanted: str = AUTO) -> list[Engine]:
-    """Returns the engines that this machine has, or the one wanted.
+    """Returns the engines that work on this machine, float32 always among them, or the one wanted.
 
     Raises:
-        UserError: There is none; the one wanted is unknown, not here, or does not sum exactly.
+        UserError: The one wanted is unknown, not here, or does not sum exactly.
     """
     if wanted not in (AUTO, *ENGINES):
         raise one_of("precision.engine", wanted, (AUTO, *ENGINES))
-    usable = [engine for name, engine in ENGINES.items() if wanted in (AUTO, name) and is_exact(name)]
-    if not usable:
-        which = "engine" if wanted == AUTO else f"engine {wanted}"
+    if wanted == AUTO:
+        return [engine for name, engine in ENGINES.items() if is_exact(name)]
+    if not is_exact(wanted):
         raise UserError(
-            f"precision.engine: int8 needs integer kernels, but {which} does not work with this PyTorch and CPU; "
-            "use precision.infer=int8_weight or fp32"
+            f"precision.engine: expected an engine that sums exactly on this CPU, but got {wanted}; use auto"
         )
-    return usable
+    return [ENGINES[wanted]]
 
 
 @cache
