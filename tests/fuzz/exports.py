@@ -1,0 +1,86 @@
+"""Files of records as databases and screening tools write them, clean and with the dirt that real ones carry."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+LABELS = (1, 0, None)
+TAG_LIKE = ("CT - scan of the head", "ER - positive tumours", "AB - antibodies", "TI-RADS", "PMID- like", "%T x")
+"""Lines of abstracts that begin as a tag does."""
+BOM = "\ufeff"
+
+
+@dataclass(frozen=True)
+class Made:
+    """One record as it was written."""
+
+    id: str
+    title: str
+    abstract: str
+    label: int | None
+
+
+def words() -> st.SearchStrategy[str]:
+    """Texts of one line with what tables and tags are made of."""
+    letters = st.sampled_from([*"abcXYZ 0123456789.,;:'\"-|=/()%&éßçµ–α≥\t", "ER", "TI", " - ", "  - "])
+    joined = st.lists(letters, min_size=1, max_size=30).map(lambda parts: " ".join("".join(parts).split()))
+    return joined.map(lambda text: f"T {text}".strip())
+
+
+def abstracts() -> st.SearchStrategy[str]:
+    """Abstracts of several lines, some of which look like tags."""
+    return st.lists(st.one_of(words(), st.sampled_from(TAG_LIKE)), max_size=4).map("\n".join)
+
+
+def records(with_labels: bool = True) -> st.SearchStrategy[list[Made]]:
+    """Records with ids and titles of their own."""
+    labels = st.sampled_from(LABELS if with_labels else (None,))
+    drawn = st.lists(st.tuples(words(), abstracts(), labels), min_size=1, max_size=6)
+    return drawn.map(
+        lambda rows: [Made(f"r{number}", f"{number} {row[0]}", *row[1:]) for number, row in enumerate(rows, start=1)]
+    )
+
+
+def as_table(made: Sequence[Made], delimiter: str = ",", quoting: int = csv.QUOTE_MINIMAL) -> str:
+    """A table with the labels in `included`."""
+    file = io.StringIO()
+    table = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator="\n")  # type: ignore[arg-type]
+    table.writerow(["record_id", "title", "abstract", "included"])
+    for one in made:
+        table.writerow([one.id, one.title, one.abstract, "" if one.label is None else one.label])
+    return file.getvalue()
+
+
+def as_ris(made: Sequence[Made]) -> str:
+    """RIS with the labels in ASReview's notes; the lines of an abstract after the first have no tag."""
+    notes = {1: "N1  - ASReview_relevant\n", 0: "N1  - ASReview_irrelevant\n", None: ""}
+    return "".join(
+        f"TY  - JOUR\nID  - {one.id}\nTI  - {one.title}\nAB  - {one.abstract}\n{notes[one.label]}ER  - \n\n"
+        for one in made
+    )
+
+
+def as_nbib(made: Sequence[Made]) -> str:
+    """PubMed's format; the lines of an abstract after the first are indented."""
+    return "\n".join(
+        f"PMID- {number}\nOWN - NLM\nTI  - {one.title}\nAB  - " + one.abstract.replace("\n", "\n      ") + "\nSO  - J\n"
+        for number, one in enumerate(made, start=1)
+    )
+
+
+WRITERS: dict[str, Callable[[Sequence[Made]], str]] = {
+    "a.csv": as_table,
+    "b.csv": lambda made: as_table(made, ";"),
+    "c.tsv": lambda made: as_table(made, "\t", csv.QUOTE_ALL),
+    "d.ris": as_ris,
+    "e.nbib": as_nbib,
+    "f.txt": as_nbib,
+}
+UNLABELLED = ("e.nbib", "f.txt")
+JOINABLE = ("d.ris", "e.nbib", "f.txt")
+"""Files that people join with cat."""
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "cp1252")
+LINE_ENDS = ("\n", "\r\n", "\r")
