@@ -33,6 +33,11 @@ test-slurm: $(READY) ## grids on a real SLURM, which it installs (Debian, as roo
 	command -v /usr/sbin/slurmctld || (apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge slurmdbd mariadb-server-core)
 	$(BIN)/python -m pytest -m slurm
 
+fuzz: $(READY) ## the readers under ten minutes of dirt: thousands of made exports, then any bytes (Linux, Python < 3.14)
+	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz -n 2
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python scripts/fuzz_readers.py -max_total_time=300 -max_len=4096
+
 lint: $(READY) ## linter, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,4 +60,4 @@ clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-real test-grid test-damage test-slurm lint bench bench-precision bench-library bench-grid clean
+.PHONY: help demo fuzz test test-real test-grid test-damage test-slurm lint bench bench-precision bench-library bench-grid clean

@@ -87,7 +87,7 @@ def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -
         try:
             (get_method(task) if isinstance(task, str) else task)(config)
         except Exception as error:  # before Hydra sees it and prints all overrides
-            refused.append(_told(error))
+            refused.append(_user_facing(error))
 
     try:
         sys.argv[1:] = checked(sys.argv[1:])
@@ -102,16 +102,16 @@ def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -
     return 2 if refused else 0
 
 
-def _told(error: Exception) -> Exception:
+def _user_facing(error: Exception) -> Exception:
     """Returns the error that a user is told in one line; raises one that is a defect."""
     from omegaconf.errors import OmegaConfBaseException
 
     from layersel.errors import UserError, no_room
 
-    told = error if isinstance(error, UserError | OmegaConfBaseException) else no_room(error)
-    if told is None:
+    facing = error if isinstance(error, UserError | OmegaConfBaseException) else no_room(error)
+    if facing is None:
         raise error
-    return told
+    return facing
 
 
 def _finish_grid() -> int:

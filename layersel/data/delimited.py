@@ -37,7 +37,7 @@ def table_rows(lines: Iterable[list[str]], source: str) -> tuple[list[str], list
         UserError: A line has more values than there are columns.
     """
     filled = (cells for cells in lines if any(cell.strip() for cell in cells))
-    columns = unique_names([name.strip() for name in next(filled, [])])
+    columns = unique_names([" ".join(name.split()) for name in next(filled, [])])
     rows = []
     for number, cells in enumerate(filled, start=1):
         if any(cells[len(columns) :]):

@@ -16,6 +16,9 @@ _SIGNS = "“”„\u201a—…•·°±µ\xd7®©™€£§½¼¹²³«»\xa0"
 _WESTERN = re.compile(f"[{_LETTERS}]|(?<![^\\W\\d_])[{_SIGNS}]|[{_SIGNS}](?![^\\W\\d_])")
 _EXAMPLES = 3
 
+_WITH_NULS = ["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"]
+"""Encodings in which every line end has a zero byte."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedText:
@@ -82,9 +85,9 @@ def detect_encoding(raw: bytes) -> str | None:
     if b"\0" not in raw and re.search(rb"[\x80-\xff]{4}", telling) is None:
         shares = {encoding: _western_share(telling, encoding) for encoding in ("cp1252", "mac_roman")}
         best = max(shares, key=lambda encoding: shares[encoding])
-        if shares[best] > 0.9:
-            return best
-    matches = from_bytes(telling)
+        if shares[best] > 0.9 or re.search(rb"[\x80-\xff]{2}", telling) is None:
+            return best  # other alphabets have words of such bytes, not single ones
+    matches = from_bytes(telling, cp_exclusion=[] if b"\0" in raw else _WITH_NULS)
     # the detector rates cp1250, cp1006, … above cp1252 for the few accents of an English file
     if any("cp1252" in match.could_be_from_charset for match in matches):
         return "cp1252"

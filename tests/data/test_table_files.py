@@ -257,3 +257,13 @@ def test_unknown_column_option_lists_the_columns(tmp_path: Path) -> None:
     path = save(tmp_path / "a.csv", "title,text\nA,B\n")
     with pytest.raises(UserError, match=r"data.abstract_column: expected one of title, text, but got 'body'"):
         Table(path=path, abstract_column="body").load()
+
+
+def test_a_line_break_in_a_heading_is_a_blank(tmp_path: Path) -> None:
+    """Spreadsheets break long headings; a message that lists the columns stays one line."""
+    file = tmp_path / "a.csv"
+    file.write_text('"Primary\nTitle",included\nA,1\n', encoding="utf-8")
+    assert Table(path=str(file)).load().report.columns["title"] == "Primary Title"
+    file.write_text('"Name of\nthe study",included\nA,1\n', encoding="utf-8")
+    with pytest.raises(UserError, match="expected one of Name of the study, included, but got None"):
+        Table(path=str(file)).load()

@@ -25,7 +25,7 @@ class Made:
 
 def words() -> st.SearchStrategy[str]:
     """Texts of one line with what tables and tags are made of."""
-    letters = st.sampled_from([*"abcXYZ 0123456789.,;:'\"-|=/()%&éßçµ–α≥\t", "ER", "TI", " - ", "  - "])
+    letters = st.sampled_from([*"abcXYZ 0123456789.,;:'\"-|=/()%&éßçµ\u2013\u03b1≥\t", "ER", "TI", " - ", "  - "])
     joined = st.lists(letters, min_size=1, max_size=30).map(lambda parts: " ".join("".join(parts).split()))
     return joined.map(lambda text: f"T {text}".strip())
 
@@ -71,6 +71,15 @@ def as_nbib(made: Sequence[Made]) -> str:
     )
 
 
+def as_web_of_science(made: Sequence[Made]) -> str:
+    """Web of Science's plain text; the lines of a value after the first are indented."""
+    entries = (
+        f"PT J\nTI {one.title}\nAB " + one.abstract.replace("\n", "\n   ") + f"\nUT WOS:{one.id}\nER\n\n"
+        for one in made
+    )
+    return "FN Clarivate Analytics Web of Science\nVR 1.0\n" + "".join(entries) + "EF\n"
+
+
 WRITERS: dict[str, Callable[[Sequence[Made]], str]] = {
     "a.csv": as_table,
     "b.csv": lambda made: as_table(made, ";"),
@@ -78,8 +87,9 @@ WRITERS: dict[str, Callable[[Sequence[Made]], str]] = {
     "d.ris": as_ris,
     "e.nbib": as_nbib,
     "f.txt": as_nbib,
+    "g.ciw": as_web_of_science,
 }
-UNLABELLED = ("e.nbib", "f.txt")
+UNLABELLED = ("e.nbib", "f.txt", "g.ciw")
 JOINABLE = ("d.ris", "e.nbib", "f.txt")
 """Files that people join with cat."""
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "cp1252")
