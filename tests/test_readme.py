@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from transformers import AutoModel, AutoTokenizer
 
 from layersel.config import CONF
+from layersel.data.reviews.readers import EXTENSIONS, PACKED
 
 ROOT = CONF.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,3 +74,10 @@ def test_make_targets_exist() -> None:
     targets = re.findall(r"make ([a-z-]+)", README)
     assert targets
     assert [target for target in targets if f"\n{target}:" not in makefile] == []
+
+
+def test_the_table_of_forms_names_every_extension() -> None:
+    """What the README says can be read is what the reader takes."""
+    (table,) = re.findall(r"\| files \| form \|\n(.*?)\n\n", README, flags=re.DOTALL)
+    named = re.findall(r"`(\.\w+)`", "\n".join(row.split("|")[1] for row in table.splitlines()[1:]))
+    assert sorted(named) == sorted([*EXTENSIONS, *PACKED])
