@@ -46,5 +46,5 @@ def seeds() -> str:
 
 
 if __name__ == "__main__":
-    atheris.Setup([*sys.argv, seeds()], read)
+    atheris.Setup([sys.argv[0], f"-artifact_prefix={FOLDER}/", *sys.argv[1:], seeds()], read)
     atheris.Fuzz()

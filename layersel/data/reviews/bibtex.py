@@ -80,7 +80,7 @@ def _is_lost(block: "Block") -> bool:
 def _row(entry: "Entry") -> dict[str, str]:
     row = {"record_id": entry.key, "entry_type": entry.entry_type}
     for field in entry.fields:
-        name = field.key.lower()
+        name = " ".join(field.key.lower().split())  # a damaged file has keys of several lines
         value = _plain(name, str(field.value))
         column = _COLUMNS.get(name, name)
         row[column] = "; ".join(filter(None, [row.get(column, ""), value]))
