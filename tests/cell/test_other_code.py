@@ -108,7 +108,7 @@ SIMILARITY = ("selection/similarity.py", "    n = len(k_NN)\n", "    n = 1 * len
         ),
         (("merging/methods/ties.py", "0.2", "0.3"), {"cka": [], "last": []}),
         (("terminal/tables.py", "title_justify", "title_justify"), {"cka": [], "last": []}),
-        (("sweep/comparing.py", "SEED = 0", "SEED = 1"), {"cka": [], "last": []}),
+        (("sweep/averages.py", "SEED = 0", "SEED = 1"), {"cka": [], "last": []}),
     ],
     ids=[
         "a helper of one score",
