@@ -22,7 +22,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
         """Writes `checkpoint` to `path`; a process that is killed meanwhile leaves what was there."""
         with atomic_path(Path(path)) as draft, draft.open("wb") as file:  # errors of a path lack the system's number
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                if isinstance(
+                    error.__context__, KeyboardInterrupt
+                ):  # PyTorch closes the half-written file with an error
+                    raise error.__context__ from None
+                raise
 
     def load_checkpoint(self, path: _PATH, *args: Any, **options: Any) -> dict[str, Any]:
         """Returns the checkpoint as `read_checkpoint` does."""

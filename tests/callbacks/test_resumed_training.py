@@ -337,3 +337,17 @@ def test_a_time_below_zero_is_a_problem(seconds: float) -> None:
     """The message is one line."""
     (problem,) = TrainerOptions(accelerator="cpu", checkpoint_seconds=seconds).problems()
     assert problem == f"trainer.checkpoint_seconds: expected 0 or more, or null, but got {seconds:g}"
+
+
+def test_an_interrupt_while_a_checkpoint_is_written_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch closes the half-written file with an error of its own, which would make the run a failed one."""
+
+    def interrupted(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt("preempted")
+        finally:
+            raise RuntimeError("unexpected pos 35968 vs 35856")
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="preempted"):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
