@@ -7,7 +7,6 @@ each twentieth repeats the one before it. The scores are random: what an encoder
 """
 
 import csv
-import re
 import resource
 import sys
 import tempfile

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _COLUMNS = {"author": "authors", "note": "notes", "booktitle": "journal", "journaltitle": "journal", "date": "year"}
 _NAMES = ("author", "editor")
 _VERBATIM = ("url", "doi", "file", "eprint")
-_COMMAND = re.compile(r"\\[^%&_#$]")
+_LATEX = re.compile(r"[\\{}$]")
 _ENTRY = re.compile(r"^\s*@\w+\s*[{(]", re.MULTILINE)
 
 
@@ -96,10 +96,9 @@ def _plain(name: str, value: str) -> str:
 
 
 def _decoded(value: str) -> str:
-    """Returns a text without LaTeX; only what has a command is left to pylatexenc, which needs 5 ms for an abstract."""
     text = re.sub("---?", "\u2013", " ".join(value.replace("~", " ").split()))
-    if _COMMAND.search(text) is None:
-        return re.sub(r"\\([%&_#$])", r"\1", text.replace("{", "").replace("}", ""))
+    if _LATEX.search(text) is None:
+        return text
     text = re.sub(r"(?<!\\)%", r"\\%", text)  # in LaTeX a bare % hides the rest of the line
     if len(re.findall(r"(?<!\\)\$", text)) % 2:
         text = re.sub(r"(?<!\\)\$", r"\\$", text)
