@@ -2,13 +2,17 @@
 
 import gzip
 import io
+import re
 import zipfile
 from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openpyxl import Workbook
 
+from layersel.data.reviews import bibtex
 from layersel.data.reviews.readers import read_records
 from layersel.data.reviews.table import Table
 from layersel.errors import UserError
@@ -260,3 +264,13 @@ def test_a_second_title_is_told_and_the_option_decides(tmp_path: Path) -> None:
     assert "abstract could also be 'AB', not read; data.abstract_column decides" in review.lines()
     chosen = Table(path=str(tmp_path / "a.csv"), title_column="Article Title", abstract_column="AB").load()
     assert (chosen.records[0].title, chosen.report.notes) == ("one", ())
+
+
+@given(st.lists(st.sampled_from([*"{}%&_#ab é'\"^<$`~-", r"\%", r"\&", r"\_", r"\#", r"\alpha ", "{A}"]), max_size=12))
+def test_texts_without_latex_are_as_pylatexenc_has_them(parts: list[str]) -> None:
+    """Braces and single characters with a backslash are decoded without it, as it takes milliseconds for each text."""
+    text = "".join(parts)
+    found = bibtex._decoded(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bibtex, "_COMMAND", re.compile(""))
+        assert bibtex._decoded(text) == found

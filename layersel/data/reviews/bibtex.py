@@ -15,6 +15,8 @@ _COLUMNS = {"author": "authors", "note": "notes", "booktitle": "journal", "journ
 _NAMES = ("author", "editor")
 _VERBATIM = ("url", "doi", "file", "eprint")
 _LATEX = re.compile(r"[\\{}$]")
+# more than braces and single characters with a backslash: what needs pylatexenc, which takes 5 ms for an abstract
+_COMMAND = re.compile(r"\\(?![%&_#])|[`$]|''|(?<!\\)&")
 _ENTRY = re.compile(r"^\s*@\w+\s*[{(]", re.MULTILINE)
 
 
@@ -99,6 +101,8 @@ def _decoded(value: str) -> str:
     text = re.sub("---?", "\u2013", " ".join(value.replace("~", " ").split()))
     if _LATEX.search(text) is None:
         return text
+    if _COMMAND.search(text) is None:
+        return " ".join(re.sub(r"\\([%&_#])", r"\1", re.sub("[{}]", "", text)).split())
     text = re.sub(r"(?<!\\)%", r"\\%", text)  # in LaTeX a bare % hides the rest of the line
     if len(re.findall(r"(?<!\\)\$", text)) % 2:
         text = re.sub(r"(?<!\\)\$", r"\\$", text)
