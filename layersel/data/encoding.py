@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layersel.errors import UserError
+from layersel.terminal.tables import counted
 
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -111,7 +112,7 @@ def _guess_line(text: str, offsets: Sequence[int], encoding: str) -> str:
     examples = [f"line {line}: {word!r}" for line, word in list(found)[:_EXAMPLES]]
     more = ", …" if len(found) > _EXAMPLES else ""
     name = "cp1252" if encoding == "utf-8" else encoding
-    counts = f"{_count(len(offsets), 'character')} in {_count(len(set(lines)), 'line')}"
+    counts = f"{counted(len(offsets), 'character')} in {counted(len(set(lines)), 'line')}"
     return (
         f"not UTF-8: {counts} read as {name} ({', '.join(examples)}{more}); data.encoding=NAME names another encoding"
     )
@@ -121,10 +122,6 @@ def _word_at(text: str, offset: int) -> str:
     start = re.search(r"[\w'-]{0,20}$", text[max(0, offset - 20) : offset])
     end = re.match(r"[\w'-]{0,20}", text[offset + 1 : offset + 21])
     return (start[0] if start else "") + text[offset] + (end[0] if end else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _strict(raw: bytes, source: str, encoding: str) -> str:

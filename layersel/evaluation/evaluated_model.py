@@ -67,16 +67,14 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
     model, source = options.model, options.labelled
     if model is None or source is None or options.trainer is None or options.task is None or options.precision is None:
         raise UserError("model, data: expected a model and its data, but got none; give model=NAME data=NAME")
-    trained = None
-    if options.adapter_folder is not None:
-        adapter_folder = Path(options.adapter_folder).expanduser()
-        trained = RunFolder(adapter_folder.parent)  # if it is one
-        if trained.holds(adapter_folder):
-            trained.checked(adapter_folder)
+    adapter = None if options.adapter_folder is None else Path(options.adapter_folder).expanduser()
+    trained = None if adapter is None else RunFolder(adapter.parent)  # if it is one
+    if adapter is not None and trained is not None and trained.holds(adapter):
+        trained.checked(adapter)
     dataset = source.load()
     backbone = model.load(options.task.auto_class)
-    if options.adapter_folder is not None:
-        placed = load_adapter(backbone, adapter_folder)
+    if adapter is not None:
+        placed = load_adapter(backbone, adapter)
         if options.precision.quantises:
             placed.merge()
     backbone.to(options.trainer.device).eval()

@@ -15,13 +15,12 @@ from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import as_table
 from layersel.sweep.comparing import compare
 from layersel.sweep.configurations import configurations, named, references
-from layersel.sweep.grid import counted
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
 from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
 from layersel.sweep.rows import Rows
 from layersel.tasks.task import Metric
-from layersel.terminal.tables import format_number
+from layersel.terminal.tables import counted, format_number
 
 SHOWN = 40
 """Most groups on the terminal; of more, those over all datasets."""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from layersel.errors import DamagedError
 from layersel.runs.folder import FINISHED, RunFolder
-from layersel.sweep.grid import counted
+from layersel.terminal.tables import counted
 
 MINUTE, HOUR = 60.0, 3600.0
 

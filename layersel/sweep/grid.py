@@ -12,7 +12,7 @@ from layersel.errors import DamagedError, UserError, no_room
 from layersel.files import make_folder, read_sealed, remove, write_sealed
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
 from layersel.terminal.messages import print_error
-from layersel.terminal.tables import note
+from layersel.terminal.tables import counted, note
 
 CODE = (".py", ".js", ".css", ".html")
 """Extensions of the files that hold code."""
@@ -170,13 +170,3 @@ def tally(outcomes: Iterable[Outcome]) -> str:
     }
     ends = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f"{counted(len(outcomes), 'cell')}: {ends}"
-
-
-def counted(number: int, what: str) -> str:
-    """Returns a number with its noun.
-
-    Example:
-        >>> counted(1, "cell"), counted(2, "cell")
-        ('1 cell', '2 cells')
-    """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

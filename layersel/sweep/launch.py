@@ -12,9 +12,9 @@ from omegaconf import DictConfig, open_dict
 from layersel.errors import DamagedError, UserError
 from layersel.runs.folder import FINISHED, RunFolder
 from layersel.sweep.estimate import estimate
-from layersel.sweep.grid import Grid, Job, Outcome, counted, grid_name, tally
+from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
 from layersel.sweep.local import Pool
-from layersel.terminal.tables import format_number
+from layersel.terminal.tables import counted, format_number
 
 NAME = re.compile(r"(?!\.)[\w.+-]+")
 

@@ -149,10 +149,12 @@ def as_text(value: Any) -> str:
 
 
 def _with_state(row: Row, folder: Path, state_of: StateOf) -> Row:
-    state = as_recorded(folder)
+    status = _status(folder)
+    state = str(status["state"])
     if state == RUNNING:
         state = state_of(folder) or MISSING
-    error = _status(folder).get("error")
+        status = _status(folder)  # it may have ended meanwhile
+    error = status.get("error")
     return replace(row, state=state, error=None if error is None else str(error))
 
 

@@ -51,7 +51,7 @@ def bootstrap_interval(
         confidence: The share of the resamples within the interval.
 
     Returns:
-        The ends of the interval; NaN where a sample has fewer than two values, the mean where each has equal ones.
+        The ends of the interval; NaN where a sample has fewer than `FEWEST` values, the mean where each has equal ones.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13.
     """

@@ -50,6 +50,16 @@ def show_table(
     _console().print(table)
 
 
+def counted(number: int, what: str) -> str:
+    """Returns a number with its noun.
+
+    Example:
+        >>> counted(1, "cell"), counted(2, "cell")
+        ('1 cell', '2 cells')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def format_number(value: float | None) -> str:
     """Returns the number with three decimals; a dash where there is none.
 

@@ -52,7 +52,7 @@ def assemble_review(
     decisions = {column: verdict for column in raw.columns if (verdict := _decides(raw, column)) is not None}
     columns = recognise_columns(raw.columns, chosen or {}, label_level, decisions)
     given = [_cell(row, columns.roles, "id") for row in raw.rows]
-    labels, told = _labels(raw, columns, decisions, maybe)
+    labels, lines = _labels(raw, columns, decisions, maybe)
     read = _records(raw, columns.roles, complete_ids(given), labels)
     groups = find_duplicates(read)
     kept = drop_duplicates(read, groups) if duplicates == "drop" else read
@@ -69,7 +69,7 @@ def assemble_review(
         conflicting=_conflicts(read, groups),
         dropped=len(read) - len(kept),
         no_labels=_no_labels(raw, columns, decisions, label_level),
-        notes=(*raw.notes, *_unread(columns), *told, *_markup_note(raw, columns.roles)),
+        notes=(*raw.notes, *_unread(columns), *lines, *_markup_note(raw, columns.roles)),
     )
     return Review(name, tuple(kept), report)
 
@@ -116,16 +116,16 @@ def _labels(
             elif other is not None and label is not None and other != label:
                 disagreeing[column] += 1
         labels.append(label)
-    told = [
+    lines = [
         f"labels are also in {column!r}: it fills {filled[column]} that {first!r} leaves empty, "
         f"{disagreeing[column]} disagree and are not taken; data.label_column=NAME reads one column only"
         for column in further
     ]
     if maybes:
-        told.append(f"{maybes} of the decisions are 'maybe', read as {maybe}; data.maybe={'|'.join(MAYBE)} decides")
+        lines.append(f"{maybes} of the decisions are 'maybe', read as {maybe}; data.maybe={'|'.join(MAYBE)} decides")
     if conflicts:
-        told.append(f"{conflicts} of the decisions are conflicts between reviewers, read as unlabelled")
-    return labels, told
+        lines.append(f"{conflicts} of the decisions are conflicts between reviewers, read as unlabelled")
+    return labels, lines
 
 
 def _records(

@@ -80,10 +80,10 @@ def ris_entry(record: Record, rank: int, score: float, ranks: int) -> str:
         N1  - layersel rank 5, score 0.5
         N1  - ASReview_relevant
     """
-    tags, untold = _described(record)
+    tags, noted = _described(record)
     lines = [(tag, value) for tag, values in tags.items() for value in values]
     notes = _LABEL_NOTE.sub("", record.fields.get("notes", "")).rstrip("; ")
-    lines.append(("N1", "; ".join([*filter(None, [notes]), *(f"{name}: {value}" for name, value in untold)])))
+    lines.append(("N1", "; ".join([*filter(None, [notes]), *(f"{name}: {value}" for name, value in noted)])))
     lines.append((RANK_TAG, f"layersel rank {rank:0{len(str(ranks))}}"))
     lines.append((SCORE_TAG, f"layersel score {score}"))
     lines.append(("N1", f"layersel rank {rank}, score {score}"))
@@ -98,20 +98,20 @@ def _described(record: Record) -> tuple[Tags, list[tuple[str, str]]]:
     fields = record.fields
     own = {tag: value for tag, value in fields.items() if "TY" in fields and re.fullmatch("[A-Z][A-Z0-9]", tag)}
     tags = _main_tags(record, own)
-    untold = [("doi", fields["doi"])] if re.search(r"\S\s+\S", fields.get("doi", "")) else []
+    noted = [("doi", fields["doi"])] if re.search(r"\S\s+\S", fields.get("doi", "")) else []
     others = {name: value for name, value in fields.items() if name not in (*own, *_MAIN_FIELDS)}
     for name in sorted(others, key=lambda name: _PLACE.get(squash(name), len(_PLACE))):
         for tag, value in _tagged(name, others[name]):
             if tag is None or not _add(tags, tag, value):
-                untold.append((name, value))
+                noted.append((name, value))
     for tag, value in own.items():
         if tag in (RANK_TAG, SCORE_TAG):
-            untold.append((tag, value))
+            noted.append((tag, value))
         elif tag in ("PY", "DO") and tags[tag][0] in value:
             tags[tag] = [value]  # the file has more than the year or the DOI
         elif tag != "TY":
             tags[tag] = [*tags.get(tag, []), *_parts(tag, value)]
-    return tags, untold
+    return tags, noted
 
 
 def _main_tags(record: Record, own: Mapping[str, str]) -> Tags:
