@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The errors that a user is meant to read, each in one line."""
 
 import errno
 import os

@@ -16,17 +16,17 @@ class Adapter:
     """Options of a kind of adapter."""
 
     trains: ClassVar[bool] = True
-    """It is true if the adapter has trainable parameters."""
+    """This flag says whether an adapter of the kind has trainable parameters."""
     keeps_modules: ClassVar[bool] = True
-    """It is true if modules of its own stand beside the model's after the training."""
+    """This flag says whether modules of the adapter's own stand beside the model's after the training."""
     bypasses_modules: ClassVar[bool] = False
-    """It is true if it computes its change in a pass of its own, so that no text enters the modules that it adapts."""
+    """This flag says whether the adapter has a pass of its own, so that no text enters the modules that it adapts."""
     moves_base: ClassVar[bool] = False
-    """It is true if placing or training it changes the pretrained weights themselves."""
+    """This flag says whether placing or training the adapter changes the pretrained weights themselves."""
     moves_biases: ClassVar[bool] = False
-    """It is true if it changes biases too, so that weight changes are not all of it."""
+    """This flag says whether the adapter changes biases too, so that weight changes are not all of it."""
     quantised_base: ClassVar[bool] = False
-    """It is true if its base has quantised weights."""
+    """This flag says whether the adapter's base has quantised weights."""
 
     @property
     def name(self) -> str:

@@ -24,7 +24,7 @@ class PeftAdapter(Adapter):
     """Which projections of a chosen layer: query, key, value, output, gate, up, down."""
 
     takes_conv1d: ClassVar[bool] = True
-    """It is true if PEFT's implementation is right on `Conv1D`, the linear layer of GPT-2."""
+    """This flag says whether PEFT's implementation is right on `Conv1D`, the linear layer of GPT-2."""
     seed_option: ClassVar[str | None] = None
     """The option of PEFT's configuration that seeds what is drawn without the global generator."""
 

@@ -25,9 +25,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:
-                if isinstance(
-                    error.__context__, KeyboardInterrupt
-                ):  # PyTorch closes the half-written file with an error
+                # Interrupted, PyTorch closes the half-written file with an error of its own.
+                if isinstance(error.__context__, KeyboardInterrupt):
                     raise error.__context__ from None
                 raise
 

@@ -61,7 +61,7 @@ class Shared:
         return self.store.tensors("vectors", key, lambda: {"vectors": compute()}, [encode, self.cell.model])["vectors"]
 
     def layer_scores(self, backbone: Backbone, probe: Probe, problem: Problem) -> LayerScores:
-        """Returns the layers' scores, whatever the budget; only those of a pretrained model's states are stored."""
+        """Returns the layers' scores, whatever the budget; those that look at the pretrained model are stored."""
         score, task = self.cell.selection, self.cell.task
         if not score.needs or self.cell.steps[0] != TRAIN:
             return score_layers(score, backbone, probe)

@@ -28,7 +28,7 @@ class Merging:
     """This class holds the options by which adapters are merged, or none."""
 
     merges: ClassVar[bool] = False
-    """It is true if there is anything to merge."""
+    """This flag says whether there is anything to merge."""
 
     @property
     def named_datasets(self) -> list[str]:

@@ -55,7 +55,7 @@ class RunFolder:
     `status.json` is the folder's lock too: while it says `running`, its holder touches it, and only where that holder
     is dead may another process take the folder. Taking it is guarded by the file `lock`. It seals the run as well: when
     an attempt ends, it holds the SHA-256 of each file that later steps trust, and its own. What is read is verified;
-    the log, the figures and files of the user's are nobody's concern.
+    the log, the figures and files of the user's are not.
     """
 
     def __init__(self, path: Path):

@@ -19,13 +19,13 @@ class Pruning:
     """A way to prune a model."""
 
     prunes: ClassVar[bool] = True
-    """It is true if anything is pruned."""
+    """This flag says whether anything is pruned."""
 
     structured: ClassVar[bool] = False
-    """It is true if whole layers are taken out, which makes the model faster; else single weights become zero."""
+    """This flag says whether whole layers are taken out, which makes the model faster; else weights become zero."""
 
     watches_inputs: ClassVar[bool] = False
-    """It is true if the method looks at what enters the modules that it prunes."""
+    """This flag says whether the method looks at what enters the modules that it prunes."""
 
     def components(self) -> list[object]:
         """Returns the further options that compute what it does, whose code counts too."""

@@ -23,6 +23,6 @@ class ContrastiveScreening(AdapterModule):
         super().__init__(backbone, options)
 
     def loss(self, batch: PairBatch) -> Tensor | None:
-        """Returns the contrastive loss of a batch of pairs; None if they are all of one class or all of two."""
+        """Returns the contrastive loss of a batch of pairs; None if all of them, or none, are of one class."""
         left_PD, right_PD = self.vectors(batch.texts)[batch.pairs_P2].unbind(dim=1)
         return pairwise_contrastive_loss(left_PD, right_PD, batch.same_P, self.options.temperature)
