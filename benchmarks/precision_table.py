@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from layersel.tasks.screening.head import LogisticHead
 from matplotlib.figure import Figure
 from peft import PeftModel
 from torch import Tensor
@@ -44,7 +45,6 @@ from layersel.seeding import stream
 from layersel.selection.score import Probe, score_named
 from layersel.selection.select import make_selection
 from layersel.tasks.screening.datamodule import PairBatch
-from layersel.tasks.screening.head import LogisticHead
 from layersel.tasks.screening.options import Screening
 from layersel.terminal.figures import write_figures
 

@@ -126,11 +126,10 @@ def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member])
     groups = ("merging", "pruning")
     known = [member.folder.read_identity() for member in members]
     names = "+".join(member.name for member in members)
-    judging = {f"task.{name}": getattr(cell.task, name) for name in cell.task.judging}
     return Identity(
         title=f"{names}-{method.name}",
         labels=_labels(cell, names),
-        options=_flat(cell, groups) | _compression(cell) | judging,
+        options=_flat(cell, groups) | _compression(cell) | cell.task.judging_options(),
         classes=_classes(cell, (*groups, "task")),
         model=cell.model.fingerprint(),
         data=fingerprint([member.fingerprint() for member in members]),

@@ -188,10 +188,14 @@ def _check_judged_alike(folder: RunFolder, config: dict[str, Any], task: Task, c
     """Checks what the run was judged by: its own numbers stand beside those of the merged adapter."""
     precision = build_group("precision", config["precision"])
     infer = UNCOMPRESSED if cell.precision.quantises else cell.precision.infer
-    compared = {"task": (task.name, cell.task.name), "precision.infer": (precision.infer, infer)}
+    compared: dict[str, tuple[Any, Any]] = {
+        "task": (task.name, cell.task.name),
+        "precision.infer": (precision.infer, infer),
+    }
     compared |= {"precision.matmul": (precision.matmul, cell.precision.matmul)}
     if task.name == cell.task.name:
-        compared |= {f"task.{name}": (getattr(task, name), getattr(cell.task, name)) for name in task.judging}
+        judged, judging = task.judging_options(), cell.task.judging_options()
+        compared |= {name: (judged.get(name), judging.get(name)) for name in sorted(judged.keys() | judging.keys())}
     for option, (own, here) in compared.items():
         if own != here:
             raise UserError(

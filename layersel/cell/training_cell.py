@@ -61,7 +61,8 @@ class TrainingCell:
                 with self.clock(step):
                     model.compress(step)
             model.end(step)
-        outcomes = self.judge(model, texts, base) | self.judge_references()
+        outcomes = self.judge(model, texts, base)
+        outcomes |= self.judge_references(outcomes[BASE])
         metrics = self.write(model, texts, outcomes)
         self.report(model, selection, outcomes, metrics)
 
@@ -138,10 +139,10 @@ class TrainingCell:
         with self.clock("judge_base"):
             return self.problem.judge(replace(subject, vectors=vectors))
 
-    def judge_references(self) -> dict[str, Outcome]:
+    def judge_references(self, base: Outcome) -> dict[str, Outcome]:
         """Judges what needs no model."""
         with self.clock("references"):
-            return self.problem.references(self.shared.store)
+            return self.problem.references(self.shared.store, base)
 
     def write(self, model: AdaptedModel, texts: TokenizedTexts, outcomes: dict[str, Outcome]) -> dict[str, Any]:
         """Writes the task's files, what was learnt from, the compressed model and, last, the metrics."""

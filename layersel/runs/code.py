@@ -23,11 +23,10 @@ def code_of(*parts: Any, modules: Iterable[str] = ()) -> dict[str, str]:
 
     Args:
         parts: Classes, functions, or objects, which stand for their classes, and for what their method `components`
-            names beside.
+            names beside, and so on.
         modules: Further modules, by name.
     """
-    modules = {*modules, *(_module_of(part) for part in parts)}
-    modules |= {_module_of(own) for part in parts for own in getattr(part, "components", list)()}
+    modules = {*modules, *(_module_of(part) for part in _with_components(parts))}
     roots = {module.partition(".")[0] for module in modules} | {"layersel"}
     found: dict[str, str] = {}
     waiting = sorted(modules)
@@ -41,6 +40,12 @@ def code_of(*parts: Any, modules: Iterable[str] = ()) -> dict[str, str]:
         found[module], imported = _read(file, module, file.stat().st_mtime_ns)
         waiting += [name for name in imported if name.partition(".")[0] in roots]
     return dict(sorted(found.items()))
+
+
+def _with_components(parts: Iterable[Any]) -> Iterator[Any]:
+    for part in parts:
+        yield part
+        yield from _with_components(getattr(part, "components", list)())
 
 
 def class_path(part: Any) -> str:

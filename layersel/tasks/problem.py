@@ -99,8 +99,13 @@ class Problem(ABC):
             exclude: Fingerprints of texts that must not be judged on, since the adapter has learnt from them.
         """
 
-    def references(self, store: Store) -> dict[str, Outcome]:
-        """Outcomes that need no model, by the names of `Task.references`; `store` keeps what other cells need too."""
+    def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:
+        """Returns the outcomes that an adapter must beat, by the names of `Task.references`.
+
+        Args:
+            store: Keeps what other cells need too.
+            base: The outcome of the pretrained model.
+        """
         return {}
 
     @abstractmethod

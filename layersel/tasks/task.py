@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.data.source import Dataset, Source
+from layersel.runs.fingerprints import flat_options
 from layersel.training.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
@@ -53,9 +54,6 @@ class Task(Hyperparameters, ABC):
     prediction_files: ClassVar[tuple[str, ...]] = ()
     """Extensions of the files that predictions can be written to; none if the task predicts nothing."""
 
-    offers: ClassVar[frozenset[str]] = frozenset()
-    """What its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS (`layersel.merging.method`)."""
-
     @abstractmethod
     def problem(self, dataset: Dataset, seed: int | None) -> "Problem":
         """Returns the problem that a dataset poses.
@@ -67,6 +65,16 @@ class Task(Hyperparameters, ABC):
         Raises:
             UserError: The dataset has too little to learn from.
         """
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Returns what its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS."""
+        return frozenset()
+
+    def judging_options(self) -> dict[str, Any]:
+        """Returns the options that `judging` names, those within them included, by dotted names."""
+        judged = tuple(f"task.{name}." for name in self.judging)
+        return {name: own for name, own in flat_options("task", self).items() if f"{name}.".startswith(judged)}
 
     def refusal(self, source: Source) -> str | None:
         """Returns the line that refuses a source whose datasets the task cannot learn from; None if it can."""

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 from in_process import ROOT, here
+from layersel.tasks.screening.baseline import tfidf_scores
 from safetensors.torch import load_file
 from small_reviews import write_reviews
 from torch import Tensor
@@ -20,7 +21,6 @@ from layersel.cell import adapted_model, shared
 from layersel.runs import store
 from layersel.selection.scores.cka import CKA
 from layersel.tasks.screening import problem
-from layersel.tasks.screening.baseline import tfidf_scores
 
 CELLS = {
     "lora": ["selection=cka", "selection.n=2"],

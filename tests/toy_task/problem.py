@@ -91,7 +91,7 @@ class RegressionProblem(Problem):
         test = [index for index in self.test if text_fingerprint(subject.texts.texts[index]) not in exclude]
         return self._outcome(head.predict(vectors_ND), test, head)
 
-    def references(self, store: Store) -> dict[str, Outcome]:
+    def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:
         """Returns the error of the mean of what is learnt from."""
         mean = self.numbers[self.train].mean()
         return {"mean": self._outcome(mean.expand(len(self.numbers)), self.test, None)}

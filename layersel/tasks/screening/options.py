@@ -5,17 +5,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from layersel.config import build_group, choice
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
 from layersel.data.source import Dataset, Source
 from layersel.errors import one_of
-from layersel.merging.method import HELD_OUT_LOSS, LOGITS
+from layersel.tasks.screening.heads.head import Head
+from layersel.tasks.screening.heads.logistic import Logistic
 from layersel.tasks.screening.pairs import Pairs, RandomPairs
 from layersel.tasks.screening.split import IF_TOO_FEW
 from layersel.tasks.task import Metric, Task
 
 if TYPE_CHECKING:
-    from layersel.tasks.screening.head import LogisticHead
+    from layersel.tasks.screening.heads.examples import FittedHead
     from layersel.tasks.screening.problem import ScreeningProblem
 
 HEAD = "head.safetensors"
@@ -40,17 +42,18 @@ class Screening(Task):
     """Pairs in a training step."""
     temperature: float = 0.2
     """τ of the loss: cosine similarities are divided by it."""
-    head_c: float = 1.0
-    """Inverse strength of the logistic head's penalty."""
-    normalize: bool = True
-    """Scale vectors to length 1 before the head."""
+    head: Head = field(default_factory=Logistic)
+    """What scores the records by their vectors, their texts, or both."""
 
     name: ClassVar[str] = "screening"
     metric: ClassVar[Metric] = Metric("awss@95", "AWSS@95")
     takes: ClassVar[type] = ReviewSource
-    offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS, LOGITS})
-    judging: ClassVar[tuple[str, ...]] = ("head_c", "normalize")
-    references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF + SVM"}
+    judging: ClassVar[tuple[str, ...]] = ("head",)
+    references: ClassVar[Mapping[str, str]] = {
+        "elas_u4": "ELAS u4, no encoder",
+        "nearest": "nearest, untouched encoder",
+        "fusion": "fusion, untouched encoder",
+    }
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
     result_files: ClassVar[tuple[str, ...]] = (RANKING,)
     prediction_files: ClassVar[tuple[str, ...]] = (".csv", ".ris", ".xlsx")
@@ -61,11 +64,24 @@ class Screening(Task):
 
         return ScreeningProblem.draw(self, dataset, seed)
 
-    def load_head(self, folder: Path) -> "LogisticHead":
-        """Reads the logistic head of a run."""
-        from layersel.tasks.screening.head import LogisticHead
+    def components(self) -> list[object]:
+        """Returns what computes the numbers beside this class: the pairs, the head, and the references' heads."""
+        return [self.pairs, self.head, *self.reference_heads().values()]
 
-        return LogisticHead.load(folder / HEAD)
+    def reference_heads(self) -> dict[str, Head]:
+        """Returns the heads of the references by name, as their files have them, whatever the head of the task is."""
+        return {name: build_group("task.head", choice("task/head", name)) for name in self.references}
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Returns what the head offers to merging."""
+        return self.head.offers
+
+    def load_head(self, folder: Path) -> "FittedHead":
+        """Fits the head on the examples that a run kept."""
+        from layersel.tasks.screening.heads.examples import FittedHead
+
+        return FittedHead.load(folder / HEAD, self.head)
 
     def unlabelled(self, path: str, like: Source | None = None) -> Table:
         """Returns a file of records, whose labels, if it has any, are not read; `like` names its columns."""
@@ -85,9 +101,6 @@ class Screening(Task):
             found.append(str(one_of("task.if_too_few", self.if_too_few, IF_TOO_FEW)))
         if self.batch_size == 1:
             found.append("task.batch_size: expected at least 2, but got 1")
-        found += [
-            f"task.{name}: expected a number above 0, but got {getattr(self, name)}"
-            for name in ("temperature", "head_c")
-            if not getattr(self, name) > 0
-        ]
+        if not self.temperature > 0:
+            found.append(f"task.temperature: expected a number above 0, but got {self.temperature}")
         return found

@@ -1,12 +1,14 @@
 """One review under screening: which records are learnt from, and what a set of vectors is worth for the others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import PreTrainedTokenizerBase
 
 from layersel.backbone.backbone import Backbone
@@ -17,13 +19,13 @@ from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts, separator_of
 from layersel.errors import UserError
 from layersel.metrics import screening_metrics
-from layersel.runs.fingerprints import text_fingerprint
+from layersel.runs.fingerprints import flat_options, text_fingerprint
 from layersel.runs.store import Store
 from layersel.seeding import stream
 from layersel.tasks.problem import Outcome, Problem, Subject
-from layersel.tasks.screening.baseline import tfidf_scores
 from layersel.tasks.screening.datamodule import ScreeningData
-from layersel.tasks.screening.head import LogisticHead
+from layersel.tasks.screening.heads.examples import Examples, FittedHead
+from layersel.tasks.screening.heads.head import Head
 from layersel.tasks.screening.module import ContrastiveScreening
 from layersel.tasks.screening.options import HEAD, RANKING, Screening
 from layersel.tasks.screening.ranking import write_ranking
@@ -39,9 +41,11 @@ class ScreeningOutcome(Outcome):
 
     Attributes:
         scores: A score (N, float64) for every record, higher = likelier included.
+        vectors: The vectors (N×D) of the records.
     """
 
     scores: Tensor = field(default_factory=lambda: torch.empty(0))
+    vectors: Tensor = field(default_factory=lambda: torch.empty(0, 0))
 
 
 class ScreeningProblem(Problem):
@@ -109,39 +113,42 @@ class ScreeningProblem(Problem):
         return ContrastiveScreening(backbone, self.task)
 
     def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> ScreeningOutcome:
-        """Ranks the records by a logistic head on their vectors, fitted on the training records if none is given."""
+        """Ranks the records by the task's head, fitted on the training records if none is given."""
         vectors_ND = subject.vectors()
         if head is None:
-            head = LogisticHead.fit(
-                vectors_ND[self.train], self.labels[self.train], self.task.head_c, self.task.normalize
-            )
+            head = self._fitted(self.task.head, vectors_ND)
         test = self.test
         if exclude:
             test = [index for index in test if text_fingerprint(subject.texts.texts[index]) not in exclude]
-        return self._outcome(head.scores(vectors_ND), test, head)
+        outcome = self._outcome(self._scores(head, vectors_ND), test)
+        return replace(outcome, head=head, vectors=vectors_ND)
 
-    def references(self, store: Store) -> dict[str, Outcome]:
-        """Returns the ranking by TF-IDF and a support vector machine, which needs no encoder."""
-        texts, labels = self._texts(" "), self.labels[self.train]
-        scores = store.tensors(
-            "tfidf",
-            [texts, self.train, labels.tolist()],
-            lambda: {"scores": tfidf_scores(texts, self.train, labels)},
-            code=[tfidf_scores],
-        )["scores"]
-        return {"tfidf": self._outcome(scores, self.test, None)}
+    def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:
+        """Returns the rankings by ASReview's ELAS u4 and, on the pretrained model's vectors, by two heads beside it."""
+        if not isinstance(base, ScreeningOutcome):
+            raise TypeError("expected the outcome of a model")
+        vectors_ND, heads = base.vectors, self.task.reference_heads()
+        content = sha256(vectors_ND.contiguous().numpy().tobytes()).hexdigest()
+        known = [flat_options("task.head", head) for head in heads.values()]
+        found = store.tensors(
+            "references",
+            [list(heads), known, content, self._texts(" "), self.train, self.labels[self.train].tolist()],
+            lambda: {name: self._scores(self._fitted(head, vectors_ND), vectors_ND) for name, head in heads.items()},
+            code=[self.task],
+        )
+        return {name: self._outcome(scores_N, self.test) for name, scores_N in found.items()}
 
     def write(self, outcome: Outcome, folder: Path) -> None:
         """Writes the ranking of all records that were not learnt from, the likeliest first, and the head."""
-        if not isinstance(outcome, ScreeningOutcome) or not isinstance(outcome.head, LogisticHead):
+        if not isinstance(outcome, ScreeningOutcome) or not isinstance(outcome.head, FittedHead):
             raise TypeError("expected the outcome of a model")
         folder.mkdir(parents=True, exist_ok=True)
         self._write_ranking(folder / RANKING, outcome.scores)
         outcome.head.save(folder / HEAD)
 
-    def predict(self, subject: Subject, head: LogisticHead, path: Path) -> int:
+    def predict(self, subject: Subject, head: FittedHead, path: Path) -> int:
         """Writes the ranking of all records that are not learnt from."""
-        self._write_ranking(path, head.scores(subject.vectors()))
+        self._write_ranking(path, self._scores(head, subject.vectors()))
         return len(self.unlabelled)
 
     def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
@@ -168,17 +175,31 @@ class ScreeningProblem(Problem):
 
     def held_out_loss(self, texts: PrefixCache) -> float:
         """Returns the mean log loss of each training record under the head that the others give (leave-one-out)."""
-        vectors_ND = texts.vectors(range(len(self.train))).float().cpu()
-        return LogisticHead.held_out_loss(vectors_ND, self.labels[self.train], self.task.head_c, self.task.normalize)
+        vectors_ND, labels_N = texts.vectors(range(len(self.train))).float().cpu(), self.labels[self.train]
+        losses = []
+        for record in range(len(self.train)):
+            others = torch.arange(len(self.train)) != record
+            scorer = self.task.head.fit(Examples(vectors_ND[others], labels_N[others], []))
+            score = scorer(vectors_ND[record : record + 1], [])
+            losses.append(binary_cross_entropy_with_logits(score, labels_N[record : record + 1].double()))
+        return float(torch.stack(losses).mean())
 
-    def logits(self, head: LogisticHead, texts: PrefixCache, batch: Sequence[int]) -> Tensor:
+    def logits(self, head: FittedHead, texts: PrefixCache, batch: Sequence[int]) -> Tensor:
         """Returns the log-odds (N, float64) that these records are included."""
-        return head.scores(texts.vectors(batch).cpu())
+        return head.scores(texts.vectors(batch).cpu(), [])
 
-    def _outcome(self, scores_N: Tensor, test: list[int], head: LogisticHead | None) -> ScreeningOutcome:
+    def _fitted(self, head: Head, vectors_ND: Tensor) -> FittedHead:
+        texts = self._texts(" ")
+        known = [texts[index] for index in self.train]
+        return FittedHead.fit(head, Examples(vectors_ND[self.train], self.labels[self.train], known))
+
+    def _scores(self, head: FittedHead, vectors_ND: Tensor) -> Tensor:
+        return head.scores(vectors_ND, self._texts(" "))
+
+    def _outcome(self, scores_N: Tensor, test: list[int]) -> ScreeningOutcome:
         labels = self.labels[test]
         counts = {"n_test": len(test), "n_included": int(labels.sum())}
-        return ScreeningOutcome(screening_metrics(scores_N[test], labels), counts, head, scores_N)
+        return ScreeningOutcome(screening_metrics(scores_N[test], labels), counts, scores=scores_N)
 
     def _write_ranking(self, path: Path, scores_N: Tensor) -> None:
         ranked = self.unlabelled

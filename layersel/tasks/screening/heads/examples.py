@@ -1,0 +1,97 @@
+"""The labelled records that a head learns from, and their file: whatever the head, it is fitted on them again."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from layersel.errors import UserError
+from layersel.files import atomic_path
+from layersel.tasks.screening.heads.head import Head, Scorer
+
+# Shapes: N records, D hidden size.
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled records.
+
+    Attributes:
+        vectors_ND: Their vectors.
+        labels_N: Their labels, 1 included and 0 excluded.
+        texts: Title and abstract of each.
+    """
+
+    vectors_ND: Tensor
+    labels_N: Tensor
+    texts: Sequence[str]
+
+    def included(self) -> Tensor:
+        """Returns the vectors (K×D, float64) of the included records."""
+        return self.vectors_ND[self.labels_N == 1].double()
+
+    def excluded(self) -> Tensor:
+        """Returns the vectors (K×D, float64) of the excluded records."""
+        return self.vectors_ND[self.labels_N == 0].double()
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head that has learnt from examples.
+
+    Attributes:
+        examples: What it has learnt from.
+        scorer: Scores any records.
+    """
+
+    examples: Examples
+    scorer: Scorer
+
+    @classmethod
+    def fit(cls, head: Head, examples: Examples) -> "FittedHead":
+        """Fits a head.
+
+        Raises:
+            UserError: A vector is not finite, or there are too few examples of a class.
+        """
+        if not bool(examples.vectors_ND.isfinite().all()):
+            raise UserError("head: vectors are not finite; lower task.learning_rate, or use precision=fp32")
+        if not bool((examples.labels_N == 1).any()):
+            raise UserError(f"task.head={head.name}: expected an included record to learn from, but got none")
+        if head.needs_excluded and not bool((examples.labels_N == 0).any()):
+            raise UserError(
+                f"task.head={head.name}: expected excluded records to learn from too, but got none; "
+                "use task/head=nearest"
+            )
+        return cls(examples, head.fit(examples))
+
+    def scores(self, vectors_ND: Tensor, texts: Sequence[str]) -> Tensor:
+        """Returns a score (N, float64) for each record, higher = likelier included."""
+        return self.scorer(vectors_ND, texts)
+
+    def save(self, path: Path) -> None:
+        """Writes the examples as a safetensors file, their texts in its header."""
+        tensors = {"vectors": self.examples.vectors_ND.contiguous(), "labels": self.examples.labels_N.contiguous()}
+        with atomic_path(path) as draft:
+            save_file(tensors, str(draft), metadata={"texts": json.dumps(list(self.examples.texts))})
+
+    @classmethod
+    def load(cls, path: Path, head: Head) -> "FittedHead":
+        """Fits a head on what `save` wrote.
+
+        Raises:
+            UserError: The file is missing or damaged.
+        """
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                texts = json.loads(file.metadata()["texts"])
+                examples = Examples(file.get_tensor("vectors"), file.get_tensor("labels"), texts)
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise UserError(
+                f"head: {str(path)!r} cannot be read ({error}); expected a file of a finished run"
+            ) from error
+        return cls.fit(head, examples)

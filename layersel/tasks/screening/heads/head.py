@@ -1,0 +1,47 @@
+"""The options of a head, and the contract that they fulfil."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from layersel.tasks.screening.heads.examples import Examples
+
+# Shapes: N records, D hidden size.
+
+Scorer = Callable[["Tensor", Sequence[str]], "Tensor"]
+"""Scores (N, float64) of records by their vectors (N rows) and their texts, higher = likelier included."""
+
+
+@dataclass
+class Head:
+    """A way to score records by what a few labelled ones look like."""
+
+    needs_excluded: ClassVar[bool] = True
+    """Whether it learns from excluded records too."""
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """What merging may ask of its scores: HELD_OUT_LOSS and LOGITS where they are log-odds of linear features."""
+
+    @property
+    def name(self) -> str:
+        """Returns the head's name, which is that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def fit(self, examples: "Examples") -> Scorer:
+        """Learns from labelled records.
+
+        Raises:
+            UserError: There are too few of a class.
+        """
+        raise NotImplementedError
+
+    def problems(self) -> list[str]:
+        """Returns one line for each option that is out of range."""
+        return []
+
+
+def not_above_zero(name: str, value: float) -> list[str]:
+    """Returns the line that refuses an option of a head that must be above 0; nothing if it is."""
+    return [] if value > 0 else [f"task.head.{name}: expected a number above 0, but got {value}"]
