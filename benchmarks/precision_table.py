@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from layersel.tasks.screening.head import LogisticHead
 from matplotlib.figure import Figure
 from peft import PeftModel
 from torch import Tensor
@@ -45,6 +44,8 @@ from layersel.seeding import stream
 from layersel.selection.score import Probe, score_named
 from layersel.selection.select import make_selection
 from layersel.tasks.screening.datamodule import PairBatch
+from layersel.tasks.screening.heads.examples import Examples
+from layersel.tasks.screening.heads.logistic import Logistic
 from layersel.tasks.screening.options import Screening
 from layersel.terminal.figures import write_figures
 
@@ -187,8 +188,8 @@ def quality(
 def awss(vectors_ND: Tensor, review: Dataset, seed: int) -> float:
     """AWSS@95 of a head on 16 labelled records."""
     problem = Screening().problem(review, seed)
-    head = LogisticHead.fit(vectors_ND[problem.train], problem.labels[problem.train], c=1.0, normalize=True)
-    return screening_metrics(head.scores(vectors_ND)[problem.test], problem.labels[problem.test])["awss@95"]
+    scorer = Logistic().fit(Examples(vectors_ND[problem.train], problem.labels[problem.train], []))
+    return screening_metrics(scorer(vectors_ND, [])[problem.test], problem.labels[problem.test])["awss@95"]
 
 
 def file_sizes(pretrained: Pretrained, texts: Sequence[TokenIds]) -> Table:

@@ -94,17 +94,17 @@ def test_a_run_leaves_its_results(finished: tuple[Path, str, str]) -> None:
 
 
 def test_metrics_are_flat_and_complete(finished: tuple[Path, str, str]) -> None:
-    """Each metric for the adapted and the pretrained encoder and for TF-IDF, numbers all of them."""
+    """Each metric for the adapted and the pretrained encoder and for the references, numbers all of them."""
     metrics = read_json(finished[0] / "metrics.json")
     seconds = {name for name in metrics if name.startswith("seconds/")}
-    measured = {f"{prefix}{name}" for prefix in ("", "base/", "tfidf/") for name in METRICS}
+    measured = {f"{prefix}{name}" for prefix in ("", "base/", "elas_u4/", "nearest/", "fusion/") for name in METRICS}
     assert set(metrics) == measured | seconds | {"parameters/trainable", "parameters/total", "n_test", "n_included"}
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
     assert seconds >= {"seconds/select", "seconds/train", "seconds/judge_base", "seconds/judge_adapted"}
     assert sum(metrics[name] for name in seconds) <= 2 * metrics["seconds/total"] + 0.01
     assert (metrics["n_test"], metrics["n_included"]) == (284, 35)
     assert metrics["parameters/trainable"] == 2 * 2 * 2 * 32 * 8  # layers, projections, A and B, width, rank
-    assert metrics["tfidf/auroc"] > 0.8
+    assert metrics["elas_u4/auroc"] > 0.95
     assert metrics["tnr@95"] == pytest.approx(metrics["awss@95"] + 0.05)
 
 

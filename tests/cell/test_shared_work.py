@@ -11,7 +11,6 @@ from unittest.mock import patch
 
 import pytest
 from in_process import ROOT, here
-from layersel.tasks.screening.baseline import tfidf_scores
 from safetensors.torch import load_file
 from small_reviews import write_reviews
 from torch import Tensor
@@ -20,7 +19,7 @@ from layersel.backbone.prefix import PrefixMemory
 from layersel.cell import adapted_model, shared
 from layersel.runs import store
 from layersel.selection.scores.cka import CKA
-from layersel.tasks.screening import problem
+from layersel.tasks.screening.heads.elas_u4 import ElasU4
 
 CELLS = {
     "lora": ["selection=cka", "selection.n=2"],
@@ -111,13 +110,13 @@ def test_no_bit_changes(run: Callable[..., Cell], expected: dict[str, Cell], tmp
 
 
 def test_another_process_spares_the_work(run: Callable[..., Cell], expected: dict[str, Cell], filled: Path) -> None:
-    """Base vectors, scores, tokens and TF-IDF are read; nothing of them is computed or written."""
+    """Base vectors, scores, tokens and the references are read; nothing of them is computed or written."""
     before = {path: path.stat().st_mtime_ns for path in filled.rglob("*.safetensors")}
-    assert sorted(path.parent.name for path in before) == ["scores", "tfidf", "tokens", "vectors"]
+    assert sorted(path.parent.name for path in before) == ["references", "scores", "tokens", "vectors"]
     with (
         patch.object(CKA, "scores", side_effect=AssertionError("scored")),
         patch.object(shared.TokenizedTexts, "of", side_effect=AssertionError("tokenised")),
-        patch.object(problem, "tfidf_scores", wraps=tfidf_scores, side_effect=AssertionError("fitted")),
+        patch.object(ElasU4, "fit", side_effect=AssertionError("fitted")),
         patch.object(adapted_model, "encode", wraps=adapted_model.encode) as encode,
     ):
         for name in ("another budget", "lora"):
