@@ -43,9 +43,10 @@ from layersel.metrics import screening_metrics
 from layersel.seeding import stream
 from layersel.selection.score import Probe, score_named
 from layersel.selection.select import make_selection
-from layersel.tasks.screening.datamodule import PairBatch
 from layersel.tasks.screening.heads.examples import Examples
 from layersel.tasks.screening.heads.logistic import Logistic
+from layersel.tasks.screening.heads.pool import Pool
+from layersel.tasks.screening.losses.pairwise import PairBatch
 from layersel.tasks.screening.options import Screening
 from layersel.terminal.figures import write_figures
 
@@ -189,7 +190,7 @@ def awss(vectors_ND: Tensor, review: Dataset, seed: int) -> float:
     """AWSS@95 of a head on 16 labelled records."""
     problem = Screening().problem(review, seed)
     scorer = Logistic().fit(Examples(vectors_ND[problem.train], problem.labels[problem.train], []))
-    return screening_metrics(scorer(vectors_ND, [])[problem.test], problem.labels[problem.test])["awss@95"]
+    return screening_metrics(scorer(Pool(vectors_ND, []))[problem.test], problem.labels[problem.test])["awss@95"]
 
 
 def file_sizes(pretrained: Pretrained, texts: Sequence[TokenIds]) -> Table:

@@ -24,8 +24,8 @@ from layersel.data.tokens import TokenIds, TokenizedTexts, pad_id
 from layersel.seeding import stream
 from layersel.selection.score import Probe, score_named
 from layersel.selection.select import make_selection
-from layersel.tasks.screening.datamodule import PairBatch, ScreeningData
-from layersel.tasks.screening.loss import pairwise_contrastive_loss
+from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.losses.pairwise import PairBatch, pairwise_contrastive_loss
 from layersel.tasks.screening.options import Screening
 
 LENGTH = 512

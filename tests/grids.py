@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["model=minilm", "model.max_length=16", "task.pairs.per_record=2", "selection.bootstrap=2", "logger=csv"]
+SMALL = ["model=minilm", "model.max_length=16", "task.loss.pairs.per_record=2", "selection.bootstrap=2", "logger=csv"]
 SMALL += ["trainer=cpu", "trainer.threads=1", "trainer.checkpoint_seconds=0"]
 
 

@@ -14,13 +14,14 @@ from toy_training import ToyTraining, toy_training
 
 from layersel.callbacks.checkpoint import LAST
 from layersel.compression.precision import Precision
-from layersel.tasks.screening.pairs import RandomPairs
+from layersel.tasks.screening.losses.pairs import RandomPairs
+from layersel.tasks.screening.losses.pairwise import Pairwise
 from layersel.training.options import TrainerOptions
 from layersel.training.trainer import Training, fit, make_trainer
 
 N_EPOCHS, N_BATCHES = 2, 3
 N_STEPS = N_EPOCHS * N_BATCHES
-PAIRS = RandomPairs(per_record=2)  # 24 pairs of 12 records, 8 a batch
+LOSS = Pairwise(pairs=RandomPairs(per_record=2))  # 24 pairs of 12 records, 8 a batch
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Watch(Callback):
         self.seen[step] = {
             "loss": float(outputs["loss"]) if outputs else None,
             "rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "pairs": batch.pairs_P2.tolist(),
+            "batch of": batch.texts,
             "batch": batch_idx,
             "epoch": trainer.current_epoch,
             "random": torch.get_rng_state().tolist(),
@@ -82,7 +83,7 @@ def attempt(
     """
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
-    toy = toy_training(folder, **{"pairs": PAIRS, "epochs": N_EPOCHS, "dropout": True} | options)
+    toy = toy_training(folder, **{"loss": LOSS, "epochs": N_EPOCHS, "dropout": True} | options)
     torch.manual_seed(0 if resume_from is None else 12345)
     watch = Watch(checkpoints, then)
     toy.trainer = make_trainer(

@@ -54,7 +54,7 @@ FILES = {
 NOT_UTF8 = {"undecodable/experiment/latin.yaml"}
 MODEL = ["model=minilm", "model.path={model}", "model.max_length=64", "trainer=cpu"]
 TRAIN = [*MODEL, "logger=csv", "output={out}", "data=table", "data.path={folder}/good.csv", "task.shots=2"]
-TRAIN += ["task.pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
+TRAIN += ["task.loss.pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
 EVALUATE = [*MODEL, "data=table", "data.path={folder}/good.csv", "task.shots=2"]
 
 
@@ -254,9 +254,11 @@ TRAINING = {
         late=True,
     ),
     "batch of one": Bad(["task.batch_size=1"], r"task\.batch_size: expected at least 2, but got 1"),
-    "temperature 0": Bad(["task.temperature=0"], r"task\.temperature: expected a number above 0, but got 0"),
+    "temperature 0": Bad(["task.loss.temperature=0"], r"task\.loss\.temperature: expected a number above 0, but got 0"),
     "warm-up over 1": Bad(["task.warmup=10"], r"task\.warmup: expected a share from 0 to 1, but got 10"),
-    "no partners": Bad(["task.pairs.per_record=0"], r"task\.pairs\.per_record: expected at least 1, but got 0"),
+    "no partners": Bad(
+        ["task.loss.pairs.per_record=0"], r"task\.loss\.pairs\.per_record: expected at least 1, but got 0"
+    ),
     "unknown logger mode": Bad(["logger.mode=on"], r"logger\.mode: expected one of auto, online"),
     "negative seed": Bad(["seed=-1"], r"seed: expected 0 to 4294967295, but got -1", subprocess=True),
     "seed of letters": Bad(["seed=one"], r"seed: expected int, but got 'one'"),

@@ -26,6 +26,7 @@ from layersel.terminal.help import WHOLE, choices, field_docs, help_text
 
 OPTIONS = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.glob("*/**/*.yaml"))
 GROUPS = sorted({str(option.parent) for option in OPTIONS} - set(WHOLE))
+PLAIN_GROUPS = ("adapter", "loss", "merging", "pruning")
 SCRIPTS = {"train": (Cell, train), "evaluate": (Evaluation, evaluate)}
 
 # What a user must give, and what this machine may lack.
@@ -106,8 +107,8 @@ def default(option: "Field[Any]") -> Any:
 
 def test_defaults_of_files_and_dataclasses_agree() -> None:
     """The first of each group's choices that sets nothing of its own: the plain ones."""
-    plain = ("task/screening", "task/pairs/random", "precision/fp32", "trainer/auto", "logger/wandb")
-    own = [str(option) for option in OPTIONS if option.parent.name in ("adapter", "merging", "pruning")]
+    plain = ("task/screening", "task/loss/pairs/random", "precision/fp32", "trainer/auto", "logger/wandb")
+    own = [str(option) for option in OPTIONS if option.parent.name in PLAIN_GROUPS]
     for option in [*plain, *own]:
         group, _, name = option.rpartition("/")
         content = choice(group, name)
@@ -122,8 +123,8 @@ def test_thesis_is_the_thesis() -> None:
     assert (cell.model.path, cell.model.pooling, cell.model.max_length) == ("allenai/specter", "cls", 512)
     assert (cell.selection.name, cell.selection.n) == ("last", 3)
     assert (cell.adapter.rank, cell.adapter.projections) == (4, ["key", "value"])
-    assert cell.task.pairs.count(2 * cell.task.shots) == 640
-    assert (cell.task.epochs, cell.task.batch_size, cell.task.temperature) == (2, 16, 0.2)
+    assert cell.task.loss.pairs.count(2 * cell.task.shots) == 640
+    assert (cell.task.epochs, cell.task.batch_size, cell.task.loss.temperature) == (2, 16, 0.2)
 
 
 def test_an_experiment_yields_to_the_command_line() -> None:
@@ -286,7 +287,7 @@ def test_former_names_are_refused_with_the_new_ones(former: str) -> None:
     """The new one exists, the former does not, and a run's config with it is refused in one line."""
     new = RENAMED[former]
     assert new_spelling(former) == f"{former}: it is {new} now"
-    content = OmegaConf.to_container(composed("train", "merging=ties", "merging.datasets=[a,b]"))
+    content = OmegaConf.to_container(composed("train", "task/head=logistic", "merging=ties", "merging.datasets=[a,b]"))
     assert isinstance(content, dict)
     if "/" in new:
         assert new in GROUPS
@@ -339,9 +340,11 @@ def test_build_tells_everything_at_once(part: dict[str, Any] | None, options: di
 def test_several_groups_are_checked_together() -> None:
     """On the real cell, three mistakes in three groups are three lines."""
     with pytest.raises(UserError) as error:
-        build(composed("train", "adapter.rank=0", "task.temperature=-1", "selection.n=2.5", "experiment=demo"), Cell)
+        build(
+            composed("train", "adapter.rank=0", "task.loss.temperature=-1", "selection.n=2.5", "experiment=demo"), Cell
+        )
     assert sorted(line.partition(":")[0] for line in str(error.value).splitlines()) == [
         "adapter.rank",
         "selection.n",
-        "task.temperature",
+        "task.loss.temperature",
     ]

@@ -84,7 +84,7 @@ KEYSTROKES = {
     "wrong value": Keystroke("train.py", ["adapter.rank=0"], r"adapter\.rank: expected at least 1, but got 0"),
     "wrong type": Keystroke("train.py", ["task.shots=few"], r"task\.shots: expected int, but got 'few'"),
     "wrong value within a group": Keystroke(
-        "train.py", ["task.pairs.per_record=0"], r"task\.pairs\.per_record: expected at least 1, but got 0"
+        "train.py", ["task.loss.pairs.per_record=0"], r"task\.loss\.pairs\.per_record: expected at least 1, but got 0"
     ),
     "options that do not fit together": Keystroke(
         "train.py", ["order=[train,quantise]", "pruning=wanda"], r"order: pruning=wanda needs the step prune"

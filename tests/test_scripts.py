@@ -21,7 +21,7 @@ from layersel.data.reviews.table import Table
 
 ROOT = Path(__file__).parents[1]
 METRICS = ["awss@95", "wss@95", "tnr@95", "average_precision", "auroc", "recall@10%", "recall@20%", "recall@50%"]
-SMALL = ["model=minilm", "model.max_length=32", "task.pairs.per_record=4", "selection.bootstrap=5", "logger=csv"]
+SMALL = ["model=minilm", "model.max_length=32", "task.loss.pairs.per_record=4", "selection.bootstrap=5", "logger=csv"]
 SMALL += ["trainer=cpu", "trainer.threads=1"]
 
 

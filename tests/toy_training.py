@@ -18,9 +18,10 @@ from layersel.callbacks import LayerSelection
 from layersel.data.tokens import TokenIds
 from layersel.selection.score import Score, score_named
 from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.losses.pairs import RandomPairs
+from layersel.tasks.screening.losses.pairwise import Pairwise
 from layersel.tasks.screening.module import ContrastiveScreening
 from layersel.tasks.screening.options import Screening
-from layersel.tasks.screening.pairs import Pairs, RandomPairs
 
 N_TRAIN, N_LAYERS = 12, 3
 
@@ -66,20 +67,20 @@ class ToyTraining:
 def toy_training(
     folder: Path,
     score: Score | None = None,
-    pairs: Pairs | None = None,
     seed: int = 0,
     batch_size: int = 8,
     adapter: Adapter | None = None,
     callbacks: Sequence[Callback] = (),
+    pool: Sequence[TokenIds] = (),
     **options: object,
 ) -> ToyTraining:
     """A training on the CPU that has yet to be started; `options` are those of `Screening`."""
     torch.manual_seed(seed)
     model = seeded(lambda: hf.BertModel(bert(num_hidden_layers=N_LAYERS)))
     labels = torch.arange(N_TRAIN) % 2
-    own = {"pairs": pairs or RandomPairs(per_record=4), "batch_size": batch_size}
+    own = {"loss": Pairwise(pairs=RandomPairs(per_record=4)), "batch_size": batch_size}
     task = Screening(**{"epochs": 2, "learning_rate": 1e-2, "dropout": False} | own | options)
-    data = ScreeningData(toy_tokens(), range(N_TRAIN), labels, task, seed)
+    data = ScreeningData(toy_tokens(), range(N_TRAIN), labels, task, seed, pool)
     selector = LayerSelection(score or score_named("last", n=2), adapter or Lora(rank=4), seed, folder)
     trainer = Trainer(
         accelerator="cpu",

@@ -77,7 +77,7 @@ class TrainingCell:
             backbone = self.cell.model.load(self.cell.task.auto_class).to(self.cell.trainer.device)
             texts = self.shared.texts(self.problem, backbone)
         note(texts.lengths_line(), once=self.cell.grid is not None)
-        return backbone, texts, self.problem.data(texts, self.cell.seed)
+        return backbone, texts, self.problem.data(texts, backbone.tokenizer, self.cell.seed)
 
     def select(self, backbone: Backbone, data: TrainingData) -> Selection:
         """Scores the layers and chooses those to adapt; an attempt that resumes takes what its checkpoint says."""

@@ -82,8 +82,14 @@ class Problem(ABC):
         """Returns all texts, as this tokenizer wants them."""
 
     @abstractmethod
-    def data(self, texts: TokenizedTexts, seed: int) -> TrainingData:
-        """Returns the datamodule of the training."""
+    def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> TrainingData:
+        """Returns the datamodule of the training.
+
+        Args:
+            texts: All texts of the problem.
+            tokenizer: Has tokenised them.
+            seed: Of its draws.
+        """
 
     @abstractmethod
     def module(self, backbone: Backbone) -> AdapterModule:

@@ -43,6 +43,8 @@ class Task(Hyperparameters, ABC):
     """The class of transformers that loads the model it needs."""
     undeciding: ClassVar[frozenset[str]] = frozenset({"prefix_cache_mb"})
     """Options that change no number."""
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """What its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS."""
     judging: ClassVar[tuple[str, ...]] = ()
     """Options that decide how a trained model is judged: those of adapters that are merged must agree."""
     references: ClassVar[Mapping[str, str]] = {}
@@ -65,11 +67,6 @@ class Task(Hyperparameters, ABC):
         Raises:
             UserError: The dataset has too little to learn from.
         """
-
-    @property
-    def offers(self) -> frozenset[str]:
-        """Returns what its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS."""
-        return frozenset()
 
     def judging_options(self) -> dict[str, Any]:
         """Returns the options that `judging` names, those within them included, by dotted names."""

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from layersel.files import atomic_path
 
 CHOSEN, OTHER = "#1b6ca8", "#b8c4ce"
-COLOURS = (CHOSEN, "#e08214", "#5b8c5a", "#8e6bb0", "#d1495b")
+COLOURS = (CHOSEN, "#e08214", "#5b8c5a", "#8e6bb0", "#d1495b", "#3d5a80")
 """The colours of outcomes that one figure compares: the adapted model's, the pretrained one's, others'."""
 
 

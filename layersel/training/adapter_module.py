@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -34,9 +34,9 @@ class AdapterModule(LightningModule):
 
     strict_loading = False  # a checkpoint holds the trained parameters only; `load_state_dict` checks their names
 
-    no_loss: ClassVar[str] = "examples had no defined loss; use larger batches"
+    no_loss: str = "examples had no defined loss; use larger batches"
     """What was wrong with the batches of a training whose every step was skipped, and what to do."""
-    if_not_finite: ClassVar[str] = "lower task.learning_rate"
+    if_not_finite: str = "lower task.learning_rate"
     """What to do about a loss that is not finite."""
 
     def __init__(self, backbone: Backbone, options: Hyperparameters):
@@ -72,7 +72,7 @@ class AdapterModule(LightningModule):
         return gathered_WSD.transpose(0, 1).flatten(0, 1)[: len(texts)]
 
     def setup(self, stage: str) -> None:
-        """Makes the cache of the frozen prefix: what is learnt from is little, so it holds all of it."""
+        """Makes the cache of the frozen prefix: what is learnt from is little, so it holds all of it but the pool."""
         start = min(adapted_layers(self.backbone), default=self.backbone.n_layers - 1)
         self.prepare(self.trainer.datamodule.train_tokens, start)  # type: ignore[attr-defined]
 
@@ -169,11 +169,11 @@ class AdapterModule(LightningModule):
         return self._texts
 
     def _fill(self, texts: PrefixCache) -> None:
-        """Encodes all texts that are learnt from, in one order.
+        """Encodes all texts that are learnt from but those of the pool, in one order.
 
         What enters the trained layers, down to its rounding, must not depend on the step at which a text is first seen,
         for a resumed training first sees it at another one.
         """
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            texts.vectors(range(len(texts.tokens)))
+            texts.vectors(range(len(self.trainer.datamodule.train)))  # type: ignore[attr-defined]
         texts.max_bytes = 0  # nothing more is kept

@@ -19,16 +19,19 @@ class TrainingData(LightningDataModule):
         tokens: Token ids of all texts of the problem, made once.
         train: Indices of the texts that are learnt from.
         seed: Of the batches and the probe.
+        pool: Token ids of further texts that batches draw from, such as those without labels. They are encoded
+            whenever they are drawn and not kept, so that a pool of any size takes no more memory.
     """
 
     draws: ClassVar[str] = "batches"
     """What an epoch draws: the name of its random stream."""
 
-    def __init__(self, tokens: Sequence[TokenIds], train: Sequence[int], seed: int):
+    def __init__(self, tokens: Sequence[TokenIds], train: Sequence[int], seed: int, pool: Sequence[TokenIds] = ()):
         super().__init__()
         self.tokens = tokens
         self.train = train
         self.seed = seed
+        self.pool = pool
         self._resumed = (0, 0)
 
     @abstractmethod
@@ -37,8 +40,8 @@ class TrainingData(LightningDataModule):
 
     @property
     def train_tokens(self) -> list[TokenIds]:
-        """Token ids of the texts that are learnt from."""
-        return [self.tokens[text] for text in self.train]
+        """Token ids of the texts that are learnt from, those of the pool after the others."""
+        return [*(self.tokens[text] for text in self.train), *self.pool]
 
     def probe_tokens(self, size: int) -> list[TokenIds]:
         """Token ids of a probe: `size` texts (or all), drawn without replacement and without their labels."""

@@ -22,8 +22,9 @@ from layersel.callbacks.checkpoint_file import read_checkpoint
 from layersel.errors import UserError
 from layersel.selection.score import Score, score_named
 from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.losses.pairs import RandomPairs
+from layersel.tasks.screening.losses.pairwise import Pairwise
 from layersel.tasks.screening.options import Screening
-from layersel.tasks.screening.pairs import RandomPairs
 from layersel.training.options import TrainerOptions
 
 ADAPTER = Lora(rank=4, dropout=0.3)
@@ -101,7 +102,7 @@ def test_skipped_batches_are_counted_on(tmp_path: Path) -> None:
 
 def test_a_training_without_any_loss_stays_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one also if it is taken up when it has ended."""
-    monkeypatch.setattr("layersel.tasks.screening.module.pairwise_contrastive_loss", lambda *_: None)
+    monkeypatch.setattr("layersel.tasks.screening.losses.pairwise.Pairwise.of", lambda *_: None)
     for resume_from in (None, tmp_path / "checkpoints" / LAST):
         with pytest.raises(UserError, match=r"all 6 batches of \d+ pairs lacked"):
             attempt(tmp_path, resume_from)
@@ -323,7 +324,7 @@ def test_a_step_that_is_only_fetched_is_not_counted(whole: tuple[Path, Attempt])
 
 def test_the_batches_of_a_resumed_epoch() -> None:
     """Those that were seen come last, in that epoch only; all are there."""
-    options = Screening(pairs=RandomPairs(2), batch_size=2)
+    options = Screening(loss=Pairwise(pairs=RandomPairs(2)), batch_size=2)
     data = ScreeningData([[1]] * 6, range(6), torch.arange(6) % 2, options, 0)
     plain = [batch.pairs_P2.tolist() for batch in data.train_dataloader()]
     data.load_state_dict({"epoch": 0, "seen": 4})

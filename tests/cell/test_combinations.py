@@ -45,7 +45,7 @@ OPTIONS = {
     "pruning=wanda": ["pruning.calibration=8"],
     "pruning=layers": ["pruning.probe_size=8", "pruning.n=1"],
     "merging=adamerging": ["merging.steps=2"],
-    "pairs=random": ["task.pairs.per_record=4"],
+    "loss=pairwise": ["task.loss.pairs.per_record=4"],
     "logger=wandb": ["logger.mode=offline"],
 }
 EVERY = ["model.path={model}", "model.max_length=32", "task.max_steps=3", "task.shots=4", "trainer.threads=1"]

@@ -99,8 +99,8 @@ SIMILARITY = ("selection/similarity.py", "    n = len(k_NN)\n", "    n = 1 * len
             {"cka": [], "last": ["layersel.selection.scores.last"]},
         ),
         (
-            ("tasks/screening/loss.py", "torch.nn.functional", "1 * torch.nn.functional"),
-            {name: ["layersel.tasks.screening.loss"] for name in SELECTIONS},
+            ("tasks/screening/losses/pairwise.py", "return similarity_P", "return 1 * similarity_P"),
+            {name: ["layersel.tasks.screening.losses.pairwise"] for name in SELECTIONS},
         ),
         (
             ("selection/similarity.py", "    n = len(k_NN)\n", "    n = len(k_NN)  # how many\n"),

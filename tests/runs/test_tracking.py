@@ -28,7 +28,13 @@ from layersel.runs import tracking
 from layersel.runs.tracking import STEP, RunDescription, WandbOptions, report_finished, tracked
 
 DOCS = CONF.parent / "docs"
-SMALL = ["model=minilm", "model.max_length=32", "task.pairs.per_record=4", "task.max_steps=3", "selection.bootstrap=3"]
+SMALL = [
+    "model=minilm",
+    "model.max_length=32",
+    "task.loss.pairs.per_record=4",
+    "task.max_steps=3",
+    "selection.bootstrap=3",
+]
 OFFLINE = ["logger=wandb", "logger.mode=offline", "trainer=cpu", "trainer.threads=1"]
 OPTIONS = {"selection": {"n": 3, "bootstrap": None}, "task": {"epochs": 1}, "order": ["train", "merge"]}
 LABELS = {"dataset": "NSAIDS", "selection": "cka", "n": 3, "rank": 8, "pruning": "none", "model": "minilm", "seed": 0}

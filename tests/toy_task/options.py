@@ -29,15 +29,11 @@ class Regression(Task):
     name: ClassVar[str] = "toy"
     metric: ClassVar[Metric] = Metric("rmse", "RMSE", higher_is_better=False)
     takes: ClassVar[type[Source]] = TextSource
+    offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS})
     judging: ClassVar[tuple[str, ...]] = ("penalty",)
     references: ClassVar[Mapping[str, str]] = {"mean": "the mean"}
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
     prediction_files: ClassVar[tuple[str, ...]] = (".csv",)
-
-    @property
-    def offers(self) -> frozenset[str]:
-        """The held-out error of its ridge."""
-        return frozenset({HELD_OUT_LOSS})
 
     def problem(self, dataset: Dataset, seed: int | None) -> "RegressionProblem":
         """Draws the texts that are learnt from."""

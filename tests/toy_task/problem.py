@@ -75,7 +75,7 @@ class RegressionProblem(Problem):
         """The texts as they are."""
         return self.dataset.texts
 
-    def data(self, texts: TokenizedTexts, seed: int) -> RegressionData:
+    def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> RegressionData:
         """Batches of the texts that are learnt from."""
         return RegressionData(texts, self, seed)
 

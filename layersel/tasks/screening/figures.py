@@ -22,7 +22,8 @@ def gain_curves(rankings: dict[str, Tensor], labels: Tensor, recall: float = 0.9
         order = sorted(range(len(labels)), key=lambda index, s=scores: (-float(s[index]), int(labels[index])))  # type: ignore[misc]
         found = torch.cumsum(labels[order], dim=0) / labels.sum()
         read = torch.arange(1, len(labels) + 1) / len(labels)
-        axes.plot([0, *read.tolist()], [0, *found.tolist()], label=name, color=COLOURS[place], linewidth=1.8)
+        colour = COLOURS[place % len(COLOURS)]
+        axes.plot([0, *read.tolist()], [0, *found.tolist()], label=name, color=colour, linewidth=1.8)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":", label="random order")
     axes.axhline(recall, color="grey", linewidth=0.8, linestyle="--")
     axes.set(xlabel="share of records read", ylabel="share of included found", xlim=(0, 1), ylim=(0, 1.02))

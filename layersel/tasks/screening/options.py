@@ -10,9 +10,10 @@ from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
 from layersel.data.source import Dataset, Source
 from layersel.errors import one_of
+from layersel.merging.method import HELD_OUT_LOSS, LOGITS
 from layersel.tasks.screening.heads.head import Head
-from layersel.tasks.screening.heads.logistic import Logistic
-from layersel.tasks.screening.pairs import Pairs, RandomPairs
+from layersel.tasks.screening.losses.loss import Loss
+from layersel.tasks.screening.losses.pairwise import Pairwise
 from layersel.tasks.screening.split import IF_TOO_FEW
 from layersel.tasks.task import Metric, Task
 
@@ -26,28 +27,27 @@ RANKING = "ranking.csv"
 
 @dataclass
 class Screening(Task):
-    """Few-shot citation screening: contrastive training of the adapter, then a logistic head on the vectors."""
+    """Few-shot citation screening: contrastive training of the adapter, then a head that ranks."""
 
     shots: int = 8
     """Labelled records of each class to learn from; the rest of the labelled records is the test set."""
     if_too_few: str = "error"
     """When a class has no record left beyond its shots: `error`, or `reduce` the shots of both classes."""
-    pairs: Pairs = field(default_factory=RandomPairs)
-    """Which pairs of labelled records are contrasted."""
+    loss: Loss = field(default_factory=Pairwise)
+    """What the adapter is trained for."""
     epochs: int = 1
-    """Passes over the pairs."""
+    """Passes over what the loss draws from: pairs of labelled records, or the unlabelled records."""
     max_steps: int | None = 20
     """Most training steps; null = all of the epochs. More often hurts than helps with few labelled records."""
     batch_size: int = 16
-    """Pairs in a training step."""
-    temperature: float = 0.2
-    """τ of the loss: cosine similarities are divided by it."""
-    head: Head = field(default_factory=Logistic)
+    """Pairs in a training step; of a loss that draws unlabelled records, these."""
+    head: Head = field(default_factory=lambda: build_group("task.head", choice("task/head", "adaptive")))
     """What scores the records by their vectors, their texts, or both."""
 
     name: ClassVar[str] = "screening"
     metric: ClassVar[Metric] = Metric("awss@95", "AWSS@95")
     takes: ClassVar[type] = ReviewSource
+    offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS, LOGITS})
     judging: ClassVar[tuple[str, ...]] = ("head",)
     references: ClassVar[Mapping[str, str]] = {
         "elas_u4": "ELAS u4, no encoder",
@@ -65,17 +65,17 @@ class Screening(Task):
         return ScreeningProblem.draw(self, dataset, seed)
 
     def components(self) -> list[object]:
-        """Returns what computes the numbers beside this class: the pairs, the head, and the references' heads."""
-        return [self.pairs, self.head, *self.reference_heads().values()]
+        """Returns what computes the numbers beside this class: the loss, the heads, and the references' heads."""
+        return [self.loss, self.head, self.log_odds_head, *self.reference_heads().values()]
 
     def reference_heads(self) -> dict[str, Head]:
         """Returns the heads of the references by name, as their files have them, whatever the head of the task is."""
         return {name: build_group("task.head", choice("task/head", name)) for name in self.references}
 
     @property
-    def offers(self) -> frozenset[str]:
-        """Returns what the head offers to merging."""
-        return self.head.offers
+    def log_odds_head(self) -> Head:
+        """Returns the head whose scores are log-odds: the task's own if it gives them, or else logistic regression."""
+        return self.head if self.head.gives_log_odds else build_group("task.head", choice("task/head", "logistic"))
 
     def load_head(self, folder: Path) -> "FittedHead":
         """Fits the head on the examples that a run kept."""
@@ -101,6 +101,8 @@ class Screening(Task):
             found.append(str(one_of("task.if_too_few", self.if_too_few, IF_TOO_FEW)))
         if self.batch_size == 1:
             found.append("task.batch_size: expected at least 2, but got 1")
-        if not self.temperature > 0:
-            found.append(f"task.temperature: expected a number above 0, but got {self.temperature}")
+        if self.shots < self.loss.min_included:
+            found.append(f"task.shots: this task.loss needs {self.loss.min_included} or more, but got {self.shots}")
+        if self.loss.needs_dropout and not self.dropout:
+            found.append("task.loss.views: views that differ by dropout only need task.dropout=true")
         return found

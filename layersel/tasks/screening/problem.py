@@ -25,7 +25,9 @@ from layersel.seeding import stream
 from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.tasks.screening.datamodule import ScreeningData
 from layersel.tasks.screening.heads.examples import Examples, FittedHead
-from layersel.tasks.screening.heads.head import Head
+from layersel.tasks.screening.heads.head import Head, Scorer
+from layersel.tasks.screening.heads.pool import Pool
+from layersel.tasks.screening.losses.loss import Unlabelled
 from layersel.tasks.screening.module import ContrastiveScreening
 from layersel.tasks.screening.options import HEAD, RANKING, Screening
 from layersel.tasks.screening.ranking import write_ranking
@@ -68,6 +70,7 @@ class ScreeningProblem(Problem):
         self.train, self.test = list(train), list(test)
         learnt = set(train)
         self.unlabelled = [index for index in range(len(dataset.records)) if index not in learnt]
+        self._log_odds: dict[FittedHead, Scorer] = {}
         self.labels = torch.tensor([-1 if label is None else label for label in dataset.labels])
 
     @classmethod
@@ -104,9 +107,12 @@ class ScreeningProblem(Problem):
         """Title and abstract of each record, with the tokenizer's separator between them."""
         return self._texts(separator_of(tokenizer))
 
-    def data(self, texts: TokenizedTexts, seed: int) -> ScreeningData:
-        """Pairs of the labelled records."""
-        return ScreeningData(texts.tokens, self.train, self.labels[self.train], self.task, seed)
+    def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> ScreeningData:
+        """Batches of the labelled records, and of the unlabelled ones if the loss wants them."""
+        rest = self.unlabelled
+        records, tokens = [self.dataset.records[index] for index in rest], [texts.tokens[index] for index in rest]
+        pool = self.task.loss.pool(Unlabelled(records, tokens, tokenizer, texts.max_length))
+        return ScreeningData(texts.tokens, self.train, self.labels[self.train], self.task, seed, pool)
 
     def module(self, backbone: Backbone) -> ContrastiveScreening:
         """Returns the contrastive training."""
@@ -174,19 +180,21 @@ class ScreeningProblem(Problem):
         ]
 
     def held_out_loss(self, texts: PrefixCache) -> float:
-        """Returns the mean log loss of each training record under the head that the others give (leave-one-out)."""
+        """Returns the mean log loss of each training record under the log-odds that the others give (leave-one-out)."""
         vectors_ND, labels_N = texts.vectors(range(len(self.train))).float().cpu(), self.labels[self.train]
         losses = []
         for record in range(len(self.train)):
             others = torch.arange(len(self.train)) != record
-            scorer = self.task.head.fit(Examples(vectors_ND[others], labels_N[others], []))
-            score = scorer(vectors_ND[record : record + 1], [])
+            scorer = self.task.log_odds_head.fit(Examples(vectors_ND[others], labels_N[others], []))
+            score = scorer(Pool(vectors_ND[record : record + 1], []))
             losses.append(binary_cross_entropy_with_logits(score, labels_N[record : record + 1].double()))
         return float(torch.stack(losses).mean())
 
     def logits(self, head: FittedHead, texts: PrefixCache, batch: Sequence[int]) -> Tensor:
-        """Returns the log-odds (N, float64) that these records are included."""
-        return head.scores(texts.vectors(batch).cpu(), [])
+        """Returns the log-odds (N, float64) that these records are included, as a run's examples give them."""
+        if head not in self._log_odds:
+            self._log_odds[head] = self.task.log_odds_head.fit(head.examples)
+        return self._log_odds[head](Pool(texts.vectors(batch).cpu(), []))
 
     def _fitted(self, head: Head, vectors_ND: Tensor) -> FittedHead:
         texts = self._texts(" ")

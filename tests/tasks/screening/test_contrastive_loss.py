@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from layersel.errors import UserError
-from layersel.tasks.screening.loss import pairwise_contrastive_loss
+from layersel.tasks.screening.losses.pairwise import pairwise_contrastive_loss
 
 
 def naive_loss(left: Tensor, right: Tensor, same: list[bool], temperature: float) -> float:
@@ -79,10 +78,3 @@ def test_is_lower_when_the_classes_are_apart() -> None:
 def test_is_undefined_without_one_kind_of_pair(n_same: int, n_different: int) -> None:
     """None, not NaN and not 0."""
     assert pairwise_contrastive_loss(*pairs(n_same, n_different, seed=0), temperature=0.2) is None
-
-
-@pytest.mark.parametrize("temperature", [0, -0.2, math.nan])
-def test_temperature_must_be_positive(temperature: float) -> None:
-    """A user's error, with the value."""
-    with pytest.raises(UserError, match=f"temperature: expected a number above 0, but got {temperature}"):
-        pairwise_contrastive_loss(*pairs(2, 2, seed=0), temperature=temperature)

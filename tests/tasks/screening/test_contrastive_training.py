@@ -15,7 +15,7 @@ from layersel.adapters.kinds.lora import Lora
 from layersel.backbone.modes import evaluating
 from layersel.errors import UserError
 from layersel.selection.score import score_named
-from layersel.tasks.screening.loss import pairwise_contrastive_loss
+from layersel.tasks.screening.losses.pairwise import pairwise_contrastive_loss
 
 
 class Losses(Callback):

@@ -21,12 +21,14 @@ from layersel.data.reviews.demo import Demo
 from layersel.errors import UserError
 from layersel.tasks.screening.heads.elas_u4 import ElasU4
 from layersel.tasks.screening.heads.examples import Examples, FittedHead
-from layersel.tasks.screening.heads.fusing import FUSED, added_log_odds, added_reciprocal_ranks, added_z_scores
+from layersel.tasks.screening.heads.fusing import COMPARABLE, left_out_weights, log_odds, reciprocal_ranks, z_scores
 from layersel.tasks.screening.heads.fusion import Fusion
 from layersel.tasks.screening.heads.head import Head
 from layersel.tasks.screening.heads.logistic import Logistic
 from layersel.tasks.screening.heads.nearest import Nearest
+from layersel.tasks.screening.heads.pool import Pool
 from layersel.tasks.screening.heads.prototype import Prototype
+from layersel.tasks.screening.heads.spreading import Spreading
 from layersel.tasks.screening.heads.svm import Svm
 from layersel.tasks.screening.heads.tfidf_nearest import TfidfNearest
 
@@ -40,6 +42,8 @@ EVERY: dict[str, Head] = {
     "rocchio": Prototype(gamma=0.5),
     "elas_u4": ElasU4(),
     "tfidf_nearest": TfidfNearest(k=2),
+    "spreading": Spreading(neighbours=4),
+    "adaptive": Fusion(views=["spreading", "nearest", "elas_u4"], weights="leave_one_out"),
     "fusion": Fusion(views=["nearest", "tfidf_nearest", "elas_u4"]),
 }
 
@@ -126,28 +130,98 @@ def test_document_frequencies_are_those_of_the_pool(texts: list[str]) -> None:
     torch.testing.assert_close(head.scores(torch.zeros(8, 1), texts[12:]), whole[12:])
 
 
+@pytest.mark.parametrize("views", [["vectors", "tfidf"], ["vectors"], ["tfidf"]])
+@pytest.mark.parametrize("neighbours", [3, 100])
+def test_spreading_is_zhou_s(vectors: Tensor, texts: list[str], views: list[str], neighbours: int) -> None:
+    """Against dense matrices and sorted rows, with the limit of the rounds in closed form: (1−α)(I − αS)⁻¹Y."""
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_df=0.95).fit_transform(texts)
+    cosines = {"vectors": cosine_similarity(vectors.double().numpy()), "tfidf": cosine_similarity(words)}
+    similar = sum(cosines[view] / cosines[view].std() for view in views)
+    np.fill_diagonal(similar, -np.inf)
+    edges = np.zeros((20, 20))
+    for record, row in enumerate(similar):
+        for other in np.argsort(-row)[: min(neighbours, 19)]:
+            edges[record, other] = edges[other, record] = max(row[other], 0)
+    degrees = edges.sum(axis=1)
+    normalised = edges / np.sqrt(np.outer(degrees, degrees))
+    marks = ((np.arange(20) < 12) & (LABELS.numpy() == 1)).astype(float)
+    expected = 0.5 * np.linalg.solve(np.eye(20) - 0.5 * normalised, marks)
+    head = Spreading(neighbours=neighbours, alpha=0.5, views=views)
+    np.testing.assert_allclose(fitted(head, vectors, texts).scores(vectors, texts).numpy(), expected, atol=1e-5)
+
+
+def test_spreading_in_blocks(monkeypatch: pytest.MonkeyPatch, vectors: Tensor, texts: list[str]) -> None:
+    """However many rows are held at a time, but for the sample that the deviations are taken of."""
+    whole = fitted(Spreading(neighbours=4, views=["vectors"]), vectors, texts).scores(vectors, texts)
+    monkeypatch.setattr("layersel.tasks.screening.heads.graph.ROWS", 7)
+    torch.testing.assert_close(
+        fitted(Spreading(neighbours=4, views=["vectors"]), vectors, texts).scores(vectors, texts), whole
+    )
+
+
+def test_spreading_reaches_a_pool_without_the_examples(vectors: Tensor, texts: list[str]) -> None:
+    """As when evaluate.py ranks another library: the examples stand in the graph beside it."""
+    head = fitted(Spreading(neighbours=4), vectors, texts)
+    whole = head.scores(vectors, texts)
+    torch.testing.assert_close(head.scores(vectors[12:], texts[12:]), whole[12:])
+    assert head.scores(vectors[15:16], texts[15:16]).shape == (1,)
+
+
 def test_fusions_by_hand() -> None:
     """Ranks and z-scores as scipy and a pencil have them; ties share a rank, and a constant view adds nothing."""
     scores = torch.tensor([[0.1, 0.9, 0.5, 0.5], [7.0, 7.0, 7.0, 7.0]])
     shares = np.array([[0.125, 0.875, 0.5, 0.5], [0.5] * 4])
-    np.testing.assert_allclose(added_log_odds(scores).numpy(), np.log(shares / (1 - shares)).sum(axis=0), atol=1e-12)
-    np.testing.assert_allclose(added_z_scores(scores).numpy(), zscore(scores[0].double().numpy()), rtol=1e-6)
-    expected = [1 / 64 + 1 / 62.5, 1 / 61 + 1 / 62.5, 1 / 62.5 + 1 / 62.5, 1 / 62.5 + 1 / 62.5]
-    np.testing.assert_allclose(added_reciprocal_ranks(scores).numpy(), expected)
+    np.testing.assert_allclose(log_odds(scores).numpy(), np.log(shares / (1 - shares)), atol=1e-12)
+    np.testing.assert_allclose(z_scores(scores).numpy(), [zscore(scores[0].double().numpy()), np.zeros(4)], rtol=1e-6)
+    expected = [[1 / 64, 1 / 61, 1 / 62.5, 1 / 62.5], [1 / 62.5] * 4]
+    np.testing.assert_allclose(reciprocal_ranks(scores).numpy(), expected)
 
 
-@pytest.mark.parametrize("how", FUSED)
+@pytest.mark.parametrize("how", COMPARABLE)
 @given(data=st.data())
 def test_fusing_looks_at_orders(how: str, data: st.DataObject) -> None:
     """A record that no view puts below another is not below it; the order of the views is no matter."""
     numbers = st.lists(st.floats(-10, 10, width=16), min_size=4, max_size=4)
     scores = torch.tensor(data.draw(st.lists(numbers, min_size=1, max_size=3)), dtype=torch.float64)
-    fused = FUSED[how](scores)
-    torch.testing.assert_close(FUSED[how](scores.flip(0)), fused)
+    fused = COMPARABLE[how](scores).sum(dim=0)
+    torch.testing.assert_close(COMPARABLE[how](scores.flip(0)).sum(dim=0), fused)
     for first in range(4):
         for second in range(4):
             if bool((scores[:, first] >= scores[:, second]).all()):
                 assert fused[first] >= fused[second] - 1e-9
+
+
+def test_left_out_weights_by_hand(vectors: Tensor, texts: list[str]) -> None:
+    """Each included example is ranked against all but the other included ones by what the others teach."""
+    examples = Examples(vectors[:12], LABELS[:12], texts[:12])
+    heads: list[Head] = [Nearest(k=2), ElasU4()]
+    errors = []
+    for head in heads:
+        shares = []
+        for left_out in range(1, 12, 2):
+            rest = [place for place in range(12) if place != left_out]
+            known = Examples(vectors[rest], LABELS[rest], [texts[place] for place in rest])
+            scores = FittedHead.fit(head, known).scores(vectors, texts)
+            rivals = [place for place in range(20) if place >= 12 or place % 2 == 0 or place == left_out]
+            shares.append(sum(float(scores[place] >= scores[left_out]) for place in rivals) / len(rivals))
+        errors.append(sum(share**2 for share in shares) / len(shares))
+    expected = np.exp(-8 * np.array(errors))
+    weights = left_out_weights(heads, examples, Pool(vectors, texts))
+    np.testing.assert_allclose(weights.numpy(), expected / expected.sum(), rtol=1e-9)
+
+
+def test_one_included_example_leaves_the_weights_equal(vectors: Tensor, texts: list[str]) -> None:
+    """Nothing can be left out."""
+    examples = Examples(vectors[:3], torch.tensor([1, 0, 0]), texts[:3])
+    assert left_out_weights([Nearest(), Svm()], examples, Pool(vectors, texts)).tolist() == [0.5, 0.5]
+
+
+def test_a_view_that_fails_here_counts_less(texts: list[str]) -> None:
+    """Vectors that know the label outweigh words that do not, and the fusion ranks by them."""
+    vectors = torch.nn.functional.one_hot(LABELS, 6).float() + 0.01 * torch.randn(20, 6)
+    examples = Examples(vectors[:12], LABELS[:12], texts[:12])
+    weights = left_out_weights([Nearest(), TfidfNearest()], examples, Pool(vectors, texts))
+    assert weights[0] > 2 * weights[1]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -209,7 +283,13 @@ def test_broken_head_file(content: bytes | None, tmp_path: Path) -> None:
         (Nearest(k=0), "task.head.k: expected at least 1, but got 0"),
         (TfidfNearest(k=0), "task.head.k: expected at least 1, or null for all, but got 0"),
         (Prototype(gamma=float("nan")), "task.head.gamma: expected 0 or more, but got nan"),
+        (Spreading(neighbours=0), "task.head.neighbours: expected at least 1, but got 0"),
+        (Spreading(alpha=1), "task.head.alpha: expected a number between 0 and 1, but got 1"),
+        (Spreading(views=["words"]), "task.head.views: expected one of vectors, tfidf, but got 'words'"),
+        (Spreading(views=[]), r"task.head.views: expected one or two different views, but got \[\]"),
         (Fusion(by="vote"), "task.head.by: expected one of log_odds, z_scores, reciprocal_rank, but got 'vote'"),
+        (Fusion(weights="some"), "task.head.weights: expected one of equal, leave_one_out, but got 'some'"),
+        (Fusion(views=["adaptive"]), "task.head.views: expected one of elas_u4, .*, but got 'adaptive'"),
         (Fusion(views=["nearest", "nothing"]), "task.head.views: expected one of elas_u4, .*, but got 'nothing'"),
         (Fusion(views=[]), r"task.head.views: expected different heads, but got \[\]"),
     ],

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from toy_training import toy_tokens
 
 from layersel.seeding import stream
-from layersel.tasks.screening.datamodule import PairBatch, ScreeningData, pair_batches
+from layersel.tasks.screening.datamodule import ScreeningData
+from layersel.tasks.screening.losses.pairs import AllPairs, Pairs, RandomPairs
+from layersel.tasks.screening.losses.pairwise import PairBatch, Pairwise, pair_batches
 from layersel.tasks.screening.options import Screening
-from layersel.tasks.screening.pairs import AllPairs, Pairs, RandomPairs
 
 BOTH = [RandomPairs(per_record=3), AllPairs()]
-OPTIONS = Screening(pairs=RandomPairs(4), batch_size=8)
+OPTIONS = Screening(loss=Pairwise(pairs=RandomPairs(4)), batch_size=8)
 
 
 def test_the_thesis_has_640_pairs() -> None:

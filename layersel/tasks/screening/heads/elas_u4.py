@@ -1,6 +1,5 @@
 """ELAS u4, the default ranking of ASReview 3, which needs no encoder."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersel.tasks.screening.heads.examples import Examples
+    from layersel.tasks.screening.heads.pool import Pool
 
 
 @dataclass
@@ -19,13 +19,13 @@ class ElasU4(Head):
     def fit(self, examples: "Examples") -> Scorer:
         """Keeps the examples: it is fitted on the features of the pool that is ranked."""
 
-        def scores(vectors_ND: "Tensor", texts: Sequence[str]) -> "Tensor":
+        def scores(pool: "Pool") -> "Tensor":
             import torch
 
-            from layersel.tasks.screening.heads.tfidf import tfidf_features
             from layersel.tasks.screening.heads.weighted_svm import weighted_svm
 
-            known_KF, pool_NF = tfidf_features(examples.texts, texts)
-            return torch.from_numpy(weighted_svm(known_KF, examples.labels_N, 0.11, 9.8).decision_function(pool_NF))
+            features_NF = pool.tfidf
+            model = weighted_svm(features_NF[pool.places(examples)], examples.labels_N, 0.11, 9.8)
+            return torch.from_numpy(model.decision_function(features_NF))
 
         return scores

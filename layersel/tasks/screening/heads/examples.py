@@ -39,7 +39,7 @@ class Examples:
         return self.vectors_ND[self.labels_N == 0].double()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedHead:
     """A head that has learnt from examples.
 
@@ -71,7 +71,9 @@ class FittedHead:
 
     def scores(self, vectors_ND: Tensor, texts: Sequence[str]) -> Tensor:
         """Returns a score (N, float64) for each record, higher = likelier included."""
-        return self.scorer(vectors_ND, texts)
+        from layersel.tasks.screening.heads.pool import Pool
+
+        return self.scorer(Pool.of(self.examples, vectors_ND, texts))[: len(texts)]
 
     def save(self, path: Path) -> None:
         """Writes the examples as a safetensors file, their texts in its header."""

@@ -1,10 +1,9 @@
 """Several heads' rankings as one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from layersel.config import CONF, build_group, choice
+from layersel.config import CONF, TARGET, build_group, choice
 from layersel.errors import one_of
 from layersel.tasks.screening.heads.head import Head, Scorer
 
@@ -12,20 +11,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersel.tasks.screening.heads.examples import Examples
-
-# Shapes: V views, N records.
+    from layersel.tasks.screening.heads.pool import Pool
 
 HOW = ("log_odds", "z_scores", "reciprocal_rank")
+EQUAL, LEAVE_ONE_OUT = "equal", "leave_one_out"
+WEIGHTS = (EQUAL, LEAVE_ONE_OUT)
 
 
 @dataclass
 class Fusion(Head):
-    """The sum of what several heads, its views, say of each record."""
+    """The weighted sum of what several heads, its views, say of each record."""
 
     views: list[str] = field(default_factory=lambda: ["nearest", "tfidf_nearest"])
     """The heads, with the options that their files in conf/task/head give them."""
     by: str = "log_odds"
     """What of each view is added: log_odds of its ranks, z_scores, or reciprocal_rank (Cormack et al. 2009)."""
+    weights: str = EQUAL
+    """equal, or leave_one_out: views that rank each included record high when it is left out weigh more."""
 
     @property
     def needs_excluded(self) -> bool:  # type: ignore[override]
@@ -33,15 +35,19 @@ class Fusion(Head):
         return any(head.needs_excluded for head in self._heads())
 
     def fit(self, examples: "Examples") -> Scorer:
-        """Fits every view."""
-        scorers = [head.fit(examples) for head in self._heads()]
+        """Fits every view; by how much each counts is found on the pool."""
+        heads = self._heads()
+        scorers = [head.fit(examples) for head in heads]
 
-        def scores(vectors_ND: "Tensor", texts: Sequence[str]) -> "Tensor":
+        def scores(pool: "Pool") -> "Tensor":
             import torch
 
-            from layersel.tasks.screening.heads.fusing import FUSED
+            from layersel.tasks.screening.heads.fusing import COMPARABLE, left_out_weights
 
-            return FUSED[self.by](torch.stack([own(vectors_ND, texts) for own in scorers]))
+            views_VN = COMPARABLE[self.by](torch.stack([own(pool) for own in scorers]))
+            if self.weights == EQUAL:
+                return views_VN.sum(dim=0)
+            return left_out_weights(heads, examples, pool) @ views_VN
 
         return scores
 
@@ -52,7 +58,9 @@ class Fusion(Head):
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong."""
         found = [] if self.by in HOW else [str(one_of("task.head.by", self.by, HOW))]
-        known = sorted(file.stem for file in (CONF / "task" / "head").glob("*.yaml") if file.stem != "fusion")
+        found += [] if self.weights in WEIGHTS else [str(one_of("task.head.weights", self.weights, WEIGHTS))]
+        names = sorted(file.stem for file in (CONF / "task" / "head").glob("*.yaml"))
+        known = [name for name in names if not choice("task/head", name)[TARGET].endswith(".Fusion")]
         found += [str(one_of("task.head.views", view, known)) for view in self.views if view not in known]
         if not self.views or len(set(self.views)) < len(self.views):
             found.append(f"task.head.views: expected different heads, but got {self.views}")

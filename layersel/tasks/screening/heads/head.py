@@ -1,6 +1,6 @@
 """The options of a head, and the contract that they fulfil."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersel.tasks.screening.heads.examples import Examples
+    from layersel.tasks.screening.heads.pool import Pool
 
 # Shapes: N records, D hidden size.
 
-Scorer = Callable[["Tensor", Sequence[str]], "Tensor"]
-"""Scores (N, float64) of records by their vectors (N rows) and their texts, higher = likelier included."""
+Scorer = Callable[["Pool"], "Tensor"]
+"""Scores (N, float64) of the records of a pool, higher = likelier included."""
 
 
 @dataclass
@@ -21,8 +22,8 @@ class Head:
 
     needs_excluded: ClassVar[bool] = True
     """Whether it learns from excluded records too."""
-    offers: ClassVar[frozenset[str]] = frozenset()
-    """What merging may ask of its scores: HELD_OUT_LOSS and LOGITS where they are log-odds of linear features."""
+    gives_log_odds: ClassVar[bool] = False
+    """Whether its scores are log-odds, differentiable in the vectors."""
 
     @property
     def name(self) -> str:

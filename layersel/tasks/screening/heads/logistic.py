@@ -1,16 +1,15 @@
 """Logistic regression on the vectors."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from layersel.merging.method import HELD_OUT_LOSS, LOGITS
 from layersel.tasks.screening.heads.head import Head, Scorer, not_above_zero
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from layersel.tasks.screening.heads.examples import Examples
+    from layersel.tasks.screening.heads.pool import Pool
 
 
 @dataclass
@@ -24,7 +23,7 @@ class Logistic(Head):
     normalize: bool = True
     """Scale vectors to length 1."""
 
-    offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS, LOGITS})
+    gives_log_odds: ClassVar[bool] = True
 
     def fit(self, examples: "Examples") -> Scorer:
         """Fits in float64; the scores are differentiable in the vectors."""
@@ -36,8 +35,8 @@ class Logistic(Head):
         model.fit(self._features(examples.vectors_ND).numpy(), examples.labels_N.numpy())
         weight_D, bias = torch.from_numpy(model.coef_[0].copy()), torch.from_numpy(model.intercept_.copy())[0]
 
-        def scores(vectors_ND: "Tensor", texts: Sequence[str]) -> "Tensor":
-            return self._features(vectors_ND) @ weight_D + bias
+        def scores(pool: "Pool") -> "Tensor":
+            return self._features(pool.vectors_ND) @ weight_D + bias
 
         return scores
 

@@ -1,6 +1,5 @@
 """Similarity to the nearest included records."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersel.tasks.screening.heads.examples import Examples
+    from layersel.tasks.screening.heads.pool import Pool
 
 
 @dataclass
@@ -28,8 +28,8 @@ class Nearest(Head):
         included_KD = normalize(examples.included(), dim=1)
         k = min(self.k, len(included_KD))
 
-        def scores(vectors_ND: "Tensor", texts: Sequence[str]) -> "Tensor":
-            return (normalize(vectors_ND.double(), dim=1) @ included_KD.T).topk(k, dim=1).values.mean(dim=1)
+        def scores(pool: "Pool") -> "Tensor":
+            return (pool.units @ included_KD.T).topk(k, dim=1).values.mean(dim=1)
 
         return scores
 

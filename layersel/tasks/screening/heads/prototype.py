@@ -4,7 +4,6 @@ Source: Rocchio (1971), Relevance feedback in information retrieval.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersel.tasks.screening.heads.examples import Examples
+    from layersel.tasks.screening.heads.pool import Pool
 
 
 @dataclass
@@ -36,8 +36,8 @@ class Prototype(Head):
         if self.gamma != 0:
             direction_D = direction_D - self.gamma * normalize(examples.excluded(), dim=1).mean(dim=0)
 
-        def scores(vectors_ND: "Tensor", texts: Sequence[str]) -> "Tensor":
-            return normalize(vectors_ND.double(), dim=1) @ normalize(direction_D, dim=0)
+        def scores(pool: "Pool") -> "Tensor":
+            return pool.units @ normalize(direction_D, dim=0)
 
         return scores
 

@@ -1,6 +1,5 @@
 """A linear support vector machine on the vectors, weighted as ASReview's ELAS u4 is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersel.tasks.screening.heads.examples import Examples
+    from layersel.tasks.screening.heads.pool import Pool
 
 
 @dataclass
@@ -33,8 +33,8 @@ class Svm(Head):
         )
         weight_D, bias = torch.from_numpy(model.coef_[0].copy()), float(model.intercept_[0])
 
-        def scores(vectors_ND: "Tensor", texts: Sequence[str]) -> "Tensor":
-            return normalize(vectors_ND.double(), dim=1) @ weight_D + bias
+        def scores(pool: "Pool") -> "Tensor":
+            return pool.units @ weight_D + bias
 
         return scores
 

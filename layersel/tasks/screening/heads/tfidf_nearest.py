@@ -1,6 +1,5 @@
 """Similarity of TF-IDF features to those of the nearest included records, which needs no encoder."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from layersel.tasks.screening.heads.examples import Examples
+    from layersel.tasks.screening.heads.pool import Pool
 
 
 @dataclass
@@ -23,16 +23,15 @@ class TfidfNearest(Head):
 
     def fit(self, examples: "Examples") -> Scorer:
         """Keeps the examples."""
-        included = (examples.labels_N == 1).nonzero()[:, 0].tolist()
-        k = len(included) if self.k is None else min(self.k, len(included))
+        n_included = int(examples.labels_N.sum())
+        k = n_included if self.k is None else min(self.k, n_included)
 
-        def scores(vectors_ND: "Tensor", texts: Sequence[str]) -> "Tensor":
+        def scores(pool: "Pool") -> "Tensor":
             import torch
 
-            from layersel.tasks.screening.heads.tfidf import tfidf_features
-
-            known_KF, pool_NF = tfidf_features(examples.texts, texts)
-            cosines_NK = torch.from_numpy((pool_NF @ known_KF[included].T).toarray())
+            known = [place for place, label in zip(pool.places(examples), examples.labels_N, strict=True) if label == 1]
+            features_NF = pool.tfidf
+            cosines_NK = torch.from_numpy((features_NF @ features_NF[known].T).toarray())
             return cosines_NK.topk(k, dim=1).values.mean(dim=1)
 
         return scores

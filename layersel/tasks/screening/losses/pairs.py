@@ -49,9 +49,9 @@ class RandomPairs(Pairs):
 
     def problems(self) -> list[str]:
         """Returns a line if there are no partners."""
-        return (
-            [] if self.per_record >= 1 else [f"task.pairs.per_record: expected at least 1, but got {self.per_record}"]
-        )
+        if self.per_record >= 1:
+            return []
+        return [f"task.loss.pairs.per_record: expected at least 1, but got {self.per_record}"]
 
 
 @dataclass
