@@ -19,7 +19,7 @@ from layersel.backbone.prefix import PrefixMemory
 from layersel.cell import adapted_model, shared
 from layersel.runs import store
 from layersel.selection.scores.cka import CKA
-from layersel.tasks.screening.heads.elas_u4 import ElasU4
+from layersel.tasks.screening.heads.nearest import Nearest
 
 CELLS = {
     "lora": ["selection=cka", "selection.n=2"],
@@ -116,7 +116,7 @@ def test_another_process_spares_the_work(run: Callable[..., Cell], expected: dic
     with (
         patch.object(CKA, "scores", side_effect=AssertionError("scored")),
         patch.object(shared.TokenizedTexts, "of", side_effect=AssertionError("tokenised")),
-        patch.object(ElasU4, "fit", side_effect=AssertionError("fitted")),
+        patch.object(Nearest, "fit", side_effect=AssertionError("fitted")),
         patch.object(adapted_model, "encode", wraps=adapted_model.encode) as encode,
     ):
         for name in ("another budget", "lora"):
