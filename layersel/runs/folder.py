@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from layersel.errors import DamagedError, UserError, error_line
+from layersel.errors import DamagedError, UserError, error_line, is_interruption
 from layersel.files import file_name, read_json, read_sealed, remove, sha256, write_json, write_sealed, write_text
 from layersel.runs.holder import Holder, heartbeat, silence
 
@@ -133,6 +133,7 @@ class RunFolder:
 
         Raises:
             RuntimeError: The process was thought dead, and another one has taken the folder.
+            KeyboardInterrupt: The block was interrupted, whatever error came of it.
         """
         results = list(results)
         try:
@@ -143,8 +144,11 @@ class RunFolder:
                 yield
             self._close(FINISHED, attempt, results)
         except BaseException as error:
-            state = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+            interrupted = is_interruption(error)
+            state = INTERRUPTED if interrupted else FAILED
             self._close_failed(state, attempt, results, error_line(error), traceback.format_exc())
+            if interrupted and not isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
             raise
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 

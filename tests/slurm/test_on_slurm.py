@@ -40,6 +40,15 @@ def cluster() -> Iterator[None]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(autouse=True)
+def empty_queue() -> Iterator[None]:
+    """A test that fails leaves no job behind for the next one."""
+    yield
+    for job in slurm("squeue", "-h", "-o", "%A").split():
+        slurm("scancel", job)
+    wait_for(lambda: not slurm("squeue", "-h").strip())
+
+
 @pytest.fixture
 def base(tiny_model_folder: Path) -> list[str]:
     """What all grids here have in common."""
