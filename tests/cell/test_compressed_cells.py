@@ -133,7 +133,7 @@ def test_merging_before_or_after_pruning_differs(command: list[str], tmp_path: P
 def test_the_model_of_a_run_is_the_encoder_of_another(
     command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """With what it has learnt from told where it is trained, and left out where it is judged; not once it is damaged."""
+    """What it has learnt from is told in training and left out in judging; a damaged one is refused."""
     assert here("train.py", *command, "pruning=magnitude", f"output={tmp_path / 'first'}") == 0
     (first,) = cells(tmp_path / "first")
     again = [*command, f"model.path={first / 'model'}"]
