@@ -19,7 +19,7 @@ PACKED = (".gz", ".zip")
 
 
 # what Embase calls "CSV, fields by row"
-_FIELD_A_ROW = re.compile(r'"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE)
+_FIELD_A_ROW = re.compile(r'^"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def extension_of(path: Path) -> str:
 def _workbook(raw: bytes, source: str) -> RawRecords:
     from layersel.data.workbook import parse_workbook
 
-    columns, rows, notes = parse_workbook(raw, source, has_titles)
-    return RawRecords("xlsx", "", columns, _some(rows, columns, source), notes)
+    table = parse_workbook(raw, source, has_titles)
+    return RawRecords("xlsx", "", table.columns, _some(table.rows, table.columns, source), table.notes)
 
 
 def _text_records(raw: bytes, source: str, extension: str, encoding: str | None) -> RawRecords:
@@ -109,10 +109,11 @@ def _text_records(raw: bytes, source: str, extension: str, encoding: str | None)
         raise UserError(
             f"{source}: expected records that begin with one of {BEGINNINGS}, but found none; export it again"
         )
-    if _FIELD_A_ROW.match(text) is not None:
+    if _FIELD_A_ROW.search(text) is not None:
         raise UserError(f"{source}: expected a record a row, but got a field a row; export the fields by column")
-    columns, rows = parse_delimited(text, source)
-    return RawRecords("csv", decoded.encoding, columns, _some(rows, columns, source), decoded.guesses)
+    table = parse_delimited(text, source, has_titles)
+    rows = _some(table.rows, table.columns, source)
+    return RawRecords("csv", decoded.encoding, table.columns, rows, (*decoded.guesses, *table.notes))
 
 
 def _records(name: str, encoding: str, rows: list[dict[str, str]], notes: tuple[str, ...] = ()) -> RawRecords:
