@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 LABELS = (1, 0, None)
-TAG_LIKE = ("CT - scan of the head", "ER - positive tumours", "AB - antibodies", "TI-RADS", "PMID- like", "%T x")
+TAG_LIKE = (
+    "CT - scan of the head",
+    "CT  - scan",
+    "ER - positive tumours",
+    "ER  - positive",
+    "TY  - pe two",
+    "AB - antibodies",
+    "TI-RADS",
+    "PMID- like",
+    "%T x",
+)
 """Lines of abstracts that begin as a tag does."""
 BOM = "\ufeff"
 

@@ -94,7 +94,8 @@ def _text_records(raw: bytes, source: str, extension: str, encoding: str | None)
     decoded = decode(raw, source, encoding)
     dialect = None if extension in (*_TABLES, ".bib") else dialect_of(decoded.text)
     if dialect is not None:
-        return _records(dialect.name, decoded.encoding, parse_tagged(decoded.text, dialect, source), decoded.guesses)
+        rows, doubts = parse_tagged(decoded.text, dialect, source)
+        return _records(dialect.name, decoded.encoding, rows, (*decoded.guesses, *doubts))
     text = decoded.text.replace("\ufeff", "")
     if not text.strip():
         raise UserError(f"{source}: expected records, but the file is empty; export it again")
