@@ -25,6 +25,7 @@ _TEXT_OR_TAG = "like a tag, but read as text"
 _TAG_OR_TEXT = "like text of the abstract before it, but read as a tag"
 _TWICE = "a second title or abstract in one record, which may be two records"
 _EXAMPLES = 3
+_RIS_TAG = re.compile(r"(?:^|[\r\n\ufeff])(ER(?=  - *(?:[\r\n]|$))|(?!ER|TY)[A-Z][A-Z0-9](?=  -))")
 _PROSE = re.compile(r"[a-z]\w*[ ,.;]")
 
 # what a column takes of a tag's value, and the value if it says no more than that
@@ -155,8 +156,8 @@ def _tags_elsewhere(text: str, dialect: Dialect) -> frozenset[str]:
     if known is None:
         return frozenset()
     last, found = "", set()
-    for tag in re.findall(r"(?:^|[\r\n\ufeff])([A-Z][A-Z0-9])  -", text):
-        if tag in known or tag in ("TY", "ER"):
+    for tag in _RIS_TAG.findall(text):
+        if tag in known or tag == "ER":
             last = tag
         elif last not in dialect.columns["abstract"]:
             found.add(tag)
