@@ -68,6 +68,7 @@ def test_text_that_looks_like_tags_is_text(way: str, abstracts: list[list[str]],
         ("N2  - A\nTY  - pe two", "A TY  - pe two", "{text} line 5 ('TY  - pe two')"),
         ("CT  - A caption\nAB  - A\nCT  - scan", "A", "{tag} line 6 ('CT  - scan')"),
         ("AB  - With\nST  - segment elevation\nfound.", "With", "{tag} line 5 ('ST  - segment elevation')"),
+        ("AB  - A\nC4  - layersel rank 1", "A", ""),
         ("AB  - A\nKW  - sleep in war\nST  - Sleep\nFU  - none of it", "A", ""),
     ],
 )

@@ -124,7 +124,7 @@ RIS = Dialect(
         "notes": ("N1",),
     },
     listed=frozenset({"KW", "SN", "UR", "DB", "L1", "L2"}),
-    prose=_tags(_RIS_MANY),
+    prose=_tags(f"{_RIS_MANY}|C[1-8]|M[1-3]|U[1-5]"),
 )
 
 _MEDLINE_LINE = re.compile(r"(?=.{4}-(?: |$))(?P<tag>[A-Z]{2,4}) *-(?: (?P<value>.*)|$)")

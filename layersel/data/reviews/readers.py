@@ -17,7 +17,6 @@ _TAGGED = (".ris", ".nbib", ".ciw", ".enw", ".ovd")
 EXTENSIONS = (*_TABLES, ".xlsx", *_TAGGED, ".txt", ".bib", ".xml")
 PACKED = (".gz", ".zip")
 
-
 # what Embase calls "CSV, fields by row"
 _FIELD_A_ROW = re.compile(r'^"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE | re.MULTILINE)
 
@@ -110,6 +109,8 @@ def _text_records(raw: bytes, source: str, extension: str, encoding: str | None)
         raise UserError(
             f"{source}: expected records that begin with one of {BEGINNINGS}, but found none; export it again"
         )
+    if text.lstrip().startswith("<"):
+        raise UserError(f"{source}: expected a table or tagged records, but got markup; export it in a form of its own")
     if _FIELD_A_ROW.search(text) is not None:
         raise UserError(f"{source}: expected a record a row, but got a field a row; export the fields by column")
     table = parse_delimited(text, source, has_titles)
