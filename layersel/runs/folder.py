@@ -330,6 +330,20 @@ class RunFolder:
             remove(part)
 
 
+def learnt_by_run(part: Path) -> frozenset[str]:
+    """Returns the fingerprints of the texts that the run has learnt from whose adapter or model `part` is.
+
+    There are none if it is no run's.
+
+    Raises:
+        DamagedError: The run has ended, and `part` is not as it was then.
+    """
+    run = RunFolder(part.parent)
+    if run.holds(part):
+        run.checked(part)
+    return run.read_learnt()
+
+
 def check_writable(folder: Path, argument: str = "output") -> str | None:
     """Returns why nothing can be written below `folder`, in one line; None if it can. Makes the folder."""
     try:
