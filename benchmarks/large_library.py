@@ -50,6 +50,8 @@ def write_bibtex(path: Path, records: list[Record]) -> None:
                 name: "".join(c for c in text if c not in "{}\\").replace("%", r"\%") for name, text in texts.items()
             }
             fields = {**plain, "title": f"{{{plain['title']}}}", "author": "Adams, R and Berg, T", "year": "2004"}
+            if record.label is not None:
+                fields["included"] = str(record.label)
             lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields.items())
             file.write(f"@article{{k{record.id},\n{lines}}}\n\n")
 

@@ -68,3 +68,22 @@ def error_line(error: BaseException) -> str:
     error = no_room(error) or error
     message = " ".join(str(error).split())
     return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}".removesuffix(": ")
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Returns whether a KeyboardInterrupt is the error or has led to it.
+
+    A library that is interrupted may raise another error while it tidies up, as Lightning's teardown does.
+
+    Example:
+        >>> try:
+        ...     try:
+        ...         raise KeyboardInterrupt
+        ...     finally:
+        ...         raise RuntimeError("half torn down")
+        ... except RuntimeError as error:
+        ...     print(is_interruption(error), is_interruption(RuntimeError()))
+        True False
+    """
+    before = error.__cause__ or error.__context__
+    return isinstance(error, KeyboardInterrupt) or (before is not None and is_interruption(before))

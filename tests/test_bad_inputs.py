@@ -292,6 +292,16 @@ EVALUATION = {
         r"out: expected .*\.csv or \.ris or \.xlsx.*r\.pdf",
         base=EVALUATE,
     ),
+    "option of data that are not chosen": Bad(
+        ["records={folder}/good.csv", "data.title_column=title", "out={out}/r.csv"],
+        r"data\.title_column: expected data=… beside it, but got none; give data=cohen\|demo\|table",
+        base=MODEL,
+    ),
+    "out that is the data": Bad(
+        ["records={folder}/unlabelled.csv", "out={folder}/good.csv"],
+        r"out: expected a new file, but got .*good\.csv, which is read",
+        base=EVALUATE,
+    ),
     "no out": Bad(["records={folder}/good.csv"], r"out: expected .*\.csv or \.ris.*none", base=EVALUATE),
     "metrics as a table": Bad(["out={out}/m.csv"], r"out: expected .*\.json.*m\.csv", base=EVALUATE),
     "out below a file": Bad(["out={folder}/a_file/m.json"], r"out: cannot write to .*a_file", base=EVALUATE),

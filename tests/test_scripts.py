@@ -192,6 +192,53 @@ def test_records_are_ranked(extension: str, finished: tuple[Path, str, str], tmp
         assert len(set(scores)) == 3
 
 
+@pytest.mark.parametrize("out", ["library.csv", "../folder/./library.csv", "link.csv"])
+def test_the_ranked_library_is_never_overwritten(
+    out: str, finished: tuple[Path, str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever `out` calls it, it is refused in one line, and the library stays as it was."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    library = folder / "library.csv"
+    library.write_text("title\nA\n")
+    (folder / "link.csv").symlink_to(library)
+    assert here("evaluate.py", f"run={finished[0]}", f"records={library}", f"out={folder / out}") == 2
+    refused = f"error: out: expected a new file, but got {folder / out}, which is read; give another name"
+    assert capfd.readouterr().err.splitlines() == [refused]
+    assert library.read_text() == "title\nA\n"
+
+
+def test_other_data_beside_the_library_are_refused(
+    finished: tuple[Path, str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A run ranks with its own head and would not read them; nothing is written."""
+    for name in ("library.csv", "other.csv"):
+        (tmp_path / name).write_text("title,included\nA,1\nB,0\n")
+    data = ["data=table", f"data.path={tmp_path / 'other.csv'}"]
+    out = tmp_path / "r.csv"
+    assert here("evaluate.py", f"run={finished[0]}", f"records={tmp_path / 'library.csv'}", *data, f"out={out}") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert re.match(r"error: data: expected none beside records=.*library\.csv, but got other, which would not", line)
+    assert not out.exists()
+
+
+def test_the_columns_of_the_library_are_named(
+    finished: tuple[Path, str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the options of a source; a name that no column has is refused with those that there are."""
+    library, out = tmp_path / "library.csv", tmp_path / "r.csv"
+    library.write_text("nr,Titel,Kurz,title\nx,Stress,Angst,no\ny,Wheat,Ernte,no\n")
+    command = [f"run={finished[0]}", f"records={library}", f"out={out}", "data=table"]
+    named = ["data.title_column=Titel", "data.abstract_column=Kurz", "data.id_column=nr"]
+    assert here("evaluate.py", *command, *named) == 0
+    found = {(row["record_id"], row["title"], row["abstract"]) for row in ranking(out)}
+    assert found == {("x", "Stress", "Angst"), ("y", "Wheat", "Ernte")}
+    capfd.readouterr()
+    assert here("evaluate.py", *command, "data.title_column=Kop") == 2
+    expected = "error: data.title_column: expected one of nr, Titel, Kurz, title, but got 'Kop'"
+    assert capfd.readouterr().err.splitlines() == [expected]
+
+
 def test_an_adapter_is_evaluated_with_a_new_head(
     command: list[str], finished: tuple[Path, str, str], tmp_path: Path
 ) -> None:

@@ -141,5 +141,10 @@ def check_folder(location: str) -> None:
         )
     if not (folder / "config.json").is_file():
         raise UserError(f"model.path: {location!r} has no config.json; expected a folder made by save_pretrained")
+    if (folder / "quantised.json").is_file():
+        raise UserError(
+            f"model.path: expected floating-point weights, but {location!r} holds packed integers, which only "
+            f"evaluate.py run={folder.parent} reads; train on the model that it was made of"
+        )
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
         raise UserError(f"model.path: {location!r} has no model.safetensors and no pytorch_model.bin")

@@ -1,5 +1,6 @@
 """The file of a checkpoint: written whole or not at all, verified when it is read, and read without unpickling code."""
 
+import io
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,15 +21,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
-        """Writes `checkpoint` to `path`; a process that is killed meanwhile leaves what was there."""
-        with atomic_path(Path(path)) as draft, draft.open("wb") as file:  # errors of a path lack the system's number
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:
-                # Interrupted, PyTorch closes the half-written file with an error of its own.
-                if isinstance(error.__context__, KeyboardInterrupt):
-                    raise error.__context__ from None
-                raise
+        """Writes `checkpoint` to `path`; a process that is killed meanwhile leaves what was there.
+
+        PyTorch writes to memory: interrupted while it writes to a file, it forgets that, raises an error or aborts.
+        """
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        with atomic_path(Path(path)) as draft:
+            draft.write_bytes(content.getbuffer())
 
     def load_checkpoint(self, path: _PATH, *args: Any, **options: Any) -> dict[str, Any]:
         """Returns the checkpoint as `read_checkpoint` does."""

@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class WaitingSignals:
     """Holds back SIGINT and SIGTERM between `hold` and `release`, for the handlers that it finds when it is made.
 
-    Other signals pass, above all SIGUSR2, in whose handler submitit queues a job again. Outside of the main thread, the
+    Other signals pass, above all SIGUSR2, in whose handler a job is queued again. Outside of the main thread, the
     only one to which Python gives signals, it does nothing.
     """
 

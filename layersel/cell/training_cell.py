@@ -1,6 +1,7 @@
 """What a training cell does, from a dataset to results: its stages, in the order in which `run` calls them."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,8 @@ from layersel.cell.shared import Shared
 from layersel.cell.steps import TRAIN
 from layersel.data.tokens import TokenizedTexts
 from layersel.files import write_json
+from layersel.runs.fingerprints import text_fingerprint
+from layersel.runs.folder import learnt_by_run
 from layersel.seeding import stream
 from layersel.selection.figure import layer_scores
 from layersel.selection.score import Probe
@@ -26,7 +29,7 @@ from layersel.selection.selection import Selection
 from layersel.selection.table import show_selection
 from layersel.tasks.problem import Outcome, Problem
 from layersel.terminal.figures import write_figures
-from layersel.terminal.tables import note
+from layersel.terminal.tables import counted, note
 from layersel.training.datamodule import TrainingData
 
 ADAPTED, BASE = "adapted", "base"
@@ -77,7 +80,21 @@ class TrainingCell:
             backbone = self.cell.model.load(self.cell.task.auto_class).to(self.cell.trainer.device)
             texts = self.shared.texts(self.problem, backbone)
         note(texts.lengths_line(), once=self.cell.grid is not None)
+        self.tell_learnt_before(texts)
         return backbone, texts, self.problem.data(texts, backbone.tokenizer, self.cell.seed)
+
+    def tell_learnt_before(self, texts: TokenizedTexts) -> None:
+        """Tells of texts which the model, if it is a run's, has learnt from, and which are not learnt from here.
+
+        Raises:
+            DamagedError: It is not as its run left it.
+        """
+        before = learnt_by_run(Path(self.cell.model.location()))
+        others = before - {record["text"] for record in self.problem.learnt(texts)}
+        count = sum(text_fingerprint(text) in others for text in texts.texts)
+        if count:
+            known = counted(count, "text")
+            note(f"model.path: its run has learnt from {known} that may be tested on here, which flatters the metrics")
 
     def select(self, backbone: Backbone, data: TrainingData) -> Selection:
         """Scores the layers and chooses those to adapt; an attempt that resumes takes what its checkpoint says."""

@@ -2,6 +2,8 @@
 
 import gzip
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
@@ -15,7 +17,8 @@ def unpacked_name(path: Path) -> str:
         UserError: The archive cannot be read, or does not hold exactly one file.
     """
     if path.suffix.lower() == ".zip":
-        return PurePosixPath(_only_member(path)).name
+        with _reading(path), ZipFile(path) as archive:
+            return PurePosixPath(_only_member(archive, path)).name
     return path.stem if path.suffix.lower() == ".gz" else path.name
 
 
@@ -26,22 +29,15 @@ def read_unpacked(path: Path) -> bytes:
         UserError: The file cannot be read or is damaged, or the archive does not hold exactly one file.
     """
     suffix = path.suffix.lower()
-    try:
+    with _reading(path):
         if suffix == ".zip":
-            member = _only_member(path)
             with ZipFile(path) as archive:
-                return archive.read(member)
+                return archive.read(_only_member(archive, path))
         return gzip.decompress(path.read_bytes()) if suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error, BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise _unreadable(path, error) from error
 
 
-def _only_member(path: Path) -> str:
-    try:
-        with ZipFile(path) as archive:
-            names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-    except (OSError, BadZipFile) as error:
-        raise _unreadable(path, error) from error
+def _only_member(archive: ZipFile, path: Path) -> str:
+    names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     # macOS puts a shadow of each file beside it
     names = [name for name in names if not name.startswith("__MACOSX/") and PurePosixPath(name).name[:1] != "."]
     if len(names) != 1:
@@ -50,5 +46,9 @@ def _only_member(path: Path) -> str:
     return names[0]
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: cannot be read ({error}); check that the file exists and is whole")
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); check that the file exists and is whole") from error

@@ -2,12 +2,13 @@
 
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from layersel.data.delimited import table_rows
+from layersel.data.delimited import Rows, Wanted, table_rows
 from layersel.errors import UserError
 from layersel.terminal.progress import progress
 
@@ -16,10 +17,8 @@ _LONGEST_CELL = 32_767
 _MOST_ROWS = 1_048_576
 
 
-def parse_workbook(
-    raw: bytes, source: str, wanted: Callable[[Sequence[str]], bool]
-) -> tuple[list[str], list[dict[str, str]], tuple[str, ...]]:
-    """Returns the column names and the rows of one sheet, and a line that names it if the workbook has others.
+def parse_workbook(raw: bytes, source: str, wanted: Wanted) -> Rows:
+    """Returns the table in one sheet, with a line that names the sheet if the workbook has others.
 
     The sheet is the first with a header that is wanted; if none has, the first that is not empty.
 
@@ -38,13 +37,13 @@ def parse_workbook(
         sheets = {sheet.title: list(_cells(sheet)) for sheet in book.worksheets}
     except Exception as error:  # whatever the readers of zip, XML and dates within raise
         raise UserError(f"{source}: cannot be read as a workbook ({error}); save it again as .xlsx") from error
-    tables = {title: table_rows(lines, source) for title, lines in sheets.items() if lines}
+    tables = {title: table_rows(lines, source, wanted) for title, lines in sheets.items() if lines}
     if not tables:
-        return [], [], ()
-    chosen = next((title for title, (columns, _) in tables.items() if wanted(columns)), next(iter(tables)))
+        return Rows([], [])
+    chosen = next((title for title, table in tables.items() if wanted(table.columns)), next(iter(tables)))
     others = [repr(title) for title in tables if title != chosen]
     notes = (f"sheet {chosen!r} was read; not read: {', '.join(others)}",) if others else ()
-    return *tables[chosen], notes
+    return replace(tables[chosen], notes=(*notes, *tables[chosen].notes))
 
 
 def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> None:

@@ -18,7 +18,7 @@ from layersel.data.source import Dataset, Source
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
 from layersel.evaluation.options import Evaluation
-from layersel.runs.folder import RunFolder
+from layersel.runs.folder import RunFolder, learnt_by_run
 from layersel.seeding import stream
 from layersel.tasks.problem import Problem, Subject
 from layersel.tasks.task import Task
@@ -34,7 +34,7 @@ class EvaluatedModel:
         task: The task that it is judged by.
         precision: In which texts are encoded.
         head: The run's head, None where a new one is to be fitted.
-        learnt: Fingerprints of the texts that the adapter has learnt from.
+        learnt: Fingerprints of the texts that the adapter, or the model before it, has learnt from.
         dataset: The labelled data; None where they are not needed, to predict with a saved head.
         own_data: Whether it is the dataset that the run was trained on.
         seed: Of the split of that dataset.
@@ -68,9 +68,7 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
     if model is None or source is None or options.trainer is None or options.task is None or options.precision is None:
         raise UserError("model, data: expected a model and its data, but got none; give model=NAME data=NAME")
     adapter = None if options.adapter_folder is None else Path(options.adapter_folder).expanduser()
-    trained = None if adapter is None else RunFolder(adapter.parent)  # if it is one
-    if adapter is not None and trained is not None and trained.holds(adapter):
-        trained.checked(adapter)
+    learnt = learnt_by_run(Path(model.location())) | (frozenset() if adapter is None else learnt_by_run(adapter))
     dataset = source.load()
     backbone = model.load(options.task.auto_class)
     if adapter is not None:
@@ -87,7 +85,7 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
         task=options.task,
         precision=options.precision,
         head=None,
-        learnt=frozenset() if trained is None else trained.read_learnt(),
+        learnt=learnt,
         dataset=dataset,
         own_data=False,
         seed=options.seed,

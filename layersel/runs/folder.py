@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from layersel.errors import DamagedError, UserError, error_line
+from layersel.errors import DamagedError, UserError, error_line, is_interruption
 from layersel.files import file_name, read_json, read_sealed, remove, sha256, write_json, write_sealed, write_text
 from layersel.runs.holder import Holder, heartbeat, silence
 
@@ -133,6 +133,7 @@ class RunFolder:
 
         Raises:
             RuntimeError: The process was thought dead, and another one has taken the folder.
+            KeyboardInterrupt: The block was interrupted, whatever error came of it.
         """
         results = list(results)
         try:
@@ -143,8 +144,11 @@ class RunFolder:
                 yield
             self._close(FINISHED, attempt, results)
         except BaseException as error:
-            state = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+            interrupted = is_interruption(error)
+            state = INTERRUPTED if interrupted else FAILED
             self._close_failed(state, attempt, results, error_line(error), traceback.format_exc())
+            if interrupted and not isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
             raise
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -324,6 +328,20 @@ class RunFolder:
         progress = () if keep_progress else (self.checkpoints,)
         for part in (*self._parts(results), self.figures, self.logs, *progress):
             remove(part)
+
+
+def learnt_by_run(part: Path) -> frozenset[str]:
+    """Returns the fingerprints of the texts that the run has learnt from whose adapter or model `part` is.
+
+    There are none if it is no run's.
+
+    Raises:
+        DamagedError: The run has ended, and `part` is not as it was then.
+    """
+    run = RunFolder(part.parent)
+    if run.holds(part):
+        run.checked(part)
+    return run.read_learnt()
 
 
 def check_writable(folder: Path, argument: str = "output") -> str | None:

@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from layersel.errors import UserError, error_line, no_room
+from layersel.errors import UserError, error_line, is_interruption, no_room
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunBusyError, RunFolder
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.terminal.messages import print_error
@@ -66,9 +66,9 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
         folder = _waiting(lambda: train(config, on_folder), wait)
     except RunBusyError:
         return None
-    except KeyboardInterrupt:
-        return ended(INTERRUPTED)
     except BaseException as caught:  # a cell may even exit; the next ones still run
+        if is_interruption(caught):
+            return ended(INTERRUPTED)
         error = no_room(caught) or caught
         print_error(error)
         return ended(FAILED, error=error_line(error), crashed=not isinstance(error, UserError))

@@ -17,6 +17,7 @@ from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome, source_fingerprint
 from layersel.sweep.job import do_job
 from layersel.sweep.launch import Sweep
+from layersel.terminal.interrupts import keep_interrupts
 from layersel.terminal.messages import hide_library_warnings
 
 COMMON_SETTINGS = {
@@ -77,20 +78,24 @@ class SlurmJob:
         return submitit.helpers.DelayedSubmission(replace(self, preempted=False))
 
     def _handle_preemption(self) -> None:
-        """Makes a preemption interrupt the cell, so that it writes its checkpoint.
+        """Makes a preemption interrupt the cell as a Ctrl-C does, which waits for the end of the training's step.
 
         Submitit's own handler queues the job again and exits, which would look like a failure of the cell. Or it does
-        not reach the exit: SLURM may end the `scontrol` that has just queued the job, as a part of that job.
+        not reach the exit: SLURM may end the `scontrol` that has just queued the job, as a part of that job. The
+        SIGTERM that accompanies a preemption means nothing more; a held one would count as the first of two signals.
         """
+        keep_interrupts()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         number = submitit.JobEnvironment._usr_sig()
         queue_again = signal.getsignal(number)
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             try:
                 queue_again(number, frame)  # type: ignore[operator, misc]
-            except (SystemExit, subprocess.CalledProcessError) as stop:
+            except (SystemExit, subprocess.CalledProcessError):
                 self.preempted = True
-                raise KeyboardInterrupt("preempted") from stop
+            signal.raise_signal(signal.SIGINT)
 
         signal.signal(number, interrupt)
 

@@ -76,6 +76,9 @@ def _(error: ConfigCompositionException) -> str:
     parent = cause.parent_node
     if not isinstance(cause, ConfigKeyError | ConfigAttributeError) or not isinstance(parent, DictConfig):
         return option_line(cause, name)
+    given = re.match(rf"Could not override '({re.escape(name)}\..*)'", str(error))
+    if given is not None:
+        return f"{given[1]}: expected {name}=… beside it, but got none; give {name}={'|'.join(_choices(name))}"
     return unknown_option(name, sorted(str(key) for key in parent if key != TARGET))
 
 
@@ -144,8 +147,11 @@ def _problem(text: str) -> str | None:
     chosen = value.list if isinstance(value, ChoiceSweep) else [value]
     if not (CONF / plain).is_dir() or not any(choice is None or isinstance(choice, int | float) for choice in chosen):
         return None
-    known = sorted(file.stem for file in (CONF / plain).glob("*.yaml"))
-    return f"{text}: no such option; expected one of {', '.join(known)}"
+    return f"{text}: no such option; expected one of {', '.join(_choices(plain))}"
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
 def _raised_by_hydra(error: Exception) -> bool:

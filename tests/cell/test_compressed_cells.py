@@ -128,3 +128,46 @@ def test_merging_before_or_after_pruning_differs(command: list[str], tmp_path: P
         (folder,) = cells(output)
         scores.add((folder / "ranking.csv").read_text(encoding="utf-8"))
     assert len(scores) == 4
+
+
+def test_the_model_of_a_run_is_the_encoder_of_another(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What it has learnt from is told in training and left out in judging; a damaged one is refused."""
+    assert here("train.py", *command, "pruning=magnitude", f"output={tmp_path / 'first'}") == 0
+    (first,) = cells(tmp_path / "first")
+    again = [*command, f"model.path={first / 'model'}"]
+    assert "learnt from" not in capfd.readouterr().out
+    assert here("train.py", *again, "seed=1", f"output={tmp_path / 'second'}") == 0
+    own, other = (RunFolder(run).read_learnt() for run in (first, *cells(tmp_path / "second")))
+    assert f"model.path: its run has learnt from {len(own - other)} texts that" in capfd.readouterr().out
+    assert len(own) == len(other) == 8 > len(own & other)
+    arguments = [argument for argument in again if argument.startswith(("model", "trainer", "data", "task.shots"))]
+    assert here("evaluate.py", *arguments, "seed=1", f"out={tmp_path / 'm.json'}") == 0
+    assert content(tmp_path / "m.json")["n_test"] == 40 - len(own | other)
+    weights = first / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    capfd.readouterr()
+    assert here("evaluate.py", *arguments) == 2
+    assert here("train.py", *again, "seed=2", f"output={tmp_path / 'third'}") == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all("model.safetensors" in line and "is damaged (its checksum is another)" in line for line in lines)
+
+
+def test_packed_integers_are_no_encoder_to_train(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They are refused before anything is read, with what reads them."""
+    assert here("train.py", *command, "precision=int4", f"output={tmp_path / 'first'}") == 0
+    (first,) = cells(tmp_path / "first")
+    again = [*command, f"model.path={first / 'model'}"]
+    arguments = [argument for argument in again if argument.startswith(("model", "trainer", "data", "task.shots"))]
+    capfd.readouterr()
+    assert here("train.py", *again, f"output={tmp_path / 'second'}") == 2
+    assert here("evaluate.py", *arguments) == 2
+    printed = capfd.readouterr()
+    refused = f"holds packed integers, which only evaluate.py run={first.resolve()} reads"
+    assert [refused in line for line in printed.err.splitlines()] == [True, True]
+    assert printed.out == ""
+    assert not cells(tmp_path / "second")

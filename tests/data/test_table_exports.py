@@ -1,5 +1,6 @@
 """Exports as databases, reference managers and screening tools write them, two records or more each."""
 
+import csv
 import gzip
 import io
 import re
@@ -207,6 +208,11 @@ def test_wrong_dimensions_hide_no_cell(tmp_path: Path) -> None:
         ("a.bib", b"@article{a, title={x},\n\n@article{b, title={y}}", "broken entries, which begin in line 1; mend"),
         ("a.bib", b"@article{a, title={x}}\n@article{b, title={y}\n", "broken entries, which begin in line 2; mend"),
         ("a.bib", b"@article{a, title={x}}\n\n@article{b title={y}}", "broken entries, which begin in line 3; mend"),
+        (
+            "a.csv",
+            b'"Search Query","q"\n"TITLE","A"\n"AUTHOR NAMES","B","C"\n',
+            "a field a row; export the fields by column",
+        ),
         ("a.csv", b'"TITLE","A"\n"AUTHOR NAMES","B","C"\n', "a field a row; export the fields by column"),
         ("a.pdf", b"", r"path: expected one of \.csv, \.tsv, \.xlsx, .*\.bib, \.xml, .*; export it as one"),
     ],
@@ -253,6 +259,44 @@ def test_the_first_line_of_excel_names_the_delimiter(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("sep=|\ntitle|abstract\nA, B; C|D\n", encoding="utf-8")
     record = Table(path=str(tmp_path / "a.csv")).load().records[0]
     assert (record.title, record.abstract) == ("A, B; C", "D")
+
+
+PREAMBLES = {
+    "none": [],
+    "Embase's search query": [["Search Query", "'sleep'/exp AND (veterans; soldiers)"], [""]],
+    "Embase's search strategy": [["No.", "Query", "Results"], ["#1", "title, abstract", "7"], [""]],
+    "Ovid's head": [["Ovid Technologies, Inc. Email Service"], ["Search for: sleep;veterans;war"], ["Results: 1-2"]],
+    "an address": [["https://example.org/search?q=a;b;c;d"]],
+    "fields that were searched": [["Fields", "Title", "Abstract"]],
+}
+
+
+@pytest.mark.parametrize("extension", ["csv", "tsv", "xlsx"])
+@pytest.mark.parametrize("preamble", PREAMBLES)
+def test_what_a_database_writes_before_the_header_is_no_header(tmp_path: Path, preamble: str, extension: str) -> None:
+    """The records are those of the file without it, and what is left out is told."""
+    before = PREAMBLES[preamble]
+    with (EXPORTS / "embase.csv").open(encoding="utf-8", newline="") as file:
+        rows = [*before, *csv.reader(file)]
+    path = tmp_path / f"a.{extension}"
+    if extension == "xlsx":
+        workbook(path, Found=rows)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, delimiter="," if extension == "csv" else "\t").writerows(rows)
+    review = Table(path=str(path)).load()
+    assert review.records == Table(path=str(EXPORTS / "embase.csv")).load().records
+    told = "; ".join(repr(" ".join(cells)) for cells in before if any(cells))
+    assert [line for line in review.lines() if "before the header" in line] == [
+        f"before the header, not read: {told}" for _ in before[:1]
+    ]
+
+
+def test_a_header_of_unknown_names_is_the_first_line(tmp_path: Path) -> None:
+    """The option names its title; values that say "title" make no header of a line that is no longer."""
+    (tmp_path / "a.csv").write_text("Titel,title,Kurz\nA,1,x\ntitle,abstract,year\n", encoding="utf-8")
+    records = Table(path=str(tmp_path / "a.csv"), title_column="Titel").load().records
+    assert [record.title for record in records] == ["A", "title"]
 
 
 def test_a_second_title_is_told_and_the_option_decides(tmp_path: Path) -> None:

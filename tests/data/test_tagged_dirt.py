@@ -1,8 +1,10 @@
 """Tagged files under dirt: each record is read once, or the line where one would be lost is named."""
 
 import re
+from itertools import combinations_with_replacement
 
-from hypothesis import assume, example, given
+import pytest
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from layersel.data.reviews.dialects import DIALECTS, ENDNOTE, MEDLINE, OVID, RIS, WOS, Dialect
@@ -19,15 +21,6 @@ WAYS = {
     "endnote": (ENDNOTE, "%0 Journal Article\n%T {title}\n%X {abstract}\n%R 10.1000/{title}\n\n"),
     "ovid": (OVID, "<1. >\nTI  - {title}\nAB  - {abstract}\nDO  - 10.1000/{title}\n\n"),
 }
-TAGLIKE = st.builds(
-    "{}{}{}".format,
-    st.sampled_from(["CT", "ER", "TY", "OR", "GABA", "T2", "TI", "AB", "PMID", "DO", "KW", "ST", "PT", "UT", "N1"]),
-    st.sampled_from([" - ", "- ", "-", " ", ": ", " \u2013 "]),
-    st.sampled_from(["positive", "scan of the brain", "weighted", "1.5 (95 % CI)", "segment"]),
-)
-WORDS = st.text(st.characters(categories=["Ll", "N", "P"]), min_size=1, max_size=12).filter(lambda word: word[0] != "%")
-NO_ENDS = st.sampled_from(["ER  - positive tumours", "TY  - pe 2 diabetes"])
-ABSTRACTS = st.lists(TAGLIKE | NO_ENDS | WORDS, max_size=4).map(lambda lines: ["Aim.", *lines])
 NEWLINES = st.sampled_from(["\n", "\r\n", "\r"])
 
 
@@ -41,24 +34,58 @@ def titles(rows: list[dict[str, str]]) -> list[str]:
     return [row.get("title", "") for row in rows]
 
 
-@given(
-    st.sampled_from(["ris", "ris without end", "medline", "wos"]), st.lists(ABSTRACTS, min_size=1, max_size=4), NEWLINES
+@pytest.mark.parametrize(
+    ("lines", "abstract", "told"),
+    [
+        (
+            "AB  - We took a\nCT  - scan of\nthe head.",
+            "We took a CT  - scan of the head.",
+            "{text} line 5 ('CT  - scan of')",
+        ),
+        ("AB  - We took\nER  - positive\nones.", "We took ER  - positive ones.", "{text} line 5 ('ER  - positive')"),
+        ("N2  - A\nTY  - pe two", "A TY  - pe two", "{text} line 5 ('TY  - pe two')"),
+        ("CT  - A caption\nAB  - A\nCT  - scan", "A", "{tag} line 6 ('CT  - scan')"),
+        ("AB  - With\nST  - segment elevation\nfound.", "With", "{tag} line 5 ('ST  - segment elevation')"),
+        ("AB  - A\nC4  - layersel rank 1", "A", ""),
+        ("AB  - A\nKW  - sleep in war\nST  - Sleep\nFU  - none of it", "A", ""),
+    ],
 )
-@example("ris", [["We did a", "CT - scan of", "ER - positive", "ER  - positive tumours", "TY - x"]], "\n")
-def test_text_that_looks_like_tags_is_text(way: str, abstracts: list[list[str]], newline: str) -> None:
-    """Wrapped lines of an abstract stay in it, whatever they look like, and what comes after them in its field."""
-    text = "".join(record(way, number, lines) for number, lines in enumerate(abstracts)).replace("\n", newline)
-    rows = parse_tagged(text, WAYS[way][0])
-    assert titles(rows) == [f"record-{number}" for number in range(len(abstracts))]
-    assert [row["abstract"] for row in rows] == [" ".join(" ".join(lines).split(" ")) for lines in abstracts]
-    assert [row["doi"] for row in rows] == [f"10.1000/record-{number}" for number in range(len(abstracts))]
+def test_what_may_be_a_tag_or_text_is_told(lines: str, abstract: str, told: str) -> None:
+    """Within an abstract, tags that RIS does not have are text; either reading is told with its line."""
+    head = "TY  - JOUR\nTI  - A\nDO  - 10.1000/a\n"
+    ((row, last), doubts) = parse_tagged(f"{head}{lines}\nPY  - 2004\nER  - \n{head}ER  - \n", RIS)
+    text, tag = "like a tag, but read as text:", "like text of the abstract before it, but read as a tag:"
+    assert (row["abstract"], row["year"], last["title"]) == (abstract, "2004", "A")
+    assert doubts == ((told.format(text=text, tag=tag),) if told else ())
+
+
+@pytest.mark.parametrize(
+    ("way", "border"), [("ris", "ER  - \nTY  - JOUR\n"), ("medline", "\nPMID- 1\n"), ("wos", "ER\n\nPT J\n")]
+)
+@pytest.mark.parametrize("put", ["", "x", " ", "\n"])
+def test_records_never_merge_in_silence(way: str, border: str, put: str) -> None:
+    """However two characters between two records are damaged: two are read, or the line is told or refused."""
+    whole = "".join(record(way, number, ["Aim."]) for number in range(2))
+    start = whole.index(border)
+    for places in combinations_with_replacement(range(len(border)), 2):
+        damaged = "".join(put if index in places else character for index, character in enumerate(border))
+        text = whole[:start] + damaged + whole[start + len(border) :]
+        try:
+            rows, doubts = parse_tagged(text, WAYS[way][0])
+        except UserError as error:
+            rows, doubts = [], (str(error),)
+        second = text[: text.index("record-1")].count("\n") + 1
+        merged = rf"second title or abstract in one record, which may be two records: line ({second}|{second + 1}) "
+        if len(rows) != 2:
+            assert re.search(rf"{merged}|line \d+: expected", " ".join(doubts)), damaged
+        assert not rows or all(f"record-{number}" in str(rows) for number in range(2))
 
 
 def test_text_in_files_with_one_space() -> None:
     """There only tags of the standard count, the most of them once, and nothing follows the end."""
     lines = ["We did a", "CT - scan of", "ER - positive tumours,", "T2 - weighted,", "T2 - again", "OR - 1.5"]
     text = "TY - JOUR\nT2 - A journal\nTI - A\nAB - " + "\n".join(lines) + "\nDO - 10.1000/a\nER - \n"
-    (row,) = parse_tagged(text, RIS)
+    ((row,), _) = parse_tagged(text, RIS)
     assert (row["abstract"], row["journal"], row["doi"]) == (" ".join(lines), "A journal", "10.1000/a")
 
 
@@ -74,7 +101,7 @@ def test_joined_files_lose_nothing(way: str, parts: list[tuple[bool, int, str, s
         text += "\ufeff" * mark + body.rstrip("\n").replace("\n", newline) + tail.replace("\n", newline)
         number += records
     assert dialect_of(text) is RIS
-    assert titles(parse_tagged(text, RIS)) == [f"record-{index}" for index in range(number)]
+    assert titles(parse_tagged(text, RIS)[0]) == [f"record-{index}" for index in range(number)]
 
 
 @given(st.sampled_from(sorted(WAYS)), st.integers(2, 4), st.data())
@@ -100,7 +127,7 @@ def test_one_damaged_character(way: str, records: int, put: str, data: st.DataOb
     names = [f"record-{number}\n" for number in range(records)]
     assume(all(name in damaged for name in names))
     try:
-        rows = parse_tagged(damaged, WAYS[way][0])
+        rows, _ = parse_tagged(damaged, WAYS[way][0])
     except UserError as error:
         line = int(re.findall(r"line (\d+)", str(error))[0])
         assert abs(line - 1 - text.count("\n", 0, place)) <= 3
@@ -148,7 +175,7 @@ PIECES = st.sampled_from(
 def test_anything_is_read_or_refused(text: str, dialect: Dialect) -> None:
     """No text ends in another error than one line for the user."""
     try:
-        rows = parse_tagged(text, dialect, "a.ris")
+        rows, _ = parse_tagged(text, dialect, "a.ris")
     except UserError as error:
         message, rows = str(error), []
     else:

@@ -67,7 +67,7 @@ def review(tmp_path: Path, text: str, name: str = "a.ris", encoding: str = "utf-
 
 def test_clean_ris_reads_as_rispy_reads_it() -> None:
     """On clean files rispy is the reference."""
-    ours, reference = parse_tagged(CLEAN, RIS), rispy.loads(CLEAN)
+    ours, reference = parse_tagged(CLEAN, RIS)[0], rispy.loads(CLEAN)
     assert [row["record_id"] for row in ours] == [entry["id"] for entry in reference]
     assert [row["title"] for row in ours] == [entry["title"] for entry in reference]
     assert [row["abstract"] for row in ours] == [entry["abstract"] for entry in reference]
@@ -173,7 +173,7 @@ def test_every_record_is_read_once(values: list[tuple[str, str]], ends: bool, ne
     """Any titles and abstracts come back in order, with or without ER."""
     end = "ER  - \n" if ends else ""
     text = "".join(f"TY  - JOUR\nTI  - {title}\nAB  - {abstract}\n{end}" for title, abstract in values)
-    rows = parse_tagged(text.replace("\n", newline), RIS)
+    rows, _ = parse_tagged(text.replace("\n", newline), RIS)
     assert [(row.get("title", ""), row.get("abstract", "")) for row in rows] == values
 
 

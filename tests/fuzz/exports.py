@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 LABELS = (1, 0, None)
-TAG_LIKE = ("CT - scan of the head", "ER - positive tumours", "AB - antibodies", "TI-RADS", "PMID- like", "%T x")
-"""Lines of abstracts that begin as a tag does."""
 BOM = "\ufeff"
 
 
@@ -23,6 +21,15 @@ class Made:
     label: int | None
 
 
+def tag_like() -> st.SearchStrategy[str]:
+    """Lines of abstracts that begin as a tag, or as the beginning or the end of a record, does."""
+    tags = ["CT", "ER", "TY", "OR", "GABA", "T2", "TI", "AB", "PMID", "DO", "KW", "ST", "PT", "UT", "N1"]
+    dashes = [" - ", "- ", "-", " ", ": ", " \u2013 "]
+    rest = ["positive", "scan of the brain", "weighted", "1.5 (95 % CI)", "segment"]
+    made = st.builds("{}{}{}".format, *(st.sampled_from(parts) for parts in (tags, dashes, rest)))
+    return made | st.sampled_from(["CT  - scan", "ER  - positive tumours", "TY  - pe 2 diabetes", "%T x"])
+
+
 def words() -> st.SearchStrategy[str]:
     """Texts of one line with what tables and tags are made of."""
     letters = st.sampled_from([*"abcXYZ 0123456789.,;:'\"-|=/()%&éßçµ\u2013\u03b1≥\t", "ER", "TI", " - ", "  - "])
@@ -32,7 +39,7 @@ def words() -> st.SearchStrategy[str]:
 
 def abstracts() -> st.SearchStrategy[str]:
     """Abstracts of several lines, some of which look like tags."""
-    return st.lists(st.one_of(words(), st.sampled_from(TAG_LIKE)), max_size=4).map("\n".join)
+    return st.lists(words() | tag_like(), max_size=4).map("\n".join)
 
 
 def records(with_labels: bool = True) -> st.SearchStrategy[list[Made]]:
@@ -85,6 +92,7 @@ WRITERS: dict[str, Callable[[Sequence[Made]], str]] = {
     "b.csv": lambda made: as_table(made, ";"),
     "c.tsv": lambda made: as_table(made, "\t", csv.QUOTE_ALL),
     "d.ris": as_ris,
+    "open.ris": lambda made: as_ris(made).replace("ER  - \n\n", ""),
     "e.nbib": as_nbib,
     "f.txt": as_nbib,
     "g.ciw": as_web_of_science,

@@ -67,6 +67,21 @@ def test_a_failed_run(kind: type[BaseException], state: str, tmp_path: Path) -> 
         folder.read_config()
 
 
+def test_an_interruption_that_a_library_turns_into_an_error(tmp_path: Path) -> None:
+    """The run is interrupted, not failed, and its caller sees an interruption."""
+
+    def tear_down() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("half torn down")
+
+    folder = RunFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt), attempt(folder):
+        tear_down()
+    assert folder.state == "interrupted"
+
+
 def test_a_failed_run_is_taken_again_on_request(tmp_path: Path) -> None:
     """Without it, its error is told; an interrupted one always is."""
     folder = RunFolder(tmp_path)

@@ -40,6 +40,15 @@ def cluster() -> Iterator[None]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(autouse=True)
+def empty_queue() -> Iterator[None]:
+    """A test that fails leaves no job behind for the next one."""
+    yield
+    for job in slurm("squeue", "-h", "-o", "%A").split():
+        slurm("scancel", job)
+    wait_for(lambda: not slurm("squeue", "-h").strip())
+
+
 @pytest.fixture
 def base(tiny_model_folder: Path) -> list[str]:
     """What all grids here have in common."""
@@ -72,7 +81,8 @@ def test_an_array_gives_the_same_table(base: list[str], tmp_path: Path) -> None:
     status, output, errors = finish(start(*base, *axes, *array, f"output={tmp_path / 'slurm'}"))
     assert (status, errors) == (0, "")
     assert "6 cells: 6 finished now" in output
-    assert slurm("sacct", "-nX", "-o", "State").split() == ["COMPLETED"] * 6
+    # A cell's result comes a moment before the end of its job.
+    wait_for(lambda: slurm("sacct", "-nX", "-o", "State").split() == ["COMPLETED"] * 6)
     status, _, errors = finish(start(*base, *axes, f"output={tmp_path / 'local'}"))
     assert (status, errors) == (0, "")
     pd.testing.assert_frame_equal(table(tmp_path / "slurm"), table(tmp_path / "local"))

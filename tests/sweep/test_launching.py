@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from cell_folders import seal
 from omegaconf import OmegaConf
 
 from hydra_plugins.layersel_launchers.local import LocalLauncher
+from layersel.callbacks.waiting_signals import WaitingSignals
 from layersel.errors import UserError
 from layersel.files import read_sealed
 from layersel.runs.folder import FINISHED, INTERRUPTED
@@ -258,3 +260,27 @@ def test_a_queued_job_does_not_run_other_code(grid: Grid) -> None:
     assert outcome.state == INTERRUPTED
     assert "code has changed since the submission" in outcome.error
     assert source_fingerprint() == source_fingerprint() != "another hash"
+
+
+def test_a_preemption_waits_for_the_end_of_the_step(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It interrupts the cell as a Ctrl-C does, whatever SIGTERM accompanies it, once the job is queued again."""
+    slurm = pytest.importorskip("layersel.sweep.slurm")
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        signal.signal(signal.SIGUSR2, lambda number, frame: sys.exit(-1))  # as submitit's handler does
+        job = slurm.SlurmJob(grid, JOBS[0], OmegaConf.create(), None, source_fingerprint())
+        job._handle_preemption()
+        signals = WaitingSignals()
+        signals.hold()
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGTERM):
+            signal.raise_signal(number)
+        assert job.preempted
+        assert signals.waiting
+        with pytest.raises(KeyboardInterrupt):
+            signals.deliver()
+        signals.release()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -69,7 +69,7 @@ def assemble_review(
         conflicting=_conflicts(read, groups),
         dropped=len(read) - len(kept),
         no_labels=_no_labels(raw, columns, decisions, label_level),
-        notes=(*raw.notes, *_unread(columns), *lines, *_markup_note(raw, columns.roles)),
+        notes=(*raw.notes, *_unread(columns), *lines, *_markup_note(raw, columns.roles, read)),
     )
     return Review(name, tuple(kept), report)
 
@@ -165,9 +165,12 @@ def _plain(value: str) -> str:
     return _MARKUP.sub("", value)
 
 
-def _markup_note(raw: RawRecords, roles: Mapping[str, str]) -> list[str]:
-    texts = ([_cell(row, roles, "title"), _cell(row, roles, "abstract")] for row in raw.rows)
-    changed = sum(any(_plain(text) != text for text in pair) for pair in texts)
+def _markup_note(raw: RawRecords, roles: Mapping[str, str], read: Sequence[Record]) -> list[str]:
+    changed = sum(
+        record.title not in ("", _cell(row, roles, "title"))
+        or record.abstract not in ("", _cell(row, roles, "abstract"))
+        for row, record in zip(raw.rows, read, strict=True)
+    )
     of = len(raw.rows)
     return [f"{changed} of {of} records had HTML entities or markup, which are plain text now"] if changed else []
 

@@ -15,6 +15,9 @@ class Form:
         last: Matches a line that ends a record; None: the format has none.
         next: Matches a line that begins a record before the last one has ended; None: as `first`.
         once: Tags that a record has once; a second such line is text.
+        known: Tags that may stand anywhere; another one after an abstract is a part of it, unless the file has it
+            elsewhere too. None: all may.
+        taglike: Matches what may be a tag even where it is read as text, which is told.
     """
 
     first: re.Pattern[str]
@@ -22,6 +25,8 @@ class Form:
     last: re.Pattern[str] | None = None
     next: re.Pattern[str] | None = None
     once: frozenset[str] = frozenset()
+    known: frozenset[str] | None = None
+    taglike: re.Pattern[str] = re.compile("(?!)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Dialect:
         columns: The tags that can fill each column, best first.
         seam: Matches between two lines that were joined to one; what it matches is left out.
         listed: Tags of which each untagged line is a value of its own.
+        prose: Tags whose values may begin as a sentence goes on.
         short: Tag → the tag whose values it has in a shorter form; it is left out where it has as many.
     """
 
@@ -46,6 +52,7 @@ class Dialect:
     columns: Mapping[str, tuple[str, ...]]
     seam: re.Pattern[str] = re.compile("(?!)")
     listed: frozenset[str] = frozenset()
+    prose: frozenset[str] = frozenset()
     short: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,12 +68,26 @@ _RIS_ONCE = (
     "SP|ST|T[1-3]|TA|TI|TT|U[1-5]|VL|VO|Y[12]"
 )
 
+# what Web of Science, Cochrane, EBSCO and Ovid write beside them
+_RIS_MORE = "AI|CC|CR|DS|FU|FX|J9|JI|NO|NR|NS|PD|PG|PI|PT|PU|TC|US|XT|Z9"
+
+
+def _tags(patterns: str) -> frozenset[str]:
+    return frozenset(
+        tag
+        for pattern in patterns.split("|")
+        for tag in ([pattern] if "[" not in pattern else [f"{pattern[0]}{digit}" for digit in range(1, 9)])
+    )
+
+
 # RIS wants two spaces after a tag, and nothing after "ER  - ": there, "CT - scan" and "ER  - positive" are text.
 _RIS_PROPER = Form(
     first=re.compile(r"(?P<tag>TY)  -(?: +(?P<value>.*)|$)"),
     line=re.compile(r"(?P<tag>(?!TY|ER)[A-Z][A-Z0-9])  -(?: (?P<value>.*)|$)"),
     last=re.compile(r"ER  -\s*$"),
     next=re.compile(r"(?P<tag>TY)  -(?: +(?P<value>[A-Z][\w /-]*))?\s*$"),
+    known=_tags(f"{_RIS_MANY}|{_RIS_ONCE}|{_RIS_MORE}"),
+    taglike=re.compile(r"[A-Z][A-Z0-9]  -(?: |$)"),
 )
 
 # Files with one space exist. There only the tags of the standard count, and most of them once: "T2 - weighted".
@@ -75,11 +96,8 @@ _RIS_ONE_SPACE = Form(
     line=re.compile(rf"(?P<tag>{_RIS_MANY}|{_RIS_ONCE}) {{1,2}}-(?: (?P<value>.*)|$)"),
     last=re.compile(r"ER {1,2}-\s*$"),
     next=re.compile(r"(?P<tag>TY) - +(?P<value>[A-Z]{3}[A-Z0-9]*)\s*$"),
-    once=frozenset(
-        tag
-        for pattern in _RIS_ONCE.split("|")
-        for tag in ([pattern] if "[" not in pattern else [f"{pattern[0]}{digit}" for digit in range(1, 9)])
-    ),
+    once=_tags(_RIS_ONCE),
+    taglike=re.compile(r"[A-Z][A-Z0-9] {1,2}-(?: |$)"),
 )
 
 RIS = Dialect(
@@ -106,6 +124,7 @@ RIS = Dialect(
         "notes": ("N1",),
     },
     listed=frozenset({"KW", "SN", "UR", "DB", "L1", "L2"}),
+    prose=_tags(f"{_RIS_MANY}|C[1-8]|M[1-3]|U[1-5]"),
 )
 
 _MEDLINE_LINE = re.compile(r"(?=.{4}-(?: |$))(?P<tag>[A-Z]{2,4}) *-(?: (?P<value>.*)|$)")

@@ -17,9 +17,8 @@ _TAGGED = (".ris", ".nbib", ".ciw", ".enw", ".ovd")
 EXTENSIONS = (*_TABLES, ".xlsx", *_TAGGED, ".txt", ".bib", ".xml")
 PACKED = (".gz", ".zip")
 
-
 # what Embase calls "CSV, fields by row"
-_FIELD_A_ROW = re.compile(r'"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE)
+_FIELD_A_ROW = re.compile(r'^"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +85,16 @@ def extension_of(path: Path) -> str:
 def _workbook(raw: bytes, source: str) -> RawRecords:
     from layersel.data.workbook import parse_workbook
 
-    columns, rows, notes = parse_workbook(raw, source, has_titles)
-    return RawRecords("xlsx", "", columns, _some(rows, columns, source), notes)
+    table = parse_workbook(raw, source, has_titles)
+    return RawRecords("xlsx", "", table.columns, _some(table.rows, table.columns, source), table.notes)
 
 
 def _text_records(raw: bytes, source: str, extension: str, encoding: str | None) -> RawRecords:
     decoded = decode(raw, source, encoding)
     dialect = None if extension in (*_TABLES, ".bib") else dialect_of(decoded.text)
     if dialect is not None:
-        return _records(dialect.name, decoded.encoding, parse_tagged(decoded.text, dialect, source), decoded.guesses)
+        rows, doubts = parse_tagged(decoded.text, dialect, source)
+        return _records(dialect.name, decoded.encoding, rows, (*decoded.guesses, *doubts))
     text = decoded.text.replace("\ufeff", "")
     if not text.strip():
         raise UserError(f"{source}: expected records, but the file is empty; export it again")
@@ -109,10 +109,13 @@ def _text_records(raw: bytes, source: str, extension: str, encoding: str | None)
         raise UserError(
             f"{source}: expected records that begin with one of {BEGINNINGS}, but found none; export it again"
         )
-    if _FIELD_A_ROW.match(text) is not None:
+    if text.lstrip().startswith("<"):
+        raise UserError(f"{source}: expected a table or tagged records, but got markup; export it in a form of its own")
+    if _FIELD_A_ROW.search(text) is not None:
         raise UserError(f"{source}: expected a record a row, but got a field a row; export the fields by column")
-    columns, rows = parse_delimited(text, source)
-    return RawRecords("csv", decoded.encoding, columns, _some(rows, columns, source), decoded.guesses)
+    table = parse_delimited(text, source, has_titles)
+    rows = _some(table.rows, table.columns, source)
+    return RawRecords("csv", decoded.encoding, table.columns, rows, (*decoded.guesses, *table.notes))
 
 
 def _records(name: str, encoding: str, rows: list[dict[str, str]], notes: tuple[str, ...] = ()) -> RawRecords:

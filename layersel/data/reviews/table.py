@@ -20,8 +20,8 @@ class Table(ReviewSource):
     named_by: ClassVar[str | None] = "path"
 
     path: str = MISSING
-    """File with the records: .csv, .tsv, .xlsx, .ris, .nbib, .txt (PubMed, RIS or a table), .bib or .xml (EndNote); or
-    one of these in a .gz or .zip."""
+    """File with the records: .csv, .tsv, .xlsx, .ris, .nbib, .ciw, .enw, .ovd, .txt (any text form but BibTeX), .bib or
+    .xml (EndNote); or one of these in a .gz or .zip."""
 
     encoding: str | None = None
     """Encoding of a text file, such as cp1252 or mac_roman; null: recognised, and told where it is a guess."""

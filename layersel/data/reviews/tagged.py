@@ -13,12 +13,20 @@ from layersel.data.reviews.dialects import DIALECTS, Dialect, Form
 from layersel.errors import UserError
 
 Entry = dict[str, list[str]]
+Doubts = dict[str, list[str]]
 
 RANK_TAG, SCORE_TAG = "C4", "C8"
 BEGINNINGS = ", ".join(repr(dialect.begins) for dialect in DIALECTS)
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _OUR_MARK = re.compile(r"layersel rank \d+(?:, score \S+)?|layersel score \S+")
+
+_TEXT_OR_TAG = "like a tag, but read as text"
+_TAG_OR_TEXT = "like text of the abstract before it, but read as a tag"
+_TWICE = "a second title or abstract in one record, which may be two records"
+_EXAMPLES = 3
+_RIS_TAG = re.compile(r"(?:^|[\r\n\ufeff])(ER(?=  - *(?:[\r\n]|$))|(?!ER|TY)[A-Z][A-Z0-9](?=  -))")
+_PROSE = re.compile(r"[a-z]\w*[ ,.;]")
 
 # what a column takes of a tag's value, and the value if it says no more than that
 _EXTRACT = {
@@ -46,8 +54,8 @@ def dialect_of(text: str) -> Dialect | None:
     return None
 
 
-def parse_tagged(text: str, dialect: Dialect, source: str = "file") -> list[dict[str, str]]:
-    r"""Returns one row a record, under the columns' names; tags that fill no column keep their own.
+def parse_tagged(text: str, dialect: Dialect, source: str = "file") -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    r"""Returns one row a record, and what is doubtful; tags that fill no column keep their own name.
 
     A record lasts from the line that begins it to the one that ends it or to the next record; lines outside of
     records (counters, links and search strategies of Embase, Ovid and Cochrane exports) are left out. Values of a
@@ -64,14 +72,22 @@ def parse_tagged(text: str, dialect: Dialect, source: str = "file") -> list[dict
             would vanish or merge with its neighbour. The line is named.
 
     Example:
-        >>> parse_tagged("TY  - JOUR\nT1  - A long\ntitle\nN1  - ASReview_relevant", DIALECTS[0])
+        >>> parse_tagged("TY  - JOUR\nT1  - A long\ntitle\nN1  - ASReview_relevant", DIALECTS[0])[0]
         [{'title': 'A long title', 'notes': 'ASReview_relevant', 'TY': 'JOUR', 'asreview_label': '1'}]
     """
-    return [_row(entry, dialect) for entry in _entries(text, dialect, source)]
+    doubts: Doubts = {}
+    rows = [_row(entry, dialect) for entry in _entries(text, dialect, source, doubts)]
+    return rows, tuple(f"{what}: {_examples(lines)}" for what, lines in doubts.items())
 
 
-def _entries(text: str, dialect: Dialect, source: str) -> Iterator[Entry]:
+def _examples(lines: Sequence[str]) -> str:
+    more = f", … ({len(lines)} in all)" if len(lines) > _EXAMPLES else ""
+    return ", ".join(lines[:_EXAMPLES]) + more
+
+
+def _entries(text: str, dialect: Dialect, source: str, doubts: Doubts) -> Iterator[Entry]:
     record = None
+    elsewhere = _tags_elsewhere(text, dialect)
     for number, line in _lines(text, dialect):
         begun = _begun(line, dialect, is_open=record is not None)
         if begun is not None:
@@ -84,7 +100,9 @@ def _entries(text: str, dialect: Dialect, source: str) -> Iterator[Entry]:
             yield record.entry
             record = None
         elif record is not None:
-            record.add(line, dialect)
+            doubt = record.add(line, dialect, elsewhere)
+            if doubt is not None:
+                doubts.setdefault(doubt, []).append(f"line {number} ({line.strip()[:40]!r})")
     if record is not None:
         yield record.entry
 
@@ -106,15 +124,44 @@ class _Record:
     def ends_in(self, line: str) -> bool:
         return self.form.last is not None and self.form.last.match(line) is not None
 
-    def add(self, line: str, dialect: Dialect) -> None:
+    def add(self, line: str, dialect: Dialect, elsewhere: frozenset[str]) -> str | None:
+        """Adds a line; returns what is doubtful about it, None if nothing is."""
         found = self.form.line.match(line)
-        if found is not None and not (found["tag"] in self.form.once and found["tag"] in self.entry):
-            self.tag = found["tag"]
-            self.entry.setdefault(self.tag, []).append((found["value"] or "").strip())
-        elif line.strip() and self.tag in dialect.listed:
+        tag, value = (None, "") if found is None else (found["tag"], (found["value"] or "").strip())
+        in_abstract = self.tag in dialect.columns["abstract"]
+        is_known = self.form.known is None or tag in self.form.known
+        if tag is None or (tag in self.form.once and tag in self.entry):
+            return self._add_text(line, dialect)
+        if in_abstract and not is_known and tag not in elsewhere:
+            return self._add_text(line, dialect)
+        is_second = tag in self.entry and tag in (*dialect.columns["title"], *dialect.columns["abstract"])
+        self.tag = tag
+        self.entry.setdefault(tag, []).append(value)
+        if is_second:
+            return _TWICE
+        is_prose = self.form.known is not None and tag not in dialect.prose and _PROSE.match(value) is not None
+        return _TAG_OR_TEXT if in_abstract and (is_prose or not is_known) else None
+
+    def _add_text(self, line: str, dialect: Dialect) -> str | None:
+        if line.strip() and self.tag in dialect.listed:
             self.entry[self.tag].append(line.strip())
         elif line.strip():
             self.entry[self.tag][-1] = f"{self.entry[self.tag][-1]} {line.strip()}".strip()
+        return _TEXT_OR_TAG if self.form.taglike.match(line) is not None else None
+
+
+def _tags_elsewhere(text: str, dialect: Dialect) -> frozenset[str]:
+    """Returns the tags beyond the known ones that the file has where no abstract can be going on."""
+    known = dialect.forms[0].known
+    if known is None:
+        return frozenset()
+    last, found = "", set()
+    for tag in _RIS_TAG.findall(text):
+        if tag in known or tag == "ER":
+            last = tag
+        elif last not in dialect.columns["abstract"]:
+            found.add(tag)
+    return frozenset(found)
 
 
 def _begun(line: str, dialect: Dialect, is_open: bool) -> _Record | None:

@@ -78,6 +78,7 @@ def test_our_reader_reads_it_back(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"r.{extension}"
     write_ranking(path, RECORDS, [1, 3, 2])
     back = Table(path=str(path)).load()
+    assert back.report.notes == ()
     expected = [RECORDS[1], RECORDS[2], RECORDS[0]]
     assert [record.id for record in back.records] == [record.id for record in expected]
     assert [record.title for record in back.records] == [record.title for record in expected]
