@@ -41,6 +41,7 @@ class Row:
         layers: The chosen layers, such as "3,4,5".
         n_layers: The number of layers to choose from.
         metric: The metric that the cell is compared by.
+        references: The titles of the outcomes without a model, by name.
     """
 
     cell: str | None
@@ -56,6 +57,7 @@ class Row:
     layers: str | None = None
     n_layers: int | None = None
     metric: Metric | None = None
+    references: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def _with_identity(row: Row, identity: dict[str, Any]) -> Row:
         labels={label: _scalar(identity["labels"].get(label)) for label in LABELS},
         options={name: _scalar(value) for name, value in identity["options"].items()},
         metric=Metric(**identity["metric"]),
+        references=identity.get("references", {}),  # earlier runs have none
     )
 
 
