@@ -87,7 +87,9 @@ def printed(own: Tables) -> list[Part]:
     many = len(own.groups) > SHOWN
     brief = many or own.cells["dataset"].nunique() == 1
     groups = own.groups[own.groups["dataset"] == ALL_DATASETS] if brief else own.groups
-    parts.append(_groups(groups[groups["kind"].isin([RANKED, BASELINE])]))
+    groups = groups[groups["kind"].isin([RANKED, BASELINE])]
+    if len(groups):
+        parts.append(_groups(groups))
     if many:
         parts.append(f"{len(own.groups)} rows, those of each dataset among them, are in groups.csv")
     incomplete = own.groups[(own.groups["kind"] == INCOMPLETE) & (own.groups["dataset"] == ALL_DATASETS)]
@@ -119,7 +121,7 @@ def _groups(groups: pd.DataFrame) -> Part:
         [row["name"], row["dataset"], _count(row), _mean(row), _interval(row), "*" if row["pareto"] else ""]
         for row in _records(groups)
     ]
-    return _table(groups["metric"].iloc[0] if len(groups) else "groups", columns, rows)
+    return _table(groups["metric"].iloc[0], columns, rows)
 
 
 def _incomplete(groups: pd.DataFrame) -> Part:

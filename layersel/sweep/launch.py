@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from layersel.errors import DamagedError, UserError
-from layersel.runs.folder import FINISHED, RunFolder
+from layersel.runs.folder import FINISHED, INTERRUPTED, RunFolder
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
 from layersel.sweep.local import Pool
@@ -161,7 +161,10 @@ def finish() -> bool:
     from layersel.sweep.summary import summarise  # Hydra imports this file whenever it starts
 
     _print(tally(sweep.outcomes.values()))
-    return summarise(sweep.grid.folder, [sweep.grid.folder])
+    whole = summarise(sweep.grid.folder, [sweep.grid.folder])
+    if sweep.left or any(outcome.state == INTERRUPTED for outcome in sweep.outcomes.values()):
+        _print("The same command again goes on with what was interrupted or has not begun")
+    return whole
 
 
 def _finished(folder: RunFolder) -> bool:
