@@ -107,11 +107,11 @@ def read_cell(folder: Path, state_of: StateOf = as_recorded) -> Row:
         folder: The cell's folder.
         state_of: Gives the state of a cell whose status says running, as its process may be gone.
     """
-    row = Row(folder.name, DAMAGED)
+    row, run = Row(folder.name, DAMAGED), RunFolder(folder)
     try:
         row = _with_state(row, folder, state_of)
-        row = _with_identity(row, RunFolder(folder).read_identity())
-        return _with_results(row, RunFolder(folder)) if row.state == FINISHED else row
+        row = _with_identity(row, run.read_identity())
+        return _with_results(row, run) if row.state == FINISHED else row
     except DamagedError as error:
         reason = f"{row.error}; {error.brief}" if row.error is not None else error.brief
         return replace(row, state=DAMAGED if row.state == FINISHED else row.state, error=reason)
