@@ -1,9 +1,9 @@
 """Linear layers of MiniLM and mpnet in int8 by each engine against fp32, with the instructions of several CPUs.
 
 Each kind of CPU is a process of its own, in which oneDNN, MKL (fp32) and PyTorch are kept from newer instructions than
-that CPU has, by the variables that each of them reads. A layer is the sum of
-its linear parts, with 512 rows and 1 % outlier columns: four of d x d, one of d x 4d and one of 4d x d. fp32 and the
-engines take turns; medians are shown. Reference kernels, which take more than 20 times as long, are left out.
+that CPU has, by the variables that each of them reads. A layer is the sum of its linear parts, with 512 rows and 1 %
+outlier columns: four of d x d, one of d x 4d and one of 4d x d. fp32 and the engines take turns; medians are shown.
+Reference kernels, which take more than 20 times as long, are left out.
 
     OMP_NUM_THREADS=1 python benchmarks/int8_engines.py
     OMP_NUM_THREADS=1 python benchmarks/int8_engines.py --rounds 30 --output runs/precision

@@ -103,7 +103,7 @@ class LayerSelection(Callback):
         if selection is None:
             raise RuntimeError("rank 0 has sent no selection")
         if trainer.is_global_zero:
-            show_selection(selection, measured=bool(self.score.needs))
+            show_selection(selection)
             if self.folder is not None:
                 write_json(self.folder / "selection.json", selection.to_dict())
         return selection

@@ -14,11 +14,9 @@ from layersel.cell.members import Member, check_datasets, name_a_dataset, named_
 from layersel.cell.options import Cell
 from layersel.config import build
 from layersel.data.source import Dataset
-from layersel.errors import DamagedError
 from layersel.merging.method import MergeMethod
 from layersel.runs.code import differing
-from layersel.runs.folder import FINISHED, RunFolder
-from layersel.terminal.tables import note
+from layersel.runs.folder import FINISHED, RunFolder, finished_runs
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,8 @@ def match(identity: Identity, cell: Cell) -> CellMatch:
     folder = identity.folder(cell.output)
     if folder.state == FINISHED:
         return CellMatch(folder, identity)
-    for other in _of_other_code(identity, Path(cell.output)):
-        return CellMatch(folder, identity, other, differing(dict(identity.code), other.read_identity()["code"]))
+    for other, code in _of_other_code(identity, Path(cell.output)):
+        return CellMatch(folder, identity, other, differing(dict(identity.code), code))
     return CellMatch(folder, identity)
 
 
@@ -115,15 +113,10 @@ def chosen_folder(found: CellMatch, cell: Cell) -> RunFolder | None:
     return found.other_code if cell.other_code == "accept" else None
 
 
-def _of_other_code(identity: Identity, output: Path) -> Iterator[RunFolder]:
-    """Returns the finished runs that differ from the cell only in the code that computed them, the latest first."""
-    folders = [RunFolder(path) for path in output.glob(f"{glob.escape(identity.stem)}*")]
-    folders = [folder for folder in folders if folder.status.is_file()]
-    for folder in sorted(folders, key=lambda own: own.status.stat().st_mtime, reverse=True):
-        try:
-            alike = folder.state == FINISHED and folder.read_identity()["but_for_code"] == identity.but_for_code
-        except DamagedError as error:
-            note(f"left out: {error}")
-        else:
-            if alike:
-                yield folder
+def _of_other_code(identity: Identity, output: Path) -> Iterator[tuple[RunFolder, dict[str, str]]]:
+    """Yields the finished runs that differ from the cell only in their code, the latest first, each with its code."""
+    statuses = output.glob(f"{glob.escape(identity.stem)}*/status.json")
+    latest_first = sorted(statuses, key=lambda status: status.stat().st_mtime, reverse=True)
+    for folder, other, _ in finished_runs(status.parent for status in latest_first):
+        if other["but_for_code"] == identity.but_for_code:
+            yield folder, other["code"]

@@ -37,6 +37,7 @@ class Identity:
         lineage: As `data`, by what made the members instead of by what came out; empty for a training cell.
         code: The hash of each module that computes the cell, by name.
         metric: What the cell is compared by.
+        references: The titles of the outcomes without a model, by name.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Identity:
     lineage: Mapping[str, str]
     code: Mapping[str, str]
     metric: Metric
+    references: Mapping[str, str]
 
     @property
     def hash(self) -> str:
@@ -97,6 +99,7 @@ class Identity:
             "labels": self.labels,
             "options": {name: _scalar(value) for name, value in self.options.items()},
             "metric": asdict(self.metric),
+            "references": dict(self.references),
             "classes": dict(self.classes),
             "code": dict(self.code),
             "versions": versions(),
@@ -118,6 +121,7 @@ def training_identity(cell: Cell, dataset: Dataset) -> Identity:
         lineage={},
         code=_code(cell, groups, "layersel.cell.training_cell"),
         metric=cell.task.metric,
+        references=cell.task.references,
     )
 
 
@@ -139,6 +143,7 @@ def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member])
         },
         code=_code(cell, (*groups, "task"), "layersel.cell.merging_cell"),
         metric=cell.task.metric,
+        references=cell.task.references,
     )
 
 

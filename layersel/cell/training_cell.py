@@ -109,7 +109,7 @@ class TrainingCell:
                 scores = self.shared.layer_scores(backbone, probe, self.problem)
                 selection = make_selection(backbone, cell.selection, probe, scores)
         if cell.grid is None:
-            show_selection(selection, measured=bool(cell.selection.needs))
+            show_selection(selection)
         write_json(self.folder.selection, selection.to_dict())
         return selection
 

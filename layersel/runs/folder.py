@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from layersel.errors import DamagedError, UserError, error_line, is_interruption
 from layersel.files import file_name, read_json, read_sealed, remove, sha256, write_json, write_sealed, write_text
 from layersel.runs.holder import Holder, heartbeat, silence
+from layersel.terminal.tables import note
 
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
@@ -76,6 +77,7 @@ class RunFolder:
         self.merging = path / "merging.json"
         self.figures = path / "figures"
         self.datasets = path / "datasets"
+        self._files: dict[str, str] | None = None
 
     def of_dataset(self, name: str) -> Path:
         """Returns the folder of what a merging run has for one of its datasets."""
@@ -211,12 +213,16 @@ class RunFolder:
         return path.exists() if checksums is None else bool(checksums)
 
     def checksums(self, path: Path) -> dict[str, str] | None:
-        """Returns the SHA-256 that each file at or below `path` had when the run ended; None if it has not."""
+        """Returns the SHA-256 that each file at or below `path` had when the run ended; None if it has not.
+
+        The status is read for the first of them: those of a run that has ended stay until an attempt begins anew.
+        """
         name = path.relative_to(self.path).as_posix()
-        files = (self.read_status() or {}).get("files")
-        if files is None:
+        if self._files is None:
+            self._files = (self.read_status() or {}).get("files")
+        if self._files is None:
             return None
-        return {file: own for file, own in files.items() if file == name or file.startswith(f"{name}/")}
+        return {file: own for file, own in self._files.items() if file == name or file.startswith(f"{name}/")}
 
     def checked(self, path: Path) -> Path:
         """Returns `path`, a file of the run or a folder of files, which is as it was when the run ended.
@@ -292,6 +298,7 @@ class RunFolder:
         return holder if holder.is_alive(silence(self.status, self.lock)) else None
 
     def _write_status(self, state: str, attempt: Attempt, **more: Any) -> None:
+        self._files = None
         content = {"state": state, "attempt": attempt.number, "started": attempt.started, "updated": time.time()}
         write_sealed(self.status, content | more)
 
@@ -342,6 +349,19 @@ def learnt_by_run(part: Path) -> frozenset[str]:
     if run.holds(part):
         run.checked(part)
     return run.read_learnt()
+
+
+def finished_runs(paths: Iterable[Path]) -> Iterator[tuple[RunFolder, dict[str, Any], dict[str, Any]]]:
+    """Yields the finished runs among folders, each with its identity and its metrics; a line says which are damaged."""
+    for folder in map(RunFolder, paths):
+        try:
+            if folder.state != FINISHED:
+                continue
+            found = folder, folder.read_identity(), folder.read_metrics()
+        except DamagedError as error:
+            note(f"left out: {error}", once=True)
+        else:
+            yield found
 
 
 def check_writable(folder: Path, argument: str = "output") -> str | None:

@@ -81,6 +81,8 @@ class Score:
     """Whether the budget is the user's; if not, `n` must be null."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """What it looks at, out of STATES, GRADIENTS, LABELS, WARM_UP and TRAINED; nothing for a control."""
+    measures: ClassVar[bool] = True
+    """Whether its values say something about the layers; those that only order them are shown nowhere."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Scores every layer of `backbone`, which is left as it was."""
@@ -128,6 +130,13 @@ class Score:
         if self.n is None or not 0 <= self.n < math.inf or (self.n > 1 and self.n != int(self.n)):
             return [f"selection.n: expected a count of layers (0, 1, 2, …) or a share such as 0.5, but got {self.n}"]
         return []
+
+
+@dataclass
+class Control(Score):
+    """A score that looks at nothing: its values are the order in which layers are chosen."""
+
+    measures: ClassVar[bool] = False
 
 
 @dataclass

@@ -80,6 +80,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         reasons=_reasons(scores, layers),
         modules=backbone.projections,
         stability=_stability(scores, budget),
+        measured=score.measures,
     )
 
 

@@ -37,6 +37,7 @@ class Selection:
         reasons: For each layer one line, why it was chosen or not.
         modules: For each layer, the full module name of each projection, by standard names.
         stability: How stable the choice is under resampling of the probe, where the score offers this.
+        measured: Whether the scores say something about the layers; those of a control only order them.
     """
 
     score: str
@@ -45,6 +46,7 @@ class Selection:
     reasons: list[str]
     modules: list[dict[str, str]]
     stability: Stability | None = None
+    measured: bool = True
 
     def target_modules(self, projections: Sequence[str]) -> list[str]:
         """Returns the full names of the modules that compute these projections in the chosen layers.
@@ -90,12 +92,12 @@ class Selection:
         )
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Returns column names, and a row for each layer."""
+        """Returns column names, and a row for each layer; scores only if they were measured."""
         rows = [
-            [layer, score, layer in self.layers, reason]
+            [layer, *([score] if self.measured else []), layer in self.layers, reason]
             for layer, (score, reason) in enumerate(zip(self.scores, self.reasons, strict=True))
         ]
-        return ["layer", "score", "chosen", "why"], rows
+        return ["layer", *(["score"] if self.measured else []), "chosen", "why"], rows
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain lists and numbers, for JSON and checkpoints."""

@@ -6,15 +6,9 @@ from layersel.selection.selection import Selection
 from layersel.terminal.tables import note, show_table
 
 
-def show_selection(selection: Selection, measured: bool = True) -> None:
-    """Prints each layer with its score, whether it was chosen, and why.
-
-    Args:
-        selection: What was chosen.
-        measured: Whether the scores say something about the model; those of a control only order its layers, and are
-            not printed.
-    """
-    stability = selection.stability
+def show_selection(selection: Selection) -> None:
+    """Prints each layer with its score, if that was measured, whether it was chosen, and why."""
+    stability, measured = selection.stability, selection.measured
     rows = []
     for layer, score in enumerate(selection.scores):
         share = [] if stability is None else [f"{stability.chosen_share[layer]:.0%}"]

@@ -10,9 +10,6 @@ from layersel.sweep.cells import Cells
 from layersel.sweep.configurations import configurations, names
 from layersel.sweep.splits import split_of
 
-TITLES = {"base": "base (no adapter)", "own": "own adapters"}
-"""Titles of outcomes that every task has; others are shown by their names."""
-
 
 def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[pd.DataFrame]:
     """Returns the averages of what the ranked cells have measured of other outcomes than the adapted model.
@@ -57,7 +54,7 @@ def _columns(cells: Cells, metric: str) -> dict[str, str]:
 
 def _names(cells: Cells, outcome: str, groups: Sequence[Sequence[str]]) -> list[str]:
     """Returns a name for each group of configurations, of the options that tell it from the others."""
-    title = TITLES.get(outcome, outcome)
+    title = cells.titles.get(outcome, outcome)
     if len(groups) == 1:
         return [title]
     options = configurations(cells)

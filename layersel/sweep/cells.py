@@ -12,6 +12,8 @@ from layersel.sweep.reading import LABELS, Row, Scalar, as_text
 
 ABOUT = ("cell", "state", "error", "overrides", "variant", "configuration")
 CHOSEN = ("layers", "n_layers")
+TITLES = {"base": "base (no adapter)", "own": "own adapters"}
+"""The titles of the outcomes beside the adapted model's that every task has, by name."""
 PARAMETERS, SECONDS = "parameters/trainable", "seconds/total"
 
 
@@ -23,11 +25,13 @@ class Cells:
         table: A row for each cell: the columns `ABOUT`, `LABELS`, `CHOSEN`, the options, the metrics.
         options: The names of the columns that are options.
         metrics: The names of the columns that are metrics, which are empty for a cell that has not finished.
+        titles: The titles of the outcomes beside the adapted model's, by name.
     """
 
     table: pd.DataFrame
     options: list[str]
     metrics: list[str]
+    titles: dict[str, str]
 
     @property
     def numeric(self) -> list[str]:
@@ -62,7 +66,8 @@ def as_table(rows: Sequence[Row]) -> Cells:
     table = pd.DataFrame(
         {name: _column(values, "float64" if name in metrics else "string") for name, values in columns.items()}
     )
-    return Cells(table, options, metrics)
+    titles = TITLES | {name: title for row in rows for name, title in row.references.items()}
+    return Cells(table, options, metrics, titles)
 
 
 def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":

@@ -37,12 +37,14 @@ class Tables:
         groups: Each configuration over its seeds.
         comparisons: Each configuration against its reference.
         notes: Lines that a person should read.
+        titles: The titles of the outcomes beside the adapted model's, by name.
     """
 
     cells: pd.DataFrame
     groups: pd.DataFrame
     comparisons: pd.DataFrame
     notes: list[str]
+    titles: dict[str, str]
 
 
 def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
@@ -57,7 +59,7 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     cells = named(cells, options)
     groups = group(cells, metric)
     notes = [*rows.notes, *lines, *_not_ranked(groups)]
-    return Tables(cells.table, groups, compare(cells, metric, found), notes)
+    return Tables(cells.table, groups, compare(cells, metric, found), notes, cells.titles)
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
@@ -70,7 +72,7 @@ def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
     files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in frames.items()}
     files["cells.parquet"] = own.cells.to_parquet(index=False)
     records = {name: _records(table) for name, table in frames.items()}
-    files["report.html"] = report_html(out.resolve().name, metric, **records).encode()
+    files["report.html"] = report_html(out.resolve().name, metric, **records, titles=own.titles).encode()
     for name, content in files.items():
         with atomic_path(out / name) as draft:
             draft.write_bytes(content)
@@ -85,7 +87,9 @@ def printed(own: Tables) -> list[Part]:
     many = len(own.groups) > SHOWN
     brief = many or own.cells["dataset"].nunique() == 1
     groups = own.groups[own.groups["dataset"] == ALL_DATASETS] if brief else own.groups
-    parts.append(_groups(groups[groups["kind"].isin([RANKED, BASELINE])]))
+    groups = groups[groups["kind"].isin([RANKED, BASELINE])]
+    if len(groups):
+        parts.append(_groups(groups))
     if many:
         parts.append(f"{len(own.groups)} rows, those of each dataset among them, are in groups.csv")
     incomplete = own.groups[(own.groups["kind"] == INCOMPLETE) & (own.groups["dataset"] == ALL_DATASETS)]
@@ -117,7 +121,7 @@ def _groups(groups: pd.DataFrame) -> Part:
         [row["name"], row["dataset"], _count(row), _mean(row), _interval(row), "*" if row["pareto"] else ""]
         for row in _records(groups)
     ]
-    return _table(groups["metric"].iloc[0] if len(groups) else "groups", columns, rows)
+    return _table(groups["metric"].iloc[0], columns, rows)
 
 
 def _incomplete(groups: pd.DataFrame) -> Part:

@@ -3,14 +3,12 @@
 import json
 import statistics
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from layersel.errors import DamagedError
-from layersel.runs.folder import FINISHED, RunFolder
+from layersel.runs.folder import finished_runs
 from layersel.terminal.tables import counted
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -40,12 +38,8 @@ def estimate(output: Path, left: Sequence[DictConfig], workers: int) -> str | No
 def _seconds(output: Path) -> dict[str, list[float]]:
     """Returns the seconds of the finished cells below a folder, by their dataset and model."""
     known: dict[str, list[float]] = {}
-    for folder in map(RunFolder, output.glob("*/")):
-        with suppress(DamagedError):  # its job says so
-            if folder.state == FINISHED:
-                identity = folder.read_identity()
-                likeness = _likeness(identity["data"], identity["model"])
-                known.setdefault(likeness, []).append(folder.read_metrics()["seconds/total"])
+    for _, identity, metrics in finished_runs(output.glob("*/")):
+        known.setdefault(_likeness(identity["data"], identity["model"]), []).append(metrics["seconds/total"])
     return known
 
 

@@ -9,8 +9,8 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from layersel.errors import DamagedError, UserError
-from layersel.runs.folder import FINISHED, RunFolder
+from layersel.errors import UserError
+from layersel.runs.folder import FINISHED, INTERRUPTED, finished_runs
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
 from layersel.sweep.local import Pool
@@ -96,7 +96,7 @@ class Sweep:
         for job in jobs:
             config = self._compose(job)
             known = self.grid.cell_of(job)
-            looks = not recorded or (known is not None and _finished(known))
+            looks = not recorded or (known is not None and any(finished_runs([known.path])))
             outcome = done_before(self.grid, job, config, finder) if looks else None
             if outcome is None:
                 left[job] = config
@@ -161,15 +161,10 @@ def finish() -> bool:
     from layersel.sweep.summary import summarise  # Hydra imports this file whenever it starts
 
     _print(tally(sweep.outcomes.values()))
-    return summarise(sweep.grid.folder, [sweep.grid.folder])
-
-
-def _finished(folder: RunFolder) -> bool:
-    """Returns whether a run has finished; of a damaged one its job tells."""
-    try:
-        return folder.state == FINISHED
-    except DamagedError:
-        return False
+    whole = summarise(sweep.grid.folder, [sweep.grid.folder])
+    if sweep.left or any(outcome.state == INTERRUPTED for outcome in sweep.outcomes.values()):
+        _print("The same command again goes on with what was interrupted or has not begun")
+    return whole
 
 
 def _print(line: str) -> None:

@@ -1,6 +1,5 @@
 """Runs the jobs of a grid in worker processes on this machine."""
 
-import math
 import os
 import signal
 import sys
@@ -21,8 +20,6 @@ from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome
 from layersel.sweep.worker import BEGUN, Order, serve
 
-INTERRUPT_TWICE_SECONDS = 3.0
-"""Seconds after a Ctrl-C in which another one ends the whole grid."""
 CHECKPOINT_SECONDS = 60.0
 """Seconds that interrupted cells have to write their checkpoints."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -108,16 +105,15 @@ class Pool:
     report: Callable[[Outcome], None]
     _workers: list[Worker] = field(default_factory=list)
     _todo: deque[tuple[Job, DictConfig, bool]] = field(default_factory=deque)
-    _interrupted_at: float = -math.inf
     _stop: BaseException | None = None
 
     def run(self, jobs: Mapping[Job, DictConfig]) -> None:
-        """Runs all jobs; a cell that fails, exits, kills its process or is interrupted does not stop the others.
+        """Runs all jobs; a cell that fails, exits, or whose own process is interrupted or killed stops no other one.
 
         Jobs whose cells another process runs come last, and wait for it.
 
         Raises:
-            KeyboardInterrupt: After a second Ctrl-C.
+            KeyboardInterrupt: After a Ctrl-C.
             SystemExit: After SIGTERM.
         """
         self._todo.extend((job, config, False) for job, config in jobs.items())
@@ -146,8 +142,6 @@ class Pool:
                     self._dismiss(worker)
 
     def _hand_out(self) -> None:
-        if time.monotonic() - self._interrupted_at < INTERRUPT_TWICE_SECONDS:
-            return
         for slot in range(self.resources.workers):
             worker = next((worker for worker in self._workers if worker.slot == slot), None)
             if not self._todo or (worker is not None and worker.order is not None):
@@ -208,10 +202,7 @@ class Pool:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Lets a Ctrl-C interrupt the running cells; a second one soon after it, or SIGTERM, ends the grid.
-
-        So does the first one where no cell would follow.
-        """
+        """Lets a Ctrl-C or SIGTERM end the grid between two messages of the workers, not within one."""
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         signal.signal(signal.SIGINT, self._interrupted)
         signal.signal(signal.SIGTERM, self._terminated)
@@ -222,17 +213,10 @@ class Pool:
                 signal.signal(number, handler)
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
-        self._stop = SystemExit(128 + number)  # raised between two messages of the workers, not within one
+        self._stop = SystemExit(128 + number)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        before, self._interrupted_at = self._interrupted_at, time.monotonic()
-        if self._interrupted_at - before < INTERRUPT_TWICE_SECONDS or not self._todo:
-            self._stop = KeyboardInterrupt()
-            return
-        names = [worker.order.job.title for worker in self._workers if worker.order is not None]
-        sys.stderr.write(f"interrupted: {', '.join(names)}; the next cell follows, Ctrl-C again ends the grid\n")
-        for worker in self._workers:
-            worker.stop = worker.order is not None
+        self._stop = KeyboardInterrupt()
 
 
 def _exit_reason(exit_code: int | None) -> str:

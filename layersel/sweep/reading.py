@@ -41,6 +41,7 @@ class Row:
         layers: The chosen layers, such as "3,4,5".
         n_layers: The number of layers to choose from.
         metric: The metric that the cell is compared by.
+        references: The titles of the outcomes without a model, by name.
     """
 
     cell: str | None
@@ -56,6 +57,7 @@ class Row:
     layers: str | None = None
     n_layers: int | None = None
     metric: Metric | None = None
+    references: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,11 @@ def read_cell(folder: Path, state_of: StateOf = as_recorded) -> Row:
         folder: The cell's folder.
         state_of: Gives the state of a cell whose status says running, as its process may be gone.
     """
-    row = Row(folder.name, DAMAGED)
+    row, run = Row(folder.name, DAMAGED), RunFolder(folder)
     try:
         row = _with_state(row, folder, state_of)
-        row = _with_identity(row, RunFolder(folder).read_identity())
-        return _with_results(row, RunFolder(folder)) if row.state == FINISHED else row
+        row = _with_identity(row, run.read_identity())
+        return _with_results(row, run) if row.state == FINISHED else row
     except DamagedError as error:
         reason = f"{row.error}; {error.brief}" if row.error is not None else error.brief
         return replace(row, state=DAMAGED if row.state == FINISHED else row.state, error=reason)
@@ -175,6 +177,7 @@ def _with_identity(row: Row, identity: dict[str, Any]) -> Row:
         labels={label: _scalar(identity["labels"].get(label)) for label in LABELS},
         options={name: _scalar(value) for name, value in identity["options"].items()},
         metric=Metric(**identity["metric"]),
+        references=identity.get("references", {}),  # earlier runs have none
     )
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from string import Template
@@ -21,6 +22,7 @@ def report_html(
     cells: list[dict[str, Any]],
     groups: list[dict[str, Any]],
     comparisons: list[dict[str, Any]],
+    titles: Mapping[str, str] = {},
 ) -> str:
     """Returns the report of a grid as a page.
 
@@ -34,9 +36,11 @@ def report_html(
         cells: A record for each cell, in any state; any columns beside the known ones are shown in the table.
         groups: A record for each configuration and dataset, and for each configuration over all datasets.
         comparisons: A record for each configuration that is compared with the reference.
+        titles: The titles of the outcomes beside the adapted model's; others are shown by their names.
     """
     tables = {"cells": cells, "groups": groups, "comparisons": comparisons}
-    content = {"title": title, "metric": asdict(metric)} | {name: _columns(rows) for name, rows in tables.items()}
+    content = {"title": title, "metric": asdict(metric), "titles": dict(titles)}
+    content |= {name: _columns(rows) for name, rows in tables.items()}
     style = (PAGE / "report.css").read_text(encoding="utf-8")
     script = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return Template((PAGE / "template.html").read_text(encoding="utf-8")).substitute(

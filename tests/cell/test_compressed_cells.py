@@ -171,3 +171,20 @@ def test_packed_integers_are_no_encoder_to_train(
     assert [refused in line for line in printed.err.splitlines()] == [True, True]
     assert printed.out == ""
     assert not cells(tmp_path / "second")
+
+
+def test_the_engine_is_no_part_of_what_a_cell_is(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With another engine the finished cell is found again: its numbers would be the same to the last bit."""
+    options = [*command, "precision=int8", f"output={tmp_path}"]
+    assert here("train.py", *options, "precision.engine=float32") == 0
+    (folder,) = cells(tmp_path)
+    ranking = (folder / "ranking.csv").read_bytes()
+    assert content(RunFolder(folder).compression)["engine"] == "float32"
+    capfd.readouterr()
+    assert here("train.py", *options) == 0
+    assert "This cell has finished before" in "".join(capfd.readouterr())
+    assert here("train.py", *options, "precision.engine=onednn_unsigned", "force=true") == 0
+    assert cells(tmp_path) == [folder]
+    assert (folder / "ranking.csv").read_bytes() == ranking

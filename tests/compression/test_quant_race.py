@@ -107,6 +107,7 @@ def test_when_all_are_slow_the_best_runs_and_it_is_said() -> None:
     assert str(outcome).startswith("slow, which takes 3.0 times as long as fp32 and is the fastest here (512 rows by")
     alone, _ = run(hopeless=float)
     assert (alone.winner, set(alone.milliseconds)) == ("hopeless", {"fp32"})
+    assert (list(outcome.dropped), alone.dropped) == (["hopeless"], {})
 
 
 def test_a_machine_slow_in_fp32_races_on_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from layersel.errors import DamagedError, UserError
 from layersel.files import write_json, write_sealed, write_text
-from layersel.runs.folder import Attempt, RunBusyError, RunFailedError, RunFolder, check_writable
+from layersel.runs.folder import Attempt, RunBusyError, RunFailedError, RunFolder, check_writable, finished_runs
 from layersel.runs.holder import STALE, Holder
 
 
@@ -115,7 +116,7 @@ def test_a_new_attempt_starts_clean(tmp_path: Path) -> None:
     """No result of an earlier attempt stands beside those of this one; the user's own files stay."""
     folder = RunFolder(tmp_path)
     own = ("path", "status", "config", "identity", "lock")
-    for path in [value for name, value in vars(folder).items() if name not in own]:
+    for path in [value for name, value in vars(folder).items() if name not in own and value is not None]:
         write_text(path if path.suffix else path / "a.txt", "old")
     write_text(tmp_path / "notes.txt", "mine")
     with attempt(folder):
@@ -256,6 +257,35 @@ def test_what_is_read_is_as_it_was_written(name: str, finished: RunFolder) -> No
     with attempt(finished, force=True):
         pass
     assert finished.state == "finished"
+
+
+def test_the_status_is_read_once_for_all_files(finished: RunFolder) -> None:
+    """Their checksums stay, until an attempt begins anew."""
+    folder = RunFolder(finished.path)
+    with patch.object(RunFolder, "read_status", autospec=True, side_effect=RunFolder.read_status) as reading:
+        for name, read in READERS.items():
+            assert name == "config.yaml" or read(folder)
+    assert reading.call_count == 1
+    with attempt(folder, {"seed": 4}, force=True):
+        write_json(folder.metrics, {"auroc": 1})
+    assert folder.read_metrics() == {"auroc": 1}
+
+
+def test_damaged_runs_are_left_out_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whichever of the files that are asked for it is; those that have not finished are no runs to speak of."""
+    names = ("whole", "status.json", "identity.json", "metrics.json", "failed")
+    for name in names[:-1]:
+        with attempt(folder := RunFolder(tmp_path / name)):
+            write_json(folder.metrics, {"auroc": 1})
+        if name != "whole":
+            (folder.path / name).write_text("{")
+    fail(RunFolder(tmp_path / "failed"))
+    for _ in range(2):
+        found = [(folder.path.name, *rest) for folder, *rest in finished_runs(tmp_path / name for name in names)]
+        assert found == [("whole", {"identity": "a1"}, {"auroc": 1})]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("'")[1] for line in lines] == [str(tmp_path / name / name) for name in names[1:-1]]
+    assert all(line.startswith("left out: ") and "; delete the folder " in line for line in lines)
 
 
 def test_what_a_run_holds_is_what_it_wrote(finished: RunFolder) -> None:

@@ -60,10 +60,8 @@ def make_cell(
     folder = (
         output / f"{labels['dataset']}-{labels['selection']}{labels['n']}-seed{labels['seed']}-{hashes['identity'][:8]}"
     )
-    dump(
-        folder / "identity.json",
-        hashes | {"labels": labels, "options": flat, "metric": metric or METRIC, "versions": {"layersel": versions}},
-    )
+    about = {"metric": metric or METRIC, "references": {"tfidf": "TF-IDF + SVM"}, "versions": {"layersel": versions}}
+    dump(folder / "identity.json", hashes | {"labels": labels, "options": flat} | about)
     failure = {} if error is None else {"error": error, "traceback": "Traceback …"}
     if state == "finished":
         known = {

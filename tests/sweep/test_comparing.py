@@ -127,7 +127,7 @@ def test_a_dataset_that_fails_everywhere_makes_nothing_incomplete(tmp_path: Path
 
 
 def test_baselines_stand_beside_the_configurations(tmp_path: Path) -> None:
-    """The pretrained model and references without a model, over the same pairs of dataset and seed as the ranked."""
+    """The pretrained model, and references by their titles, over the same pairs of dataset and seed as the ranked."""
     for n in (1, 2):
         for dataset, seed in ((dataset, seed) for dataset in ("A", "B") for seed in range(3)):
             others = {"base/awss@95": 0.1 * seed, "tfidf/awss@95": 0.5, "tfidf/auroc": 0.9, "A/awss@95": 0.7}
@@ -135,12 +135,12 @@ def test_baselines_stand_beside_the_configurations(tmp_path: Path) -> None:
     make_cell(tmp_path, 0.5, n=2, dataset="A", seed=3, metrics={"base/awss@95": 9.0, "tfidf/awss@95": 9.0})
     table = groups_of(tmp_path)
     found = table[table["kind"] == "baseline"]
-    assert sorted(found.index.get_level_values("name").unique()) == ["base (no adapter)", "tfidf"]
+    assert sorted(found.index.get_level_values("name").unique()) == ["TF-IDF + SVM", "base (no adapter)"]
     base = found.loc[("base (no adapter)", ALL_DATASETS)]
     assert (base["n"], base["datasets"], base["mean"]) == (6, 2, pytest.approx(0.1))
     assert base["low"] < base["mean"] < base["high"]
     assert found.loc[("base (no adapter)", "A"), "mean"] == pytest.approx(0.1)
-    assert found.loc[("tfidf", ALL_DATASETS), "mean"] == 0.5
+    assert found.loc[("TF-IDF + SVM", ALL_DATASETS), "mean"] == 0.5
     assert found[["configuration", "parameters", "seconds", "pareto", "lacks"]].isna().all(axis=None)
 
 
@@ -151,7 +151,7 @@ def test_baselines_of_several_models(tmp_path: Path) -> None:
             make_cell(tmp_path, 0.5, model=model, n=n, metrics={"base/awss@95": base, "tfidf/awss@95": 0.6})
     found = groups_of(tmp_path).xs(ALL_DATASETS, level="dataset")
     means = found.loc[found["kind"] == "baseline", "mean"].to_dict()
-    assert means == {"base (no adapter), model=minilm": 0.2, "base (no adapter), model=mpnet": 0.3, "tfidf": 0.6}
+    assert means == {"base (no adapter), model=minilm": 0.2, "base (no adapter), model=mpnet": 0.3, "TF-IDF + SVM": 0.6}
 
 
 def test_cells_without_a_value_are_counted_not_averaged(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from layersel.runs.folder import FINISHED, INTERRUPTED
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, source_fingerprint, tally
 from layersel.sweep.launch import Sweep
-from layersel.sweep.local import Pool, Resources, Worker
+from layersel.sweep.local import Resources, Worker
 from layersel.sweep.worker import Order
 
 COMMAND_LINE = ["model=minilm", "seed=0,1"]
@@ -203,24 +203,6 @@ def test_an_interrupt_waits_until_the_job_has_begun(signals: list[tuple[int, int
     worker.begun = True
     worker.interrupt()
     assert signals == [(7, signal.SIGINT)]
-
-
-@pytest.mark.parametrize("follows", [True, False])
-def test_ctrl_c_ends_a_grid_in_which_no_cell_follows(
-    follows: bool, grid: Grid, signals: list[tuple[int, int]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Where one follows, the running one is interrupted alone, and a line says how to end the grid."""
-    pool = Pool(grid, None, Resources(1, None), print)  # type: ignore[arg-type]
-    pool._workers.append(busy_worker())
-    pool._todo.extend([(JOBS[1], OmegaConf.create(), False)] if follows else [])
-    pool._interrupted(signal.SIGINT, None)
-    assert isinstance(pool._stop, KeyboardInterrupt) is not follows
-    assert pool._workers[0].stop is follows
-    told = "interrupted: seed=0; the next cell follows, Ctrl-C again ends the grid\n" if follows else ""
-    assert capsys.readouterr().err == told
-    assert signals == [], "they are sent from the pool's own loop"
-    pool._interrupted(signal.SIGINT, None)
-    assert isinstance(pool._stop, KeyboardInterrupt)
 
 
 def sweep_of(output: Path, overrides: list[str]) -> Sweep:

@@ -54,9 +54,6 @@ def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path
     )
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    if more:
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors

@@ -13,7 +13,7 @@ from layersel.compression.quantisation.integer_grid import IntegerGrid, to_grid
 
 BITS = 8
 LARGEST = 127
-ENTRIES = 2**21
+ENTRIES = 2**20
 """Entries of the input, or of the output if it is wider, that are treated at a time: what lies between the steps stays
 in the CPU's cache."""
 
@@ -67,7 +67,7 @@ class Int8Linear(nn.Module):
         return cls(engine, integers_OI, scales_O, bias_O, columns_K, floats_OI[:, columns_K].t().contiguous())
 
     def use(self, engine: Engine) -> None:
-        """Multiplies with this engine from now on; the results are the same up to the rounding of floats."""
+        """Multiplies with this engine from now on; the results are the same to the last bit."""
         self.engine = engine
         self._packed: Tensor | None = None
 

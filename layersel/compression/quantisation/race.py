@@ -51,8 +51,9 @@ class Race:
 
     @property
     def dropped(self) -> dict[str, float]:
-        """Returns the ratios of the engines that were dropped."""
-        return {name: ratio for name, ratio in self.ratios.items() if name not in self.milliseconds}
+        """Returns the ratios of the engines that were dropped; the winner is not, however slow it is."""
+        kept = {*self.milliseconds, self.winner}
+        return {name: ratio for name, ratio in self.ratios.items() if name not in kept}
 
     def __str__(self) -> str:
         """Returns the outcome in words."""

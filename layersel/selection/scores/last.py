@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layersel.selection.score import LayerScores, Probe, Score
+from layersel.selection.score import Control, LayerScores, Probe
 
 if TYPE_CHECKING:
     from layersel.backbone.backbone import Backbone
 
 
 @dataclass
-class Last(Score):
+class Last(Control):
     """The last n layers, the usual choice where nothing is measured."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:

@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from layersel.errors import UserError
-from layersel.selection.score import LayerScores, Probe, Score
+from layersel.selection.score import Control, LayerScores, Probe
 
 if TYPE_CHECKING:
     from layersel.backbone.backbone import Backbone
 
 
 @dataclass
-class Manual(Score):
+class Manual(Control):
     """Exactly the layers named."""
 
     n: float | None = None

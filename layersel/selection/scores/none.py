@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from layersel.selection.score import LayerScores, Probe, Score
+from layersel.selection.score import Control, LayerScores, Probe
 
 if TYPE_CHECKING:
     from layersel.backbone.backbone import Backbone
 
 
 @dataclass
-class NoLayers(Score):
+class NoLayers(Control):
     """No layer: the frozen encoder with its head."""
 
     n: float | None = None

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layersel.selection.score import LayerScores, Probe, Score
+from layersel.selection.score import Control, LayerScores, Probe
 
 if TYPE_CHECKING:
     from layersel.backbone.backbone import Backbone
 
 
 @dataclass
-class Random(Score):
+class Random(Control):
     """n layers drawn by the cell's seed."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from layersel.selection.score import LayerScores, Probe, Score, round_half_up
+from layersel.selection.score import Control, LayerScores, Probe, round_half_up
 
 if TYPE_CHECKING:
     from layersel.backbone.backbone import Backbone
 
 
 @dataclass
-class Spread(Score):
+class Spread(Control):
     """n layers at even distances; always the last one, with n > 1 the first one too."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:

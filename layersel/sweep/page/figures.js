@@ -9,7 +9,7 @@ function basesOf(cells, metric) {
 
 /** Below 0 where the one value of the metric is better than the other. */
 const better = (one, other) => data.metric.higher_is_better ? other - one : one - other;
-const titleOf = (prefix) => prefix === "base/" ? "base (no adapter)" : prefix.slice(0, -1);
+const titleOf = (prefix) => data.titles[prefix.slice(0, -1)] ?? prefix.slice(0, -1);
 const DASHES = ["6 4", "2 3", "8 2 2 2", "1 3"];
 const STROKES = [null, "7 3", "2 3", "9 3 2 3"]; // of lines, beside their marks
 const SHOWN_BARS = 12;
@@ -70,25 +70,35 @@ function hueLegend(selections, hue, width, top) {
   })), 16, width - 8, top);
 }
 
-/** The metric against the number of adapted layers, a line for each score and rank. */
+/** The metric of complete configurations against the number of adapted layers, a line for each score and rank. */
 function budgetFigure({cells, metric, hue}, width) {
-  const known = finishedWith(cells, metric).filter((cell) => layersOf(cell) !== null);
+  const all = finishedWith(cells, metric).filter((cell) => layersOf(cell) !== null);
+  const known = all.filter((cell) => !incomplete.has(cell.configuration));
   const factors = factorsOf(known).filter((factor) => !["n", "selection.n", "selection.layers"].includes(factor));
   const columns = unique(["selection", ...factors]);
   const keyed = groupBy(known, (cell) => keyOf(cell, columns));
   const lines = [...keyed.values()].map((some) => ({first: some[0], points: groupBy(some, (cell) => layersOf(cell).length)}));
-  const datasets = commonDatasets(lines.flatMap(({points}) => [...points.values()]));
-  if (!known.length) return {why: `No finished cell has both ${metricTitle} and the layers it adapts.`};
-  if (!datasets.length) return {why: "The configurations have no dataset in common: choose one in the filter."};
+  const splits = commonSplits(lines.flatMap(({points}) => [...points.values()]));
+  if (!all.length) return {why: `No finished cell has both ${metricTitle} and the layers it adapts.`};
+  if (!known.length) return {why: "No configuration has a value in all of its cells."};
+  if (!splits.size) return {why: "The configurations have no dataset and seed in common: choose one in the filter."};
+  const within = (some) => some.filter((cell) => splits.has(splitOf(cell)));
+  const shared = within(known);
+  const datasets = unique(shared.map((cell) => text(cell.dataset)));
   lines.sort((one, other) => columns.map((column) => compare(one.first[column], other.first[column])).find(Boolean) ?? 0);
   for (const each of lines) {
     each.means = [...each.points].sort(([one], [other]) => one - other)
-      .map(([n, some]) => ({n, ...meanOverDatasets(some, metric, datasets)}));
+      .map(([n, some]) => ({n, ...meanOverDatasets(within(some), metric, datasets)}));
   }
-  return budgetDrawing({known, lines, columns, datasets, metric, hue}, width);
+  const apart = unique(all.map((cell) => cell.configuration).filter((each) => incomplete.has(each))).length;
+  const note = `Mean over seeds and ${plural(datasets.length, "dataset")}` +
+    (shared.length < known.length ? ", those that every point has" : "") +
+    "; error bars: standard deviation from seed to seed." +
+    (apart ? ` Not shown: ${plural(apart, "incomplete configuration")}.` : "");
+  return budgetDrawing({known: shared, lines, columns, datasets, metric, hue, note}, width);
 }
 
-function budgetDrawing({known, lines, columns, datasets, metric, hue}, width) {
+function budgetDrawing({known, lines, columns, datasets, metric, hue, note}, width) {
   const box = {left: 62, right: width - 16, top: 16, bottom: 300};
   const means = lines.flatMap((each) => each.means);
   const baselines = baselinesOf(known, metric, datasets);
@@ -118,9 +128,7 @@ function budgetDrawing({known, lines, columns, datasets, metric, hue}, width) {
     svg: canvas(width, box.bottom + 66 + keys.height, `${metricTitle} against the number of adapted layers`,
       leftAxis(box, y, `mean ${metricTitle}`), bottomAxis(box, x, "adapted layers (N)"),
       ...baselines.map((each) => baseline(each, box.left, box.right, y)), ...drawn, keys.group),
-    note: `Mean over seeds and ${plural(datasets.length, "dataset")}` +
-      (datasets.length < unique(known.map((cell) => text(cell.dataset))).length ? ", those that every point has" : "") +
-      "; error bars: standard deviation from seed to seed.",
+    note,
   };
 }
 
@@ -193,15 +201,15 @@ function layersRow(cells, name, whole, size, left, top) {
     label(left + count * size + 8, top + 16, `n=${cells.length}`, {fill: "var(--soft)"}));
 }
 
-/** The finished cells' configurations, the best mean over their common datasets first, and incomplete ones last. */
+/** The finished cells' configurations, the best mean over their common datasets and seeds first, and incomplete ones last. */
 function rankedConfigurations(cells, metric) {
   const configurations = [...groupBy(finishedWith(cells, metric), (cell) => text(cell.configuration))];
   const complete = configurations.filter(([configuration]) => !incomplete.has(configuration));
-  const datasets = commonDatasets(complete.map(([, some]) => some));
+  const splits = commonSplits(complete.map(([, some]) => some));
   const ranked = configurations.map(([configuration, some]) => {
-    const over = datasets.length && !incomplete.has(configuration) ? datasets : unique(some.map((cell) => text(cell.dataset)));
+    const over = splits.size && !incomplete.has(configuration) ? some.filter((cell) => splits.has(splitOf(cell))) : some;
     const name = text(some[0].name) + (incomplete.has(configuration) ? " (incomplete)" : "");
-    return {configuration, name, cells: some, mean: meanOverDatasets(some, metric, over).mean};
+    return {configuration, name, cells: some, mean: meanOverDatasets(over, metric, unique(over.map((cell) => text(cell.dataset)))).mean};
   });
   return ranked.sort((one, other) => incomplete.has(one.configuration) - incomplete.has(other.configuration) ||
     better(one.mean, other.mean) || compare(one.name, other.name));

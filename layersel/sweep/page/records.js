@@ -111,8 +111,10 @@ function meanOverDatasets(cells, column, datasets) {
   };
 }
 
-/** The datasets that each of these lists of cells has. */
-function commonDatasets(lists) {
-  const sets = lists.map((cells) => new Set(cells.map((cell) => text(cell.dataset))));
-  return [...(sets[0] ?? [])].filter((dataset) => sets.every((set) => set.has(dataset)));
+const splitOf = (cell) => keyOf(cell, ["dataset", "seed"]);
+
+/** The datasets under a seed that each of these lists of cells has. */
+function commonSplits(lists) {
+  const sets = lists.map((cells) => new Set(cells.map(splitOf)));
+  return new Set([...(sets[0] ?? [])].filter((split) => sets.every((set) => set.has(split))));
 }
