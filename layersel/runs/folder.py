@@ -77,7 +77,6 @@ class RunFolder:
         self.merging = path / "merging.json"
         self.figures = path / "figures"
         self.datasets = path / "datasets"
-        self._files: dict[str, str] | None = None
 
     def of_dataset(self, name: str) -> Path:
         """Returns the folder of what a merging run has for one of its datasets."""
@@ -213,16 +212,12 @@ class RunFolder:
         return path.exists() if checksums is None else bool(checksums)
 
     def checksums(self, path: Path) -> dict[str, str] | None:
-        """Returns the SHA-256 that each file at or below `path` had when the run ended; None if it has not.
-
-        The status is read for the first of them: those of a run that has ended stay until an attempt begins anew.
-        """
+        """Returns the SHA-256 that each file at or below `path` had when the run ended; None if it has not."""
         name = path.relative_to(self.path).as_posix()
-        if self._files is None:
-            self._files = (self.read_status() or {}).get("files")
-        if self._files is None:
+        files = (self.read_status() or {}).get("files")
+        if files is None:
             return None
-        return {file: own for file, own in self._files.items() if file == name or file.startswith(f"{name}/")}
+        return {file: own for file, own in files.items() if file == name or file.startswith(f"{name}/")}
 
     def checked(self, path: Path) -> Path:
         """Returns `path`, a file of the run or a folder of files, which is as it was when the run ended.
@@ -298,7 +293,6 @@ class RunFolder:
         return holder if holder.is_alive(silence(self.status, self.lock)) else None
 
     def _write_status(self, state: str, attempt: Attempt, **more: Any) -> None:
-        self._files = None
         content = {"state": state, "attempt": attempt.number, "started": attempt.started, "updated": time.time()}
         write_sealed(self.status, content | more)
 

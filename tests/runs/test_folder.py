@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
@@ -257,18 +256,6 @@ def test_what_is_read_is_as_it_was_written(name: str, finished: RunFolder) -> No
     with attempt(finished, force=True):
         pass
     assert finished.state == "finished"
-
-
-def test_the_status_is_read_once_for_all_files(finished: RunFolder) -> None:
-    """Their checksums stay, until an attempt begins anew."""
-    folder = RunFolder(finished.path)
-    with patch.object(RunFolder, "read_status", autospec=True, side_effect=RunFolder.read_status) as reading:
-        for name, read in READERS.items():
-            assert name == "config.yaml" or read(folder)
-    assert reading.call_count == 1
-    with attempt(folder, {"seed": 4}, force=True):
-        write_json(folder.metrics, {"auroc": 1})
-    assert folder.read_metrics() == {"auroc": 1}
 
 
 def test_damaged_runs_are_left_out_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

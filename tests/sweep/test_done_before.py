@@ -84,7 +84,7 @@ def test_a_damaged_cell_is_left_to_its_job(options: list[str], tmp_path: Path) -
         ["data.path=none.csv"],
         ["task.epochs=-1"],
         ["merging=average", "merging.datasets=[a,b]"],
-        ["task.head.c=${oc.env:NO_SUCH_VARIABLE}"],
+        ["task.shots=${oc.env:NO_SUCH_VARIABLE}"],
     ],
     ids=lambda more: more[0],
 )
