@@ -97,12 +97,12 @@ class Screening(Task):
         found = super().problems()
         if self.shots < 1:
             found.append(f"task.shots: expected 1 or more, but got {self.shots}; the default is 8")
+        elif self.shots < self.loss.min_included:
+            found.append(f"task.shots: this task.loss needs {self.loss.min_included} or more, but got {self.shots}")
         if self.if_too_few not in IF_TOO_FEW:
             found.append(str(one_of("task.if_too_few", self.if_too_few, IF_TOO_FEW)))
         if self.batch_size == 1:
             found.append("task.batch_size: expected at least 2, but got 1")
-        if self.shots < self.loss.min_included:
-            found.append(f"task.shots: this task.loss needs {self.loss.min_included} or more, but got {self.shots}")
         if self.loss.needs_dropout and not self.dropout:
             found.append("task.loss.views: views that differ by dropout only need task.dropout=true")
         return found
