@@ -75,7 +75,7 @@ def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -
     from hydra.utils import get_method
 
     from layersel.config import CONF
-    from layersel.errors import UserError
+    from layersel.errors import UserError, is_interruption
     from layersel.terminal.messages import print_error
     from layersel.terminal.refusals import checked, refusal
 
@@ -93,6 +93,8 @@ def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -
         sys.argv[1:] = checked(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_task)()
     except Exception as error:
+        if is_interruption(error):
+            raise KeyboardInterrupt from error
         line = None if started else refusal(error)
         if line is None:
             raise
@@ -106,10 +108,10 @@ def _user_facing(error: Exception) -> Exception:
     """Returns the error that a user is told in one line; raises one that is a defect."""
     from omegaconf.errors import OmegaConfBaseException
 
-    from layersel.errors import UserError, no_room
+    from layersel.errors import UserError, is_interruption, no_room
 
     facing = error if isinstance(error, UserError | OmegaConfBaseException) else no_room(error)
-    if facing is None:
+    if facing is None or is_interruption(error):
         raise error
     return facing
 
@@ -117,9 +119,11 @@ def _user_facing(error: Exception) -> Exception:
 def _finish_grid() -> int:
     """Prints the table and writes the report of a grid, however it ended; returns the exit status."""
     from layersel.errors import UserError, no_room
-    from layersel.sweep import launch
     from layersel.terminal.messages import print_error
 
+    launch = sys.modules.get("layersel.sweep.launch")
+    if launch is None:  # no grid has begun, or an interruption has left Hydra half imported
+        return 0
     try:
         return 0 if launch.finish() else 2
     except (UserError, OSError) as error:

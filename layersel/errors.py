@@ -85,5 +85,11 @@ def is_interruption(error: BaseException) -> bool:
         ...     print(is_interruption(error), is_interruption(RuntimeError()))
         True False
     """
-    before = error.__cause__ or error.__context__
-    return isinstance(error, KeyboardInterrupt) or (before is not None and is_interruption(before))
+    led: BaseException | None = error
+    seen: set[int] = set()
+    while led is not None and id(led) not in seen:  # errors that are raised again may follow themselves
+        if isinstance(led, KeyboardInterrupt):
+            return True
+        seen.add(id(led))
+        led = led.__cause__ or led.__context__
+    return False

@@ -35,7 +35,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 def test_demo_on_short_texts(tmp_path: Path) -> None:
     """Real weights carry meaning: even 48 tokens of a record rank far better than chance, adapted or not."""
-    metrics, _ = run(tmp_path, "experiment=demo", "model.max_length=48", "task.max_steps=5")
+    metrics, _ = run(tmp_path, "experiment=demo", "task/head=nearest", "model.max_length=48", "task.max_steps=5")
     assert (metrics["n_test"], metrics["n_included"]) == (284, 35)
     assert metrics["parameters/trainable"] == 3 * 2 * 2 * 384 * 8  # layers, projections, A and B, width, rank
     assert metrics["base/auroc"] > 0.7
