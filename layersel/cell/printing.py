@@ -16,8 +16,27 @@ def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
     columns = {prefix: title for prefix, title in titles.items() if f"{prefix}{names[0]}" in metrics}
     rows = [[name, *(format_number(metrics[f"{prefix}{name}"]) for prefix in columns)] for name in names]
     show_table(task.heading(metrics), ["metric", *columns.values()], rows)
+    line = what_the_adapter_adds(metrics, task)
+    if line is not None:
+        note(line)
     trainable, total = metrics["parameters/trainable"], metrics["parameters/total"]
     note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all")
+
+
+def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
+    """Returns the line that compares the adapted model with the best outcome without the adapter; None without one."""
+    metric = task.metric
+    others = {"base/": OUTCOMES["base/"]} | {f"{name}/": title for name, title in task.references.items()}
+    values = {title: metrics.get(f"{prefix}{metric.name}") for prefix, title in others.items()}
+    defined = {title: value for title, value in values.items() if value is not None}
+    adapted = metrics[metric.name]
+    if not defined or adapted is None:
+        return None
+    best = (max if metric.higher_is_better else min)(defined, key=lambda other: defined[other])
+    difference = adapted - defined[best]
+    beside = "no better and no worse than" if difference == 0 else f"{difference:+.3f} beside"
+    without = f"the best without it ({best}: {format_number(defined[best])})"
+    return f"{metric.title}: {format_number(adapted)} with the adapter, {beside} {without}"
 
 
 def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task, compressed: bool) -> None:
