@@ -79,7 +79,7 @@ def product() -> Grid:
 @pytest.fixture(scope="module")
 def runnable(product: Grid) -> Grid:
     """What this machine can run of it, with some of the orders."""
-    absent = set() if torch.cuda.is_available() else {"gpu"}
+    absent = set() if torch.cuda.is_available() else {"gpu", "fp16"}
     absent |= set() if "LAYERSEL_DATA" in os.environ else {"cohen"}
     axes = {
         axis: {name: made for name, made in made.items() if name not in absent} for axis, made in product.axes.items()
