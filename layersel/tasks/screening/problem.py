@@ -142,7 +142,7 @@ class ScreeningProblem(Problem):
             lambda: {name: self._scores(self._fitted(head, vectors_ND), vectors_ND) for name, head in heads.items()},
             code=[self.task],
         )
-        return {name: self._outcome(scores_N, self.test) for name, scores_N in found.items()}
+        return {name: self._outcome(found[name], self.test) for name in heads}  # the store keeps no order
 
     def write(self, outcome: Outcome, folder: Path) -> None:
         """Writes the ranking of all records that were not learnt from, the likeliest first, and the head."""
