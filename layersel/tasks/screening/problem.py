@@ -165,7 +165,7 @@ class ScreeningProblem(Problem):
         if not bool(labels.any()):
             return {}
         rankings = {
-            name: outcome.scores[self.test]
+            self.task.references.get(name, name): outcome.scores[self.test]
             for name, outcome in outcomes.items()
             if isinstance(outcome, ScreeningOutcome)
         }
