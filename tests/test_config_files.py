@@ -107,7 +107,14 @@ def default(option: "Field[Any]") -> Any:
 
 def test_defaults_of_files_and_dataclasses_agree() -> None:
     """The first of each group's choices that sets nothing of its own: the plain ones."""
-    plain = ("task/screening", "task/loss/pairs/random", "precision/fp32", "trainer/auto", "logger/wandb")
+    plain = (
+        "task/screening",
+        "task/head/adaptive",
+        "task/loss/pairs/random",
+        "precision/fp32",
+        "trainer/auto",
+        "logger/wandb",
+    )
     own = [str(option) for option in OPTIONS if option.parent.name in PLAIN_GROUPS]
     for option in [*plain, *own]:
         group, _, name = option.rpartition("/")

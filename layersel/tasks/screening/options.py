@@ -11,6 +11,7 @@ from layersel.data.reviews.table import Table
 from layersel.data.source import Dataset, Source
 from layersel.errors import one_of
 from layersel.merging.method import HELD_OUT_LOSS, LOGITS
+from layersel.tasks.screening.heads.adaptive import Adaptive
 from layersel.tasks.screening.heads.head import Head
 from layersel.tasks.screening.losses.loss import Loss
 from layersel.tasks.screening.losses.pairwise import Pairwise
@@ -41,7 +42,7 @@ class Screening(Task):
     """Most training steps; null = all of the epochs. More often hurts than helps with few labelled records."""
     batch_size: int = 16
     """Pairs in a training step; of a loss that draws unlabelled records, these."""
-    head: Head = field(default_factory=lambda: build_group("task.head", choice("task/head", "adaptive")))
+    head: Head = field(default_factory=Adaptive)
     """What scores the records by their vectors, their texts, or both."""
 
     name: ClassVar[str] = "screening"

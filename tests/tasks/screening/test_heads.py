@@ -19,6 +19,7 @@ from torch import Tensor
 
 from layersel.data.reviews.demo import Demo
 from layersel.errors import UserError
+from layersel.tasks.screening.heads.adaptive import Adaptive
 from layersel.tasks.screening.heads.elas_u4 import ElasU4
 from layersel.tasks.screening.heads.examples import Examples, FittedHead
 from layersel.tasks.screening.heads.fusing import COMPARABLE, left_out_weights, log_odds, reciprocal_ranks, z_scores
@@ -43,7 +44,7 @@ EVERY: dict[str, Head] = {
     "elas_u4": ElasU4(),
     "tfidf_nearest": TfidfNearest(k=2),
     "spreading": Spreading(neighbours=4),
-    "adaptive": Fusion(views=["spreading", "nearest", "elas_u4"], weights="leave_one_out"),
+    "adaptive": Adaptive(views=["spreading", "nearest", "elas_u4"]),
     "fusion": Fusion(views=["nearest", "tfidf_nearest", "elas_u4"]),
 }
 
@@ -288,7 +289,6 @@ def test_broken_head_file(content: bytes | None, tmp_path: Path) -> None:
         (Spreading(views=["words"]), "task.head.views: expected one of vectors, tfidf, but got 'words'"),
         (Spreading(views=[]), r"task.head.views: expected one or two different views, but got \[\]"),
         (Fusion(by="vote"), "task.head.by: expected one of log_odds, z_scores, reciprocal_rank, but got 'vote'"),
-        (Fusion(weights="some"), "task.head.weights: expected one of equal, leave_one_out, but got 'some'"),
         (Fusion(views=["adaptive"]), "task.head.views: expected one of elas_u4, .*, but got 'adaptive'"),
         (Fusion(views=["nearest", "nothing"]), "task.head.views: expected one of elas_u4, .*, but got 'nothing'"),
         (Fusion(views=[]), r"task.head.views: expected different heads, but got \[\]"),
