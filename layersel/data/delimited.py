@@ -81,16 +81,18 @@ def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted) -> Rows:
 def detect_delimiter(text: str, wanted: Wanted) -> str:
     r"""Returns the delimiter that splits the header into most columns; a comma when there is one column.
 
+    Names that are wanted count in the first line before those further down, which may be a part of a value.
+
     Example:
         >>> detect_delimiter('Search: a; b; c\n"title; or name"\ttitle', lambda names: "title" in names)
         '\t'
     """
 
-    def columns(delimiter: str) -> tuple[bool, int]:
+    def columns(delimiter: str) -> tuple[bool, bool, int]:
         table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         first = list(islice((cells for cells in table if cells), _HEADER_WITHIN))
         header = next(iter(first[_header(first, wanted) :]), [])
-        return wanted(header), len(header)
+        return wanted(next(iter(first), [])), wanted(header), len(header)
 
     return max(_DELIMITERS, key=columns)
 

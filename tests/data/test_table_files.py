@@ -269,3 +269,11 @@ def test_a_line_break_in_a_heading_is_a_blank(tmp_path: Path) -> None:
     file.write_text('"Name of\nthe study",included\nA,1\n', encoding="utf-8")
     with pytest.raises(UserError, match="expected one of Name of the study, included, but got None"):
         Table(path=str(file)).load()
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_title_like_a_header_of_another_delimiter(delimiter: str, tmp_path: Path) -> None:
+    """Names that stand in the first line go before those that a value seems to hold (found by fuzzing)."""
+    path = tmp_path / "a.csv"
+    path.write_text("id;title;included\nr1;1 T ,,TI,;1\nr2;2 T a;0\n".replace(";", delimiter), encoding="utf-8")
+    assert [record.title for record in Table(path=str(path)).load().records] == ["1 T ,,TI,", "2 T a"]
