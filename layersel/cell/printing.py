@@ -11,7 +11,7 @@ OUTCOMES = {"": "adapted", "base/": "pretrained"}
 
 def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
     """Prints the closing table: each metric of the adapted model, of the pretrained one, and of the references."""
-    titles = OUTCOMES | {f"{name}/": title for name, title in task.references.items()}
+    titles = _titles(task)
     names = [name.removeprefix("base/") for name in metrics if name.startswith("base/")]
     columns = {prefix: title for prefix, title in titles.items() if f"{prefix}{names[0]}" in metrics}
     rows = [[name, *(format_number(metrics[f"{prefix}{name}"]) for prefix in columns)] for name in names]
@@ -26,8 +26,7 @@ def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
 def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
     """Returns the line that compares the adapted model with the best outcome without the adapter; None without one."""
     metric = task.metric
-    others = {"base/": OUTCOMES["base/"]} | {f"{name}/": title for name, title in task.references.items()}
-    values = {title: metrics.get(f"{prefix}{metric.name}") for prefix, title in others.items()}
+    values = {title: metrics.get(f"{prefix}{metric.name}") for prefix, title in _titles(task).items() if prefix}
     defined = {title: value for title, value in values.items() if value is not None}
     adapted = metrics[metric.name]
     if not defined or adapted is None:
@@ -56,3 +55,8 @@ def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task
     rows.append(["mean", *(format_number(metrics[f"{kind}{metric}"]) for kind in kinds), ""])
     merged = "merged, compressed" if compressed else "merged"
     show_table(f"{metric} of one adapter for all", ["dataset", merged, "own adapter", "pretrained", "tested on"], rows)
+
+
+def _titles(task: Task) -> dict[str, str]:
+    """Returns the titles of all outcomes of a cell, by the prefix of their metrics."""
+    return OUTCOMES | {f"{name}/": title for name, title in task.references.items()}

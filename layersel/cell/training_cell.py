@@ -90,6 +90,8 @@ class TrainingCell:
             DamagedError: It is not as its run left it.
         """
         before = learnt_by_run(Path(self.cell.model.location()))
+        if not before:
+            return
         others = before - {record["text"] for record in self.problem.learnt(texts)}
         count = sum(text_fingerprint(text) in others for text in texts.texts)
         if count:

@@ -20,7 +20,7 @@ _HEADER_WITHIN = 20
 """Rows among which the header is looked for."""
 
 Wanted = Callable[[Sequence[str]], bool]
-"""Whether the names of columns are those of the table that is looked for."""
+"""A function of this kind says whether names of columns are those of the table that is looked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class Score:
     needs: ClassVar[frozenset[str]] = frozenset()
     """What it looks at, out of STATES, GRADIENTS, LABELS, WARM_UP and TRAINED; nothing for a control."""
     measures: ClassVar[bool] = True
-    """Whether its values say something about the layers; those that only order them are shown nowhere."""
+    """This flag says whether the values tell something of the layers; those that only order them are shown nowhere."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Scores every layer of `backbone`, which is left as it was."""

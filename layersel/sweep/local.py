@@ -36,7 +36,6 @@ class Worker:
         order: The job that it runs; None if it is idle.
         begun: Whether the job can be interrupted already.
         stop: Whether it shall be, as soon as it can.
-        stopped: Whether it has been.
     """
 
     process: SpawnProcess
@@ -45,18 +44,17 @@ class Worker:
     order: Order | None = None
     begun: bool = False
     stop: bool = False
-    stopped: bool = False
 
     def give(self, order: Order) -> None:
         """Hands over a job."""
-        self.begun = self.stop = self.stopped = False
+        self.begun = self.stop = False
         self.order = order
         self.connection.send(order)
 
     def interrupt(self) -> None:
         """Interrupts the job if that is wanted and it has begun: before, a signal would end the process or be lost."""
         if self.order is not None and self.begun and self.stop and self.process.pid is not None:
-            self.stop, self.stopped = False, True
+            self.stop = False
             os.kill(self.process.pid, signal.SIGINT)
 
 
@@ -127,7 +125,7 @@ class Pool:
     def close(self) -> None:
         """Ends idle workers; interrupts busy ones, waits for their checkpoints, and kills those that take too long."""
         for worker in self._workers:
-            worker.stop = not worker.stopped
+            worker.stop = True
         deadline = time.monotonic() + CHECKPOINT_SECONDS
         try:
             with _second_interrupt("waiting for the running cells to write their checkpoints; Ctrl-C again kills them"):

@@ -43,8 +43,6 @@ class Task(Hyperparameters, ABC):
     """The class of transformers that loads the model it needs."""
     undeciding: ClassVar[frozenset[str]] = frozenset({"prefix_cache_mb"})
     """Options that change no number."""
-    offers: ClassVar[frozenset[str]] = frozenset()
-    """What its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS."""
     judging: ClassVar[tuple[str, ...]] = ()
     """Options that decide how a trained model is judged: those of adapters that are merged must agree."""
     references: ClassVar[Mapping[str, str]] = {}
@@ -55,6 +53,9 @@ class Task(Hyperparameters, ABC):
     """Names of the other files that `Problem.write` writes; a new attempt at a run removes them and the head's."""
     prediction_files: ClassVar[tuple[str, ...]] = ()
     """Extensions of the files that predictions can be written to; none if the task predicts nothing."""
+
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """What its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS (`layersel.merging.method`)."""
 
     @abstractmethod
     def problem(self, dataset: Dataset, seed: int | None) -> "Problem":

@@ -130,6 +130,11 @@ def test_merging_before_or_after_pruning_differs(command: list[str], tmp_path: P
     assert len(scores) == 4
 
 
+def of_evaluation(command: list[str]) -> list[str]:
+    """Returns those of a training's arguments that `evaluate.py` takes too."""
+    return [argument for argument in command if argument.startswith(("model", "trainer", "data", "task.shots"))]
+
+
 def test_the_model_of_a_run_is_the_encoder_of_another(
     command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,7 +147,7 @@ def test_the_model_of_a_run_is_the_encoder_of_another(
     own, other = (RunFolder(run).read_learnt() for run in (first, *cells(tmp_path / "second")))
     assert f"model.path: its run has learnt from {len(own - other)} texts that" in capfd.readouterr().out
     assert len(own) == len(other) == 8 > len(own & other)
-    arguments = [argument for argument in again if argument.startswith(("model", "trainer", "data", "task.shots"))]
+    arguments = of_evaluation(again)
     assert here("evaluate.py", *arguments, "seed=1", f"out={tmp_path / 'm.json'}") == 0
     assert content(tmp_path / "m.json")["n_test"] == 40 - len(own | other)
     weights = first / "model" / "model.safetensors"
@@ -158,11 +163,11 @@ def test_the_model_of_a_run_is_the_encoder_of_another(
 def test_packed_integers_are_no_encoder_to_train(
     command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """They are refused before anything is read, with what reads them."""
+    """A model of packed integers is refused before anything is read, with what reads it."""
     assert here("train.py", *command, "precision=int4", f"output={tmp_path / 'first'}") == 0
     (first,) = cells(tmp_path / "first")
     again = [*command, f"model.path={first / 'model'}"]
-    arguments = [argument for argument in again if argument.startswith(("model", "trainer", "data", "task.shots"))]
+    arguments = of_evaluation(again)
     capfd.readouterr()
     assert here("train.py", *again, f"output={tmp_path / 'second'}") == 2
     assert here("evaluate.py", *arguments) == 2

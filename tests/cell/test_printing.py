@@ -20,7 +20,7 @@ SCREENING = {"base/awss@95": 0.3, "elas_u4/awss@95": 0.5, "nearest/awss@95": 0.4
     ],
 )
 def test_the_best_without_the_adapter(adapted: float | None, says: str | None) -> None:
-    """Of the pretrained model and the references; one without a value is none of them."""
+    """The line names the best of the pretrained model and the references; one without a value is none of them."""
     assert what_the_adapter_adds(SCREENING | {"awss@95": adapted}, Screening()) == says
 
 

@@ -101,7 +101,7 @@ def test_any_bytes_are_answered_in_a_line(content: bytes, name: str) -> None:
 
 
 def _fits(text: str, encoding: str) -> bool:
-    """Whether it can be told from the bytes: two of cp1252's in a row may be a character of UTF-8 or Big5."""
+    """Returns whether bytes tell the encoding: two of cp1252's in a row may be a character of UTF-8 or Big5."""
     if encoding == "cp1252" and re.search("[^\x00-\x7f]{2}", text):
         return False
     try:

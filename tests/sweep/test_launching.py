@@ -245,7 +245,7 @@ def test_a_queued_job_does_not_run_other_code(grid: Grid) -> None:
 
 
 def test_a_preemption_waits_for_the_end_of_the_step(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It interrupts the cell as a Ctrl-C does, whatever SIGTERM accompanies it, once the job is queued again."""
+    """A preemption interrupts the cell as a Ctrl-C does, whatever SIGTERM comes with it, once the job is queued."""
     slurm = pytest.importorskip("layersel.sweep.slurm")
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,7 +139,7 @@ class ScreeningProblem(Problem):
         known = [flat_options("task.head", head) for head in heads.values()]
         found = store.tensors(
             "references",
-            [list(heads), known, content, self._texts(" "), self.train, self.labels[self.train].tolist()],
+            [list(heads), known, content, self._head_texts, self.train, self.labels[self.train].tolist()],
             lambda: {name: self._scores(self._fitted(head, vectors_ND), vectors_ND) for name, head in heads.items()},
             code=[self.task],
         )
@@ -182,10 +183,10 @@ class ScreeningProblem(Problem):
     def held_out_loss(self, texts: PrefixCache) -> float:
         """Returns the mean log loss of each training record under the log-odds that the others give (leave-one-out)."""
         vectors_ND, labels_N = texts.vectors(range(len(self.train))).float().cpu(), self.labels[self.train]
-        losses = []
+        head, losses = self.task.log_odds_head, []
         for record in range(len(self.train)):
             others = torch.arange(len(self.train)) != record
-            scorer = self.task.log_odds_head.fit(Examples(vectors_ND[others], labels_N[others], []))
+            scorer = head.fit(Examples(vectors_ND[others], labels_N[others], []))
             score = scorer(Pool(vectors_ND[record : record + 1], []))
             losses.append(binary_cross_entropy_with_logits(score, labels_N[record : record + 1].double()))
         return float(torch.stack(losses).mean())
@@ -197,12 +198,11 @@ class ScreeningProblem(Problem):
         return self._log_odds[head](Pool(texts.vectors(batch).cpu(), []))
 
     def _fitted(self, head: Head, vectors_ND: Tensor) -> FittedHead:
-        texts = self._texts(" ")
-        known = [texts[index] for index in self.train]
+        known = [self._head_texts[index] for index in self.train]
         return FittedHead.fit(head, Examples(vectors_ND[self.train], self.labels[self.train], known))
 
     def _scores(self, head: FittedHead, vectors_ND: Tensor) -> Tensor:
-        return head.scores(vectors_ND, self._texts(" "))
+        return head.scores(vectors_ND, self._head_texts)
 
     def _outcome(self, scores_N: Tensor, test: list[int]) -> ScreeningOutcome:
         labels = self.labels[test]
@@ -212,6 +212,11 @@ class ScreeningProblem(Problem):
     def _write_ranking(self, path: Path, scores_N: Tensor) -> None:
         ranked = self.unlabelled
         write_ranking(path, [self.dataset.records[index] for index in ranked], scores_N[ranked].tolist())
+
+    @cached_property
+    def _head_texts(self) -> list[str]:
+        """Returns title and abstract of each record as heads that look at words see them."""
+        return self._texts(" ")
 
     def _texts(self, separator: str) -> list[str]:
         return [record_text(record, separator) for record in self.dataset.records]

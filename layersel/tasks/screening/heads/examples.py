@@ -12,6 +12,7 @@ from torch import Tensor
 from layersel.errors import UserError
 from layersel.files import atomic_path
 from layersel.tasks.screening.heads.head import Head, Scorer
+from layersel.tasks.screening.heads.pool import Pool
 
 # Shapes: N records, D hidden size.
 
@@ -71,8 +72,6 @@ class FittedHead:
 
     def scores(self, vectors_ND: Tensor, texts: Sequence[str]) -> Tensor:
         """Returns a score (N, float64) for each record, higher = likelier included."""
-        from layersel.tasks.screening.heads.pool import Pool
-
         return self.scorer(Pool.of(self.examples, vectors_ND, texts))[: len(texts)]
 
     def save(self, path: Path) -> None:

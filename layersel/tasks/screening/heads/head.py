@@ -21,9 +21,9 @@ class Head:
     """A way to score records by what a few labelled ones look like."""
 
     needs_excluded: ClassVar[bool] = True
-    """Whether it learns from excluded records too."""
+    """This flag says whether the head learns from excluded records too."""
     gives_log_odds: ClassVar[bool] = False
-    """Whether its scores are log-odds, differentiable in the vectors."""
+    """This flag says whether the scores are log-odds, differentiable in the vectors."""
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from scipy.sparse import csr_matrix
@@ -10,12 +11,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
 from layersel.errors import UserError
-from layersel.tasks.screening.heads.examples import Examples
 from layersel.tasks.screening.heads.graph import neighbour_graph
+from layersel.tasks.screening.heads.spreading import VECTORS
+
+if TYPE_CHECKING:
+    from layersel.tasks.screening.heads.examples import Examples
 
 # Shapes: N records, D hidden size, F features.
-
-VECTORS, TFIDF = "vectors", "tfidf"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class Pool:
     texts: Sequence[str]
 
     @classmethod
-    def of(cls, examples: Examples, vectors_ND: Tensor, texts: Sequence[str]) -> "Pool":
+    def of(cls, examples: "Examples", vectors_ND: Tensor, texts: Sequence[str]) -> "Pool":
         """Returns the pool of some records and, after them, of those labelled examples that are not among them.
 
         In a training the examples are among the records; so they are in another library, by which evaluate.py ranks.
@@ -43,16 +45,21 @@ class Pool:
             [*texts, *(examples.texts[place] for place in absent)],
         )
 
-    def places(self, examples: Examples) -> list[int]:
+    def places(self, examples: "Examples") -> list[int]:
         """Returns where the examples stand."""
         return [self._first[text] for text in examples.texts]
+
+    def included_places(self, examples: "Examples") -> list[int]:
+        """Returns where the included examples stand."""
+        labelled = zip(self.places(examples), examples.labels_N.tolist(), strict=True)
+        return [place for place, label in labelled if label == 1]
 
     @cached_property
     def units(self) -> Tensor:
         """Returns the vectors at length 1, in float64."""
         return torch.nn.functional.normalize(self.vectors_ND.double(), dim=1)
 
-    @property
+    @cached_property
     def tfidf(self) -> csr_matrix:
         """Returns the TF-IDF features (N×F) in rows of length 1, in the setting of ASReview's ELAS u4.
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from layersel.tasks.screening.heads.examples import Examples
     from layersel.tasks.screening.heads.pool import Pool
 
-VIEWS = ("vectors", "tfidf")
+VECTORS, TFIDF = "vectors", "tfidf"
+VIEWS = (VECTORS, TFIDF)
 
 
 @dataclass
@@ -39,8 +40,7 @@ class Spreading(Head):
 
             from layersel.tasks.screening.heads.graph import spread
 
-            places = zip(pool.places(examples), examples.labels_N.tolist(), strict=True)
-            marked = [place for place, label in places if label == 1]
+            marked = pool.included_places(examples)
             return torch.from_numpy(spread(pool.graph(self.views, self.neighbours), marked, self.alpha))
 
         return scores

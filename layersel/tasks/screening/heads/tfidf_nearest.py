@@ -29,9 +29,8 @@ class TfidfNearest(Head):
         def scores(pool: "Pool") -> "Tensor":
             import torch
 
-            known = [place for place, label in zip(pool.places(examples), examples.labels_N, strict=True) if label == 1]
             features_NF = pool.tfidf
-            cosines_NK = torch.from_numpy((features_NF @ features_NF[known].T).toarray())
+            cosines_NK = torch.from_numpy((features_NF @ features_NF[pool.included_places(examples)].T).toarray())
             return cosines_NK.topk(k, dim=1).values.mean(dim=1)
 
         return scores
