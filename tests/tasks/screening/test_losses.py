@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from layersel.data.reviews.records import Record
 from layersel.data.tokens import tokenize
+from layersel.errors import UserError
 from layersel.seeding import stream
 from layersel.tasks.screening.losses.loss import Loss, Unlabelled
 from layersel.tasks.screening.losses.pairs import AllPairs
@@ -150,6 +151,14 @@ def test_views_of_a_record(tokenizer: PreTrainedTokenizerBase) -> None:
     assert sorted(batch.texts) == [3, 4, 5, 6]
     assert [right - left for left, right in zip(batch.texts[:2], batch.texts[2:], strict=True)] == [2, 2]
     assert SelfSupervised(views="dropout").pool(rest) == [*rest.tokens, *rest.tokens]
+
+
+def test_titles_alone_have_no_two_views(tokenizer: PreTrainedTokenizerBase) -> None:
+    """A review without abstracts is refused in one line, not by an empty batch."""
+    records = [Record("1", "Cats", ""), Record("2", "Dogs", "")]
+    rest = Unlabelled(records, tokenize(["Cats", "Dogs"], tokenizer), tokenizer, max_length=4)
+    with pytest.raises(UserError, match=r"^task\.loss\.views=title_abstract: expected .* but got none; use .*$"):
+        SelfSupervised().pool(rest)
 
 
 LOSSES: dict[str, Loss] = {"pu": PositiveUnlabelled(), "supcon": SupCon(), "self_supervised": SelfSupervised()}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from layersel.errors import one_of
+from layersel.errors import UserError, one_of
 from layersel.tasks.screening.losses.loss import Loss, Unlabelled
 
 if TYPE_CHECKING:
@@ -35,14 +35,23 @@ class SelfSupervised(Loss):
         return self.views == DROPOUT
 
     def pool(self, unlabelled: Unlabelled) -> "list[TokenIds]":
-        """Returns the first views of the records, and after them, in the same order, the second ones."""
+        """Returns the first views of the records, and after them, in the same order, the second ones.
+
+        Raises:
+            UserError: No record has both a title and an abstract.
+        """
         from layersel.data.tokens import tokenize
 
         if self.views == DROPOUT:
             return [*unlabelled.tokens, *unlabelled.tokens]
         whole = [record for record in unlabelled.records if record.title and record.abstract]
+        if not whole:
+            raise UserError(
+                f"task.loss.views={self.views}: expected unlabelled records with title and abstract, but got none; "
+                "use task.loss.views=dropout or task/loss=pairwise"
+            )
         parts = [record.title for record in whole] + [record.abstract for record in whole]
-        return tokenize(parts, unlabelled.tokenizer, unlabelled.max_length) if parts else []
+        return tokenize(parts, unlabelled.tokenizer, unlabelled.max_length)
 
     def batches(self, labels_L: "Tensor", n_pool: int, size: int, generator: "torch.Generator") -> "list[TwoViews]":
         """Returns both views of the records in a new order, `size` records a batch."""
