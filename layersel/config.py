@@ -49,6 +49,11 @@ def choice(group: str, name: str) -> dict[str, Any]:
     return options
 
 
+def choices(group: str) -> list[str]:
+    """Returns the names that a group can be given, such as `task/head`."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
 def build_group(name: str, node: dict[str, Any]) -> Any:
     """Makes the object of one group's plain options, as `build` does it."""
     problems: list[str] = []

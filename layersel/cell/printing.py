@@ -14,7 +14,7 @@ def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
     titles = _titles(task)
     names = [name.removeprefix("base/") for name in metrics if name.startswith("base/")]
     columns = {prefix: title for prefix, title in titles.items() if f"{prefix}{names[0]}" in metrics}
-    rows = [[name, *(format_number(metrics[f"{prefix}{name}"]) for prefix in columns)] for name in names]
+    rows = [[name, *(format_number(metrics.get(f"{prefix}{name}")) for prefix in columns)] for name in names]
     show_table(task.heading(metrics), ["metric", *columns.values()], rows)
     line = what_the_adapter_adds(metrics, task)
     if line is not None:

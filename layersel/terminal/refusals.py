@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from layersel.config import CONF, TARGET, new_spelling, unknown_option
+from layersel.config import CONF, TARGET, choices, new_spelling, unknown_option
 from layersel.errors import UserError
 from layersel.terminal.messages import option_line
 
@@ -78,7 +78,7 @@ def _(error: ConfigCompositionException) -> str:
         return option_line(cause, name)
     given = re.match(rf"Could not override '({re.escape(name)}\..*)'", str(error))
     if given is not None:
-        return f"{given[1]}: expected {name}=… beside it, but got none; give {name}={'|'.join(_choices(name))}"
+        return f"{given[1]}: expected {name}=… beside it, but got none; give {name}={'|'.join(choices(name))}"
     return unknown_option(name, sorted(str(key) for key in parent if key != TARGET))
 
 
@@ -147,11 +147,7 @@ def _problem(text: str) -> str | None:
     chosen = value.list if isinstance(value, ChoiceSweep) else [value]
     if not (CONF / plain).is_dir() or not any(choice is None or isinstance(choice, int | float) for choice in chosen):
         return None
-    return f"{text}: no such option; expected one of {', '.join(_choices(plain))}"
-
-
-def _choices(group: str) -> list[str]:
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+    return f"{text}: no such option; expected one of {', '.join(choices(plain))}"
 
 
 def _raised_by_hydra(error: Exception) -> bool:

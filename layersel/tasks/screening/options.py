@@ -1,11 +1,11 @@
 """The options of few-shot citation screening."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from layersel.config import build_group, choice
+from layersel.config import build_group, choice, choices
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
 from layersel.data.source import Dataset, Source
@@ -44,12 +44,14 @@ class Screening(Task):
     """Pairs in a training step; of a loss that draws unlabelled records, these."""
     head: Head = field(default_factory=Adaptive)
     """What scores the records by their vectors, their texts, or both."""
+    other_heads: list[str] = field(default_factory=list)
+    """Heads whose rankings by the same vectors are measured beside it, as HEAD_head/METRIC, after one training."""
 
     name: ClassVar[str] = "screening"
     metric: ClassVar[Metric] = Metric("awss@95", "AWSS@95")
     takes: ClassVar[type] = ReviewSource
     offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS, LOGITS})
-    judging: ClassVar[tuple[str, ...]] = ("head",)
+    judging: ClassVar[tuple[str, ...]] = ("head", "other_heads")
     references: ClassVar[Mapping[str, str]] = {
         "elas_u4": "ELAS u4, no encoder",
         "nearest": "nearest, untouched encoder",
@@ -67,11 +69,16 @@ class Screening(Task):
 
     def components(self) -> list[object]:
         """Returns what computes the numbers beside this class: the loss, the heads, and the references' heads."""
-        return [self.loss, self.head, self.log_odds_head, *self.reference_heads().values()]
+        others = [*self.compared_heads().values(), *self.reference_heads().values()]
+        return [self.loss, self.head, self.log_odds_head, *others]
 
     def reference_heads(self) -> dict[str, Head]:
         """Returns the heads of the references by name, as their files have them, whatever the head of the task is."""
-        return {name: build_group("task.head", choice("task/head", name)) for name in self.references}
+        return _heads(self.references)
+
+    def compared_heads(self) -> dict[str, Head]:
+        """Returns the other heads by name, as their files have them."""
+        return _heads(self.other_heads)
 
     @property
     def log_odds_head(self) -> Head:
@@ -106,4 +113,10 @@ class Screening(Task):
             found.append("task.batch_size: expected at least 2, but got 1")
         if self.loss.needs_dropout and not self.dropout:
             found.append("task.loss.views: views that differ by dropout only need task.dropout=true")
+        known = choices("task/head")
+        found += [str(one_of("task.other_heads", name, known)) for name in self.other_heads if name not in known]
         return found
+
+
+def _heads(names: Iterable[str]) -> dict[str, Head]:
+    return {name: build_group("task.head", choice("task/head", name)) for name in names}

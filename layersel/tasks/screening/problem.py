@@ -120,7 +120,7 @@ class ScreeningProblem(Problem):
         return ContrastiveScreening(backbone, self.task)
 
     def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> ScreeningOutcome:
-        """Ranks the records by the task's head, fitted on the training records if none is given."""
+        """Ranks the records by the task's head and measures the other heads, fitted on the same training records."""
         vectors_ND = subject.vectors()
         if head is None:
             head = self._fitted(self.task.head, vectors_ND)
@@ -128,6 +128,10 @@ class ScreeningProblem(Problem):
         if exclude:
             test = [index for index in test if text_fingerprint(subject.texts.texts[index]) not in exclude]
         outcome = self._outcome(self._scores(head, vectors_ND), test)
+        metric = self.task.metric.name
+        for name, other in self.task.compared_heads().items():
+            scores_N = self._scores(FittedHead.fit(other, head.examples), vectors_ND)
+            outcome.metrics[f"{name}_head/{metric}"] = self._outcome(scores_N, test).metrics[metric]
         return replace(outcome, head=head, vectors=vectors_ND)
 
     def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hydra.utils import get_class
 
-from layersel.config import CONF, TARGET, build_group, choice
+from layersel.config import TARGET, build_group, choice, choices
 from layersel.errors import one_of
 from layersel.tasks.screening.heads.head import Head, Scorer
 
@@ -61,8 +61,11 @@ class Fusion(Head):
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong."""
         found = [] if self.by in HOW else [str(one_of("task.head.by", self.by, HOW))]
-        names = sorted(file.stem for file in (CONF / "task" / "head").glob("*.yaml"))
-        known = [name for name in names if not issubclass(get_class(choice("task/head", name)[TARGET]), Fusion)]
+        known = [
+            name
+            for name in choices("task/head")
+            if not issubclass(get_class(choice("task/head", name)[TARGET]), Fusion)
+        ]
         found += [str(one_of("task.head.views", view, known)) for view in self.views if view not in known]
         if not self.views or len(set(self.views)) < len(self.views):
             found.append(f"task.head.views: expected different heads, but got {self.views}")
