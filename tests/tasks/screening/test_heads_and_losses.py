@@ -53,3 +53,21 @@ def test_every_loss_trains(loss: str, small_cell: list[str], reviews: list[str],
     adapted, base = (cells(tmp_path / name)[0] / "ranking.csv" for name in ("adapted", "base"))
     assert scores(adapted).keys() == scores(base).keys()
     assert scores(adapted) != scores(base)
+
+
+def test_other_heads_are_measured_as_if_they_ranked(small_cell: list[str], reviews: list[str], tmp_path: Path) -> None:
+    """A head beside gives the numbers of a cell that it ranks, adapted and pretrained, also when evaluated again."""
+    options = [*small_cell, f"data.path={reviews[0]}", f"output={tmp_path / 'runs'}"]
+    assert here("train.py", *options, "task/head=nearest", "task.other_heads=[logistic,svm]") == 0
+    (beside,) = cells(tmp_path / "runs")
+    metrics = json.loads((beside / "metrics.json").read_text(encoding="utf-8"))
+    for head in ("logistic", "svm"):
+        assert here("train.py", *options, f"task/head={head}") == 0
+        (own,) = (run for run in cells(tmp_path / "runs") if f"heads.{head}." in (run / "config.yaml").read_text())
+        ranked = json.loads((own / "metrics.json").read_text(encoding="utf-8"))
+        assert metrics[f"{head}_head/awss@95"] == ranked["awss@95"]
+        assert metrics[f"base/{head}_head/awss@95"] == ranked["base/awss@95"]
+    out = tmp_path / "again.json"
+    assert here("evaluate.py", f"run={beside}", f"out={out}", "trainer=cpu") == 0
+    again = json.loads(out.read_text(encoding="utf-8"))
+    assert again["svm_head/awss@95"] == pytest.approx(metrics["svm_head/awss@95"])
