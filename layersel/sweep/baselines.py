@@ -23,7 +23,7 @@ def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[pd.DataFr
         metric: The metric that is compared.
     """
     tables = []
-    for outcome, column in _columns(cells, metric).items():
+    for outcome, column in cells.outcomes(metric).items():
         measured = ranked.assign(value=cells.table[column].astype("float64"), parameters=np.nan, seconds=np.nan)
         alike = _alike(measured)
         for members, name in zip(alike, _names(cells, outcome, alike), strict=True):
@@ -37,19 +37,6 @@ def _alike(measured: pd.DataFrame) -> list[list[str]]:
     values = measured.assign(split=split_of(measured)).groupby(["configuration", "split"], sort=False)["value"].mean()
     table = values.unstack("split").dropna().round(6)  # a value is the same on all machines but for rounding
     return [list(map(str, rows.index)) for _, rows in table.groupby(list(table), sort=False)] if len(table) else []
-
-
-def _columns(cells: Cells, metric: str) -> dict[str, str]:
-    """Returns the columns that hold the metric of other outcomes, such as "base/METRIC", by the outcome's name."""
-    of, _, own = metric.rpartition("/")
-    datasets = {part for dataset in cells.table["dataset"].dropna() for part in str(dataset).split("+")}
-    found = {}
-    for column in cells.numeric:
-        before, _, last = column.rpartition("/")
-        head, _, outcome = before.rpartition("/")
-        if last == own and head == of and outcome and outcome not in datasets:
-            found[outcome] = column
-    return found
 
 
 def _names(cells: Cells, outcome: str, groups: Sequence[Sequence[str]]) -> list[str]:

@@ -38,6 +38,18 @@ class Cells:
         """The names of the metrics that are numbers."""
         return [name for name in self.metrics if pd.api.types.is_numeric_dtype(self.table[name])]
 
+    def outcomes(self, metric: str) -> dict[str, str]:
+        """Returns the columns that hold the metric of other outcomes, such as "base/METRIC", by the outcome's name."""
+        of, _, own = metric.rpartition("/")
+        datasets = {part for dataset in self.table["dataset"].dropna() for part in str(dataset).split("+")}
+        found = {}
+        for column in self.numeric:
+            before, _, last = column.rpartition("/")
+            head, _, outcome = before.rpartition("/")
+            if last == own and head == of and outcome and outcome not in datasets:
+                found[outcome] = column
+        return found
+
     def valued(self, metric: str) -> pd.DataFrame:
         """Returns the cells whose configuration is known, with the columns `value`, `parameters` and `seconds`.
 
@@ -86,7 +98,7 @@ def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":
 
 def with_types(table: pd.DataFrame) -> pd.DataFrame:
     """Gives the columns of groups and comparisons types that do not depend on what the table holds."""
-    text = {"configuration", "name", "kind", "dataset", "metric", "reference", "lacks"}
+    text = {"configuration", "name", "kind", "dataset", "metric", "reference", "against", "unit", "lacks"}
     whole = {"datasets", "n", "expected", "failed", "missing", "compared", "uncompared", "wins", "ties", "losses"}
     types = {name: "string" if name in text else "Int64" if name in whole else "float64" for name in table}
     return table.astype(types | ({"pareto": "boolean"} if "pareto" in table else {}))

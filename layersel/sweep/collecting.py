@@ -13,7 +13,7 @@ from layersel.files import atomic_path
 from layersel.runs.folder import FINISHED
 from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import as_table
-from layersel.sweep.comparing import compare
+from layersel.sweep.comparing import CONFIGURATION, compare, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
 from layersel.sweep.reading import STATES
@@ -35,7 +35,7 @@ class Tables:
     Attributes:
         cells: A row for each cell.
         groups: Each configuration over its seeds.
-        comparisons: Each configuration against its reference.
+        comparisons: Each configuration against its reference, the pretrained model, and references without a model.
         notes: Lines that a person should read.
         titles: The titles of the outcomes beside the adapted model's, by name.
     """
@@ -59,7 +59,8 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     cells = named(cells, options)
     groups = group(cells, metric)
     notes = [*rows.notes, *lines, *_not_ranked(groups)]
-    return Tables(cells.table, groups, compare(cells, metric, found), notes, cells.titles)
+    comparisons = compare([*with_references(cells, metric, found), *with_outcomes(cells, metric)], metric)
+    return Tables(cells.table, groups, comparisons, notes, cells.titles)
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
@@ -95,8 +96,13 @@ def printed(own: Tables) -> list[Part]:
     incomplete = own.groups[(own.groups["kind"] == INCOMPLETE) & (own.groups["dataset"] == ALL_DATASETS)]
     if len(incomplete):
         parts.append(_incomplete(incomplete))
-    if len(own.comparisons):
-        parts.append(_comparisons(own.comparisons))
+    against = own.comparisons["against"]
+    for chosen in (own.comparisons[against == CONFIGURATION], own.comparisons[against != CONFIGURATION]):
+        if len(chosen) > SHOWN:
+            kinds = ", ".join(chosen["reference"].unique())
+            parts.append(f"{len(chosen)} comparisons ({kinds}) are in comparisons.csv")
+        elif len(chosen):
+            parts.append(_comparisons(chosen))
     if (own.cells["state"] != FINISHED).any():
         parts.append(_unfinished(_records(own.cells)))
     return [*parts, *own.notes]
@@ -153,7 +159,9 @@ def _comparisons(comparisons: pd.DataFrame) -> Part:
         ]
         for row in _records(comparisons)
     ]
-    return _table(f"differences in {comparisons['metric'].iloc[0]}", columns, rows)
+    units = " or ".join(comparisons["unit"].unique())
+    title = f"differences in {comparisons['metric'].iloc[0]}; interval, wins/ties/losses and p over each {units}"
+    return _table(title, columns, rows)
 
 
 def _unfinished(cells: Sequence[dict[str, Any]]) -> Part:

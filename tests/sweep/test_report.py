@@ -143,9 +143,12 @@ def _comparison(group: Record, reference: Record) -> Record:
     record = {
         "name": group["name"],
         "reference": reference["name"],
+        "against": "configuration",
         "metric": "awss@95",
         "compared": 12,
         "uncompared": 1,
+        "datasets": 5,
+        "unit": "dataset",
     }
     record |= {"difference": difference, "std": 0.03, "low": difference - 0.02, "high": difference + 0.02}
     return record | {"wins": 8, "ties": 1, "losses": 3, "p": 0.00042, "p_holm": 0.031}
@@ -321,6 +324,14 @@ def opened(browser: Page, tmp_path: Path) -> Callable[..., Page]:
         return browser
 
     return open_report
+
+
+def choose(page: Page, selector: str, value: str) -> None:
+    """Choose an option of a list by its value."""
+    element = f"document.querySelector({json.dumps(selector)})"
+    page.value(
+        f"{element}.value = {json.dumps(value)}; {element}.dispatchEvent(new Event('change', {{bubbles: true}}))"
+    )
 
 
 def column(page: Page, key: str, table: str = "cells") -> list[str]:
@@ -616,6 +627,14 @@ def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None
     assert browser.texts("#best") == ["Lowest mean RMSE over all datasets: 0.281 by selection=cka n=1 (4 cells)."]
     assert column(browser, "name", "comparisons") == ["selection=cka n=1", "selection=cka n=2"]
     assert column(browser, "wins", "comparisons") == ["4", "0"]
+    assert browser.texts("#comparisons option") == ["another configuration", "base (no adapter)", "ridge", "all"]
+    choose(browser, "#comparisons select", "ridge")
+    compared = zip(column(browser, "name", "comparisons"), column(browser, "difference", "comparisons"), strict=True)
+    assert dict(compared) == {  # means .5, .25 and .75 plus half of 1/16, less .375
+        "selection=none": "+0.156", "selection=cka n=1": f"{MINUS}0.094", "selection=cka n=2": "+0.406",
+    }  # fmt: skip
+    choose(browser, "#comparisons select", "")
+    assert len(column(browser, "name", "comparisons")) == 2 + 3 + 3
     assert column(browser, "name", "groups")[0] == "selection=cka n=1"
     assert {"base (no adapter)", "ridge"} <= set(browser.texts("#budget svg text"))
     front = [tip.splitlines()[:2] for tip in tips(browser, "pareto-parameters", "text") if "RMSE" in tip]

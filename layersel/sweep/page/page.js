@@ -80,14 +80,22 @@ const columnsOf = (keys, heads = {}, formats = {}) =>
 
 function addComparisons() {
   const host = at("comparisons");
-  host.append(make("h3", {}, "Differences to the reference"));
-  if (!comparisons.length) return host.append(make("p", {className: "why"}, "No reference configuration was named, so nothing is compared."));
-  host.append(make("p", {}, `Reference: ${unique(comparisons.map((row) => text(row.reference))).join("; ")}. Differences in ` +
-    `${metricTitle} over the same datasets and seeds; Wilcoxon signed-rank test, p by Holm over all rows.`));
+  host.append(make("h3", {}, "Differences to references"));
+  if (!comparisons.length) return host.append(make("p", {className: "why"}, "There is no reference: nothing is compared."));
+  const kinds = [...groupBy(comparisons, (row) => text(row.against))];
+  const words = ([against, [first]]) => (against === "configuration" ? "another configuration" : text(first.reference));
+  const select = make("select", {}, ...kinds.map((kind) => new Option(words(kind), kind[0])), new Option("all", ""));
+  host.append(make("label", {}, "Compared with ", select), make("p", {}, `Differences in ${metricTitle} over the same datasets and ` +
+    "seeds, each dataset the same weight. Where there are 3 datasets or more, the dataset is the unit of std, interval (bootstrap), " +
+    "wins, ties, losses and p (Wilcoxon signed-rank test, Holm over the rows of one kind of reference): seeds of one dataset are not " +
+    "independent of each other."));
   const sign = {difference: signed, low: signed, high: signed};
   const heads = {low: "95 % low", high: "95 % high", p_holm: "p (Holm)"};
-  const keys = ["name", "compared", "uncompared", "difference", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
-  new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: data.metric.higher_is_better}).show(comparisons);
+  const keys = ["name", "reference", "compared", "uncompared", "datasets", "difference", "unit", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
+  const table = new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: data.metric.higher_is_better});
+  const show = () => table.show(comparisons.filter((row) => select.value === "" || text(row.against) === select.value));
+  select.onchange = show;
+  show();
 }
 
 function addGroups() {
