@@ -1,35 +1,50 @@
 """What cells measure beside the adapted model: the pretrained one, and references without a model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from layersel.sweep.averages import averages
 from layersel.sweep.cells import Cells
 from layersel.sweep.configurations import configurations, names
 from layersel.sweep.splits import split_of
 
 
-def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[pd.DataFrame]:
-    """Returns the averages of what the ranked cells have measured of other outcomes than the adapted model.
+@dataclass(frozen=True)
+class Baseline:
+    """What some cells have measured of another outcome than the adapted model.
+
+    Attributes:
+        outcome: The outcome's name, such as base.
+        name: Its title, and the options that tell it from the same outcome of other cells.
+        cells: A cell for each dataset and seed, with its `value`.
+    """
+
+    outcome: str
+    name: str
+    cells: pd.DataFrame
+
+
+def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[Baseline]:
+    """Returns what the ranked cells have measured of other outcomes than the adapted model.
 
     Configurations that agree on such an outcome (with one model the pretrained one is the same in all cells) share a
-    row; of others each has its own, with the options in which they differ.
+    baseline; of others each has its own, with the options in which they differ.
 
     Args:
         cells: All cells.
-        ranked: Those over which ranked configurations are averaged, from `Cells.valued`.
+        ranked: Those over which ranked configurations are averaged, from `comparable`.
         metric: The metric that is compared.
     """
-    tables = []
+    found = []
     for outcome, column in cells.outcomes(metric).items():
         measured = ranked.assign(value=cells.table[column].astype("float64"), parameters=np.nan, seconds=np.nan)
         alike = _alike(measured)
         for members, name in zip(alike, _names(cells, outcome, alike), strict=True):
             once = measured[measured["configuration"].isin(members)].drop_duplicates(["dataset", "seed"])
-            tables.append(averages(once, once).assign(name=name))
-    return tables
+            found.append(Baseline(outcome, name, once))
+    return found
 
 
 def _alike(measured: pd.DataFrame) -> list[list[str]]:

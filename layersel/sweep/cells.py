@@ -1,6 +1,6 @@
 """The cells as one table, a row each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from layersel.errors import one_of
 from layersel.sweep.reading import LABELS, Row, Scalar, as_text
+from layersel.tasks.curves import Curves
 
 ABOUT = ("cell", "state", "error", "overrides", "variant", "configuration")
 CHOSEN = ("layers", "n_layers")
@@ -26,12 +27,14 @@ class Cells:
         options: The names of the columns that are options.
         metrics: The names of the columns that are metrics, which are empty for a cell that has not finished.
         titles: The titles of the outcomes beside the adapted model's, by name.
+        curves: The curves that each cell recorded, by name.
     """
 
     table: pd.DataFrame
     options: list[str]
     metrics: list[str]
     titles: dict[str, str]
+    curves: list[Mapping[str, Curves]]
 
     @property
     def numeric(self) -> list[str]:
@@ -79,7 +82,7 @@ def as_table(rows: Sequence[Row]) -> Cells:
         {name: _column(values, "float64" if name in metrics else "string") for name, values in columns.items()}
     )
     titles = TITLES | {name: title for row in rows for name, title in row.references.items()}
-    return Cells(table, options, metrics, titles)
+    return Cells(table, options, metrics, titles, [row.curves for row in rows])
 
 
 def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":

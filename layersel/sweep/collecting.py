@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import as_table
 from layersel.sweep.comparing import CONFIGURATION, compare, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, references
+from layersel.sweep.curves import MeanCurves, as_frame, mean_curves
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
 from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
@@ -38,6 +39,7 @@ class Tables:
         comparisons: Each configuration against its reference, the pretrained model, and references without a model.
         notes: Lines that a person should read.
         titles: The titles of the outcomes beside the adapted model's, by name.
+        curves: The mean curves that cells have recorded, by name.
     """
 
     cells: pd.DataFrame
@@ -45,6 +47,7 @@ class Tables:
     comparisons: pd.DataFrame
     notes: list[str]
     titles: dict[str, str]
+    curves: dict[str, MeanCurves]
 
 
 def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
@@ -60,20 +63,23 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     groups = group(cells, metric)
     notes = [*rows.notes, *lines, *_not_ranked(groups)]
     comparisons = compare([*with_references(cells, metric, found), *with_outcomes(cells, metric)], metric)
-    return Tables(cells.table, groups, comparisons, notes, cells.titles)
+    ranked = groups.loc[groups["kind"] == RANKED, "configuration"].unique().tolist()
+    return Tables(cells.table, groups, comparisons, notes, cells.titles, mean_curves(cells, metric, ranked))
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
-    """Writes `cells.csv`, the same as `cells.parquet`, `groups.csv`, `comparisons.csv` and `report.html`.
+    """Writes `cells.csv`, the same as `cells.parquet`, `groups.csv`, `comparisons.csv`, `curves.csv`, `report.html`.
 
     Returns:
         The SHA-256 of each file by its name.
     """
     frames = {"cells": own.cells, "groups": own.groups, "comparisons": own.comparisons}
-    files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in frames.items()}
+    tables = frames | {"curves": as_frame(own.curves)}
+    files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     files["cells.parquet"] = own.cells.to_parquet(index=False)
     records = {name: _records(table) for name, table in frames.items()}
-    files["report.html"] = report_html(out.resolve().name, metric, **records, titles=own.titles).encode()
+    curves = {name: asdict(several) for name, several in own.curves.items()}
+    files["report.html"] = report_html(out.resolve().name, metric, **records, titles=own.titles, curves=curves).encode()
     for name, content in files.items():
         with atomic_path(out / name) as draft:
             draft.write_bytes(content)

@@ -10,6 +10,7 @@ from typing import Any
 from layersel.errors import DamagedError, UserError
 from layersel.files import read_sealed
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
+from layersel.tasks.curves import Curves
 from layersel.tasks.task import Metric
 
 MISSING, DAMAGED = "missing", "damaged"
@@ -42,6 +43,7 @@ class Row:
         n_layers: The number of layers to choose from.
         metric: The metric that the cell is compared by.
         references: The titles of the outcomes without a model, by name.
+        curves: The curves that it recorded of its outcomes, by name.
     """
 
     cell: str | None
@@ -58,6 +60,7 @@ class Row:
     n_layers: int | None = None
     metric: Metric | None = None
     references: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, Curves] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -183,10 +186,11 @@ def _with_identity(row: Row, identity: dict[str, Any]) -> Row:
 
 def _with_results(row: Row, folder: RunFolder) -> Row:
     metrics = {name: _scalar(value) for name, value in folder.read_metrics().items()}
+    row = replace(row, metrics=metrics, curves={name: Curves(**own) for name, own in folder.read_curves().items()})
     chosen = folder.read_selection()
     if chosen is None:  # a merging cell chooses none
-        return replace(row, metrics=metrics)
-    return replace(row, metrics=metrics, layers=",".join(map(str, chosen["layers"])), n_layers=len(chosen["scores"]))
+        return row
+    return replace(row, layers=",".join(map(str, chosen["layers"])), n_layers=len(chosen["scores"]))
 
 
 def _read_jobs(folder: Path) -> list[RecordedJob]:

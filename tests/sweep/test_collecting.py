@@ -21,7 +21,9 @@ from layersel.sweep.rows import collect_rows
 from layersel.sweep.summary import summarise
 from layersel.tasks.task import Metric
 
-FILES = {"cells.csv", "cells.parquet", "groups.csv", "comparisons.csv", "report.html", "summary.json"}
+FILES = {f"{name}.csv" for name in ("cells", "groups", "comparisons", "curves")} | {
+    "cells.parquet", "report.html", "summary.json",
+}  # fmt: skip
 TITLE = 'Beta, "blockers"\nand more; βü 😀'
 
 

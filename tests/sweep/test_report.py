@@ -207,6 +207,7 @@ def test_the_page_holds_all_records() -> None:
         "title": "T",
         "metric": {"name": "awss@95", "title": "AWSS@95", "higher_is_better": True},
         "titles": {},
+        "curves": {},
         "cells": {"columns": ["cell", "n", "extra"], "rows": [["a", 1, None], ["b", None, [1, "x", None]]]},
         "groups": {"columns": ["name"], "rows": [["g"]]},
         "comparisons": {"columns": [], "rows": []},

@@ -161,9 +161,10 @@ function addCells() {
   return table;
 }
 
-/** Which configurations the bars show: the best ones until the reader ticks others. */
+/** Which configurations a figure shows: the best ones, at most `most`, until the reader ticks others. */
 class Picker {
-  constructor() {
+  constructor(most, onTick) {
+    Object.assign(this, {most, onTick});
     this.ticked = null;
     this.title = make("summary");
     this.list = make("div", {className: "choices"});
@@ -172,7 +173,7 @@ class Picker {
 
   /** The chosen ones of those that the filtered cells have. */
   chosen(ranked) {
-    const best = ranked.slice(0, SHOWN_BARS).map((each) => each.configuration);
+    const best = ranked.slice(0, this.most).map((each) => each.configuration);
     const chosen = this.ticked ?? new Set(best);
     const shown = ranked.filter((each) => chosen.has(each.configuration)).length;
     this.title.textContent = `${this.ticked ? "Chosen" : "Best"} ${shown} of ${plural(ranked.length, "configuration")}`;
@@ -186,7 +187,7 @@ class Picker {
     box.onchange = () => {
       this.ticked = new Set(chosen);
       this.ticked[box.checked ? "add" : "delete"](configuration);
-      redraw([bars]);
+      this.onTick();
     };
     return make("label", {}, box, ` ${name} (${number(value)})`);
   }
@@ -211,11 +212,27 @@ function fillSelects() {
 
 let shown = cells;
 const cost = (name, title) => (width) => paretoFigure({groups, metric, selectionOf, hue}, name, title, width);
-const picker = new Picker();
+const picker = new Picker(SHOWN_BARS, () => redraw([bars]));
 const split = make("input", {type: "checkbox", onchange: () => redraw([layers])});
+
+/** A figure for the curves of each name that cells have recorded. */
+function addCurves() {
+  const means = new Map(groups.filter(isOverall).map((group) => [group.configuration, group.mean]));
+  for (const [name, several] of Object.entries(data.curves)) {
+    const ranked = several.lines.filter((own) => own.kind === "ranked").map((own) => ({...own, mean: means.get(own.configuration)}));
+    const redrawn = () => redraw([figure]);
+    const choice = new Picker(SHOWN_CURVES, redrawn);
+    const allBands = make("input", {type: "checkbox", onchange: redrawn});
+    const besides = several.lines.length > ranked.length ? [make("label", {}, allBands, " bands of the dashed ones too")] : [];
+    at("curves").append(make("figure", {id: `curve-${name}`}));
+    const figure = addFigure(`curve-${name}`, several.title,
+      (width) => curvesFigure({several, chosen: choice.chosen(ranked), allBands: allBands.checked}, width), [choice.element, ...besides]);
+  }
+}
 
 header();
 problems();
+addCurves();
 addComparisons();
 addGroups();
 fillSelects();
