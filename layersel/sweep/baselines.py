@@ -57,8 +57,8 @@ def _alike(measured: pd.DataFrame) -> list[list[str]]:
 def _names(cells: Cells, outcome: str, groups: Sequence[Sequence[str]]) -> list[str]:
     """Returns a name for each group of configurations, of the options that tell it from the others."""
     title = cells.titles.get(outcome, outcome)
-    if len(groups) == 1:
-        return [title]
+    if len(groups) < 2:
+        return [title] * len(groups)
     options = configurations(cells)
     parts = [options.loc[list(members)] for members in groups]
     agreed = [name for name in options if all(part[name].nunique() == 1 for part in parts)]

@@ -118,4 +118,6 @@ def _mean(
     band = [units.quantile(share) if len(units) > 1 else units.iloc[0] * np.nan for share in QUARTILES]
     numbers = [series.round(DIGITS).tolist() for series in (by_dataset.mean(), *band)]
     kind = RANKED if configuration is not None else BASELINE
-    return [MeanCurve(name, configuration, kind, len(having), unit, list(map(float, values.columns.to_numpy())), *numbers)]
+    return [
+        MeanCurve(name, configuration, kind, len(having), unit, list(map(float, values.columns.to_numpy())), *numbers)
+    ]

@@ -646,6 +646,41 @@ def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None
     assert sorted(column(browser, "cell")) == sorted(row["cell"] for row in rows)
 
 
+def test_curves_are_drawn_with_their_bands(browser: Page, tmp_path: Path) -> None:
+    """Of the best configurations, others on request; what stands beside them is dashed; a figure for each name."""
+    for n, dataset, seed in itertools.product(range(1, 7), "ABC", (0, 1)):
+        gain = {"title": "Gain", "x_title": "read", "y_title": "found", "x": [0, 0.5, 1]}
+        y = {"adapted": [0, n / 8, 1], "base": [0, 0.125, 1]}
+        loss = {"title": "Loss", "x_title": "step", "y_title": "loss", "x": [1, 2], "y": {"adapted": [2, 1 / n]}}
+        make_cell(tmp_path, n / 10, n=n, dataset=dataset, seed=seed, curves={"gain": gain | {"y": y}, "loss": loss})
+    assert summarise(tmp_path, [tmp_path])
+    browser.look(1400)
+    browser.open(tmp_path / "report.html")
+    assert browser.complaints() == []
+    assert browser.texts("#curves h3") == ["Gain", "Loss"]
+    words = browser.texts("#curve-gain svg text")
+    assert [word for word in words if word.startswith(("n=", "base"))] == [
+        "n=6",
+        "n=5",
+        "n=4",
+        "n=3",
+        "base (no adapter)",
+    ]
+    assert "n=6\nread 0.500: found 0.750 (0.750 to 0.750)\n6 cells" in tips(browser, "curve-gain", "circle")
+    bands = "document.querySelectorAll('#curve-gain svg path[fill-opacity]').length"
+    assert browser.value(bands) == 4
+    browser.click("#curve-gain > label input")
+    assert browser.value(bands) == 5
+    assert browser.texts("#curve-gain figcaption") == [
+        "Mean over datasets of the means over seeds; bands: the middle half (quartiles) of the means of the datasets."
+    ]
+    browser.value("document.querySelector('#curve-gain details').open = true")
+    browser.click("#curve-gain .choices label:nth-child(5) input")
+    assert {"n=2", "n=6"} <= set(browser.texts("#curve-gain svg text"))
+    assert "n=2" not in browser.texts("#curve-loss svg text")
+    assert "base (no adapter)" not in browser.texts("#curve-loss svg text")
+
+
 def test_incomplete_configurations_stand_apart(browser: Page, tmp_path: Path) -> None:
     """Neither first, nor in the figure of the front; the baselines are in the table of those that are ranked."""
     for n, values in ((1, [0.25, 0.5]), (2, [0.125, 0.25]), (3, [0.875])):
