@@ -13,7 +13,7 @@ from layersel.files import atomic_path
 from layersel.runs.folder import FINISHED
 from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import as_table
-from layersel.sweep.comparing import CONFIGURATION, compare, with_outcomes, with_references
+from layersel.sweep.comparing import CONFIGURATION, compare, names_of, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.curves import MeanCurves, as_frame, mean_curves
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
@@ -62,7 +62,8 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     cells = named(cells, options)
     groups = group(cells, metric)
     notes = [*rows.notes, *lines, *_not_ranked(groups)]
-    comparisons = compare([*with_references(cells, metric, found), *with_outcomes(cells, metric)], metric)
+    each = {name: [configuration] for configuration, name in names_of(cells).items()}
+    comparisons = compare([*with_references(cells, metric, found), *with_outcomes(cells, metric, each)], metric)
     ranked = groups.loc[groups["kind"] == RANKED, "configuration"].unique().tolist()
     return Tables(cells.table, groups, comparisons, notes, cells.titles, mean_curves(cells, metric, ranked))
 

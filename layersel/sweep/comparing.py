@@ -1,6 +1,6 @@
 """Compares values of the same datasets and seeds: those of configurations with those of references."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ COMPARISONS = (
     "compared",
     "uncompared",
     "datasets",
+    "mean",
     "difference",
     "unit",
     "std",
@@ -46,6 +47,8 @@ DATASET, SPLIT = "dataset", "dataset and seed"
 
 Values = pd.Series
 """Values of the metric by dataset and seed."""
+Contrast = tuple[Values, Values]
+"""What is compared, and its reference."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,14 @@ class Comparison:
         name: What is compared.
         reference: What it is compared with.
         against: The kind of the reference; Holm's correction is for all comparisons with one kind.
-        pairs: The values of either. Of several pairs, which differ in the same way, the differences are averaged.
+        contrasts: The values of either, where all else is equal. Of several, each under other options, the differences
+            are averaged.
     """
 
     name: str
     reference: str
     against: str
-    pairs: Sequence[tuple[Values, Values]]
+    contrasts: Sequence[Contrast]
 
 
 def with_references(cells: Cells, metric: Metric, references: dict[str, str]) -> Iterator[Comparison]:
@@ -81,24 +85,26 @@ def with_references(cells: Cells, metric: Metric, references: dict[str, str]) ->
         yield Comparison(names[own], names[other], CONFIGURATION, [(values[own], values[other])])
 
 
-def with_outcomes(cells: Cells, metric: Metric) -> Iterator[Comparison]:
-    """Yields each configuration's comparisons with what the same cells have measured of other outcomes.
+def with_outcomes(cells: Cells, metric: Metric, several: Mapping[str, Sequence[str]]) -> Iterator[Comparison]:
+    """Yields the comparisons of configurations with what the same cells have measured of other outcomes.
 
     These are the pretrained model and, where a task has them, references without a model.
 
     Args:
-        cells: The cells with their names, from `named`.
+        cells: All cells.
         metric: The metric that is compared.
+        several: The configurations of each name; the differences of several are averaged.
 
     Raises:
         UserError: No finished cell has that metric.
     """
-    values, names = values_of(cells, metric), names_of(cells)
+    values = values_of(cells, metric)
     for outcome, column in cells.outcomes(metric.name).items():
-        others = values_of(cells, Metric(column, column))
-        for own in values:
-            if len(others[own]):
-                yield Comparison(names[own], cells.titles.get(outcome, outcome), outcome, [(values[own], others[own])])
+        others, title = values_of(cells, Metric(column, column)), cells.titles.get(outcome, outcome)
+        for name, configurations in several.items():
+            contrasts = [(values[own], others[own]) for own in configurations if len(others[own])]
+            if contrasts:
+                yield Comparison(name, title, outcome, contrasts)
 
 
 def values_of(cells: Cells, metric: Metric) -> dict[str, Values]:
@@ -112,7 +118,7 @@ def values_of(cells: Cells, metric: Metric) -> dict[str, Values]:
 
 
 def names_of(cells: Cells) -> dict[str, str]:
-    """Returns the name of each configuration."""
+    """Returns the name of each configuration; the cells have it from `named`."""
     known = cells.table[cells.table["configuration"].notna()]
     return dict(zip(known["configuration"], known["name"], strict=True))
 
@@ -120,7 +126,7 @@ def names_of(cells: Cells) -> dict[str, str]:
 def compare(comparisons: Iterable[Comparison], metric: Metric) -> pd.DataFrame:
     """Computes the differences over the same datasets and seeds, and how sure they are.
 
-    The difference is the mean over datasets of their means over seeds. The seeds of one dataset share its records, so
+    The difference is the mean over datasets of their means over seeds. The seeds of one dataset share its examples, so
     they are no independent witnesses of what another dataset would give: where there are `FEWEST` datasets or more, the
     dataset is the `unit`, of whose mean difference `std`, the interval, Wilcoxon's p, wins, ties and losses are. The
     interval resamples datasets with all their seeds: their means differ by the seeds' noise too, which a second
@@ -133,12 +139,12 @@ def compare(comparisons: Iterable[Comparison], metric: Metric) -> pd.DataFrame:
         metric: The metric that is compared. A difference above 0 is a win, where lower is better one below 0.
 
     Returns:
-        The columns `COMPARISONS`. `compared` are the pairs of values, `uncompared` the values of either without a
-        counterpart; `p_holm` is corrected for all comparisons with one kind of reference.
+        The columns `COMPARISONS`. `mean` is that of the values that are compared, `compared` the number of differences,
+        `uncompared` that of the values of either without a counterpart; `p_holm` is corrected for all comparisons with one kind of reference.
     """
     rows = [
         {"name": own.name, "reference": own.reference, "against": own.against, "metric": metric.name}
-        | _difference(own.pairs, metric)
+        | _difference(own.contrasts, metric)
         for own in comparisons
     ]
     table = pd.DataFrame(rows, columns=COMPARISONS)
@@ -146,32 +152,39 @@ def compare(comparisons: Iterable[Comparison], metric: Metric) -> pd.DataFrame:
     return with_types(table)
 
 
-def _differences(pairs: Sequence[tuple[Values, Values]]) -> list[Values]:
-    """Returns the differences of each pair by dataset and seed, where both have one value.
+def by_split(contrasts: Sequence[Contrast]) -> pd.DataFrame:
+    """Returns `value`, `reference` and `difference` by dataset and seed, the means of those of the contrasts.
 
-    Which of several cells with the same dataset and seed (run with other versions) is meant nobody can say.
+    These are of the datasets and seeds for which both sides have one value: which of several cells with the same
+    dataset and seed (run with other versions) is meant nobody can say.
     """
-    once = [[values[~values.index.duplicated(keep=False)] for values in pair] for pair in pairs]
-    both = [pd.concat(pair, axis=1, join="inner") for pair in once]
-    return [values.iloc[:, 0] - values.iloc[:, 1] for values in both]
+    return _matched(contrasts).groupby(level=["dataset", "seed"], dropna=False).mean()
 
 
-def _difference(pairs: Sequence[tuple[Values, Values]], metric: Metric) -> dict[str, Any]:
-    found = _differences(pairs)
-    by_split = pd.concat(found).astype(float).groupby(level=["dataset", "seed"], dropna=False).mean()
-    seeds = [own.to_numpy() for _, own in by_split.groupby(level="dataset")]
-    by_dataset = len(seeds) >= FEWEST
-    samples = [np.array([own.mean() for own in seeds])] if by_dataset else seeds
+def _matched(contrasts: Sequence[Contrast]) -> pd.DataFrame:
+    """Returns the values and differences of all contrasts, a row each."""
+    once = [[values[~values.index.duplicated(keep=False)] for values in contrast] for contrast in contrasts]
+    both = [pd.concat(contrast, axis=1, join="inner", keys=["value", "reference"]) for contrast in once]
+    table = pd.concat(both).astype(float)
+    return table.assign(difference=table["value"] - table["reference"])
+
+
+def _difference(contrasts: Sequence[Contrast], metric: Metric) -> dict[str, Any]:
+    datasets = by_split(contrasts).groupby(level="dataset")
+    seeds = [own["difference"].to_numpy() for _, own in datasets]
+    enough = len(seeds) >= FEWEST
+    samples = [np.array([own.mean() for own in seeds])] if enough else seeds
     units = np.concatenate(samples) if samples else np.array([])
     low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
     wins, ties, losses = wins_ties_losses(units if metric.higher_is_better else -units)
-    compared = sum(map(len, found))
+    compared = len(_matched(contrasts))
     return {
         "compared": compared,
-        "uncompared": sum(len(own) + len(other) for own, other in pairs) - 2 * compared,
+        "uncompared": sum(len(own) + len(other) for own, other in contrasts) - 2 * compared,
         "datasets": len(seeds),
+        "mean": mean_of_means([own["value"].to_numpy() for _, own in datasets]),
         "difference": mean_of_means(samples),
-        "unit": DATASET if by_dataset else SPLIT,
+        "unit": DATASET if enough else SPLIT,
         "std": deviation(samples),
         "low": low,
         "high": high,

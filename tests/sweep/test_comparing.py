@@ -13,7 +13,7 @@ from scipy.stats import wilcoxon
 from layersel.errors import UserError
 from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import Cells, as_table
-from layersel.sweep.comparing import COMPARISONS, compare, with_outcomes, with_references
+from layersel.sweep.comparing import COMPARISONS, compare, names_of, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, names, references
 from layersel.sweep.grouping import GROUPS, group
 from layersel.sweep.rows import collect_rows
@@ -277,7 +277,9 @@ def test_configurations_are_compared_with_what_their_cells_measured_beside(tmp_p
     for (n, dataset, seed), (own, base, tfidf) in values.items():
         others = {"base/awss@95": base, "tfidf/awss@95": tfidf, "tfidf/auroc": 0.5}
         make_cell(tmp_path, own, n=n, dataset=dataset, seed=seed, metrics=others)
-    table = compare(with_outcomes(read(tmp_path), AWSS), AWSS)
+    cells = read(tmp_path)
+    each = {name: [own] for own, name in names_of(cells).items()}
+    table = compare(with_outcomes(cells, AWSS, each), AWSS)
     assert table["reference"].tolist() == ["base (no adapter)"] * 2 + ["TF-IDF + SVM"] * 2
     assert table["against"].tolist() == ["base"] * 2 + ["tfidf"] * 2
     for place, row in enumerate(table.to_dict("records")):
