@@ -91,7 +91,7 @@ def with_outcomes(cells: Cells, metric: Metric, several: Mapping[str, Sequence[s
     These are the pretrained model and, where a task has them, references without a model.
 
     Args:
-        cells: All cells.
+        cells: The cells with their names, from `named`.
         metric: The metric that is compared.
         several: The configurations of each name; the differences of several are averaged.
 
@@ -140,7 +140,8 @@ def compare(comparisons: Iterable[Comparison], metric: Metric) -> pd.DataFrame:
 
     Returns:
         The columns `COMPARISONS`. `mean` is that of the values that are compared, `compared` the number of differences,
-        `uncompared` that of the values of either without a counterpart; `p_holm` is corrected for all comparisons with one kind of reference.
+        `uncompared` that of the values of either without a counterpart; `p_holm` is corrected for all comparisons with
+        one kind of reference.
     """
     rows = [
         {"name": own.name, "reference": own.reference, "against": own.against, "metric": metric.name}

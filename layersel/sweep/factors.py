@@ -6,7 +6,6 @@ from layersel.errors import one_of
 from layersel.sweep.cells import Cells
 from layersel.sweep.comparing import CONFIGURATION, Comparison, values_of
 from layersel.sweep.configurations import NULL, configurations, same
-from layersel.sweep.reading import LABELS
 from layersel.tasks.task import Metric
 
 OTHER_NAMES = ("n", "rank")
@@ -33,7 +32,7 @@ def with_value(cells: Cells, metric: Metric, factor: str, reference: str) -> tup
     are none of these where its value decides them, and count as equal where one side has none; others must agree.
 
     Args:
-        cells: All cells.
+        cells: The cells with their names, from `named`.
         metric: The metric that is compared.
         factor: The option, such as selection or task.head.
         reference: The value that others are compared with.
@@ -52,7 +51,7 @@ def with_value(cells: Cells, metric: Metric, factor: str, reference: str) -> tup
     values, settings = values_of(cells, metric), _settings(cells, factor)
     comparisons, lines = [], []
     for name in (own for own in found if own != chosen):
-        alike = [(one, other) for one in found[name] for other in found[chosen] if _agree(settings, factor, one, other)]
+        alike = [(one, other) for one in found[name] for other in _alike(settings, factor, one, found[chosen])]
         if alike:
             contrasts = [(values[one], values[other]) for one, other in alike]
             comparisons.append(Comparison(name, chosen, CONFIGURATION, contrasts))
@@ -62,18 +61,21 @@ def with_value(cells: Cells, metric: Metric, factor: str, reference: str) -> tup
 
 
 def _settings(cells: Cells, factor: str) -> pd.DataFrame:
-    """Returns the options of each configuration, as text, that must agree where the factor differs."""
+    """Returns the options of each configuration, as text, that must agree where the factor differs.
+
+    The labels that sum up others, n, rank and precision, are left out.
+    """
     options = configurations(cells)
     decided = {
         name
         for name in map(str, options)
         if name.startswith(f"{factor}.") and (options.groupby(factor)[name].nunique() == 1).all()
     }
-    labels = set(LABELS) - {"model"} - set(cells.options)  # they repeat options
-    return options.drop(columns=[name for name in options if name in {factor} | decided | labels])
+    return options.drop(columns=[name for name in options if name in {factor, "precision", *OTHER_NAMES, *decided}])
 
 
-def _agree(settings: pd.DataFrame, factor: str, one: str, other: str) -> bool:
-    own, others = settings.loc[one], settings.loc[other]
-    lacks = ((own == NULL) | (others == NULL)) & settings.columns.str.startswith(f"{factor}.")
-    return bool(((own == others) | lacks).all())
+def _alike(settings: pd.DataFrame, factor: str, one: str, others: list[str]) -> list[str]:
+    """Returns those of some configurations that agree with one."""
+    own, rest = settings.loc[one], settings.loc[others]
+    lacks = ((rest == NULL) | (own == NULL)) & settings.columns.str.startswith(f"{factor}.")
+    return list(rest.index[((rest == own) | lacks).all(axis=1)])

@@ -31,8 +31,8 @@ from layersel.tasks.task import Metric
 from layersel.terminal.tables import counted
 
 UNKNOWN = "unknown"
-READING = """A row compares values of the same datasets and seeds: their difference is the mean over datasets of the means
-over seeds, and over the `settings` of all other options. From 3 datasets on, the interval (95 %, bootstrap),
+READING = """A row compares values of the same datasets and seeds: their difference is the mean over datasets of the
+means over seeds, and over the `settings` of all other options. From 3 datasets on, the interval (95 %, bootstrap),
 wins/ties/losses and p (Wilcoxon; Holm's for the rows with one reference) are over the datasets, as seeds of one dataset
 are not independent; of fewer datasets they are over the seeds and say nothing of other datasets. `±` is half the
 interval: about the smallest difference that so many datasets and seeds tell from none."""
