@@ -79,6 +79,7 @@ def test_a_run_leaves_its_results(finished: tuple[Path, str, str]) -> None:
         "status.json",
         "selection.json",
         "metrics.json",
+        "curves.json",
         "ranking.csv",
         "training_records.json",
         "head.safetensors",
@@ -118,6 +119,24 @@ def test_the_ranking_has_every_other_record_once(finished: tuple[Path, str, str]
     scores = [float(row["score"]) for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert [int(row["rank"]) for row in rows] == list(range(1, 285))
+
+
+def test_the_curves_are_those_of_the_ranking_and_of_the_log(finished: tuple[Path, str, str]) -> None:
+    """Recall at each percent, counted in the written ranking; a loss for each step, as in the log; sealed."""
+    folder = finished[0]
+    assert "curves.json" in read_json(folder / "status.json")["files"]
+    gain, loss = (read_json(folder / "curves.json")[name] for name in ("gain", "loss"))
+    assert set(gain["y"]) == {"adapted", "base", "elas_u4", "nearest", "fusion"}
+    rows = sorted(ranking(folder / "ranking.csv"), key=lambda row: (-float(row["score"]), row["included"]))
+    found = [sum(row["included"] == "1" for row in rows[: k * len(rows) // 100]) / 35 for k in range(101)]
+    assert gain["y"]["adapted"] == pytest.approx(found, abs=1e-5)
+    assert gain["x"] == pytest.approx([k / 100 for k in range(101)])
+    metrics = read_json(folder / "metrics.json")
+    for name in ("base", "elas_u4", "nearest", "fusion"):
+        assert gain["y"][name][20] == pytest.approx(metrics[f"{name}/recall@20%"], abs=1e-5)
+    logged = ranking(folder / "logs" / "metrics.csv")
+    assert loss["x"] == [int(row["step"]) + 1 for row in logged]
+    assert loss["y"]["adapted"] == pytest.approx([float(row["train/loss"]) for row in logged], rel=1e-4)
 
 
 def test_a_run_prints_its_own_report_only(finished: tuple[Path, str, str]) -> None:

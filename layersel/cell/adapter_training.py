@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import Logger
 from layersel.adapters.placed import Placed
 from layersel.backbone.backbone import Backbone
 from layersel.callbacks.layer_selection import LayerSelection
+from layersel.callbacks.logged_rows import LoggedRows
 from layersel.callbacks.training_progress import TrainingProgress
 from layersel.cell.options import Cell
 from layersel.runs.folder import RunFolder
@@ -18,6 +19,21 @@ from layersel.training.adapter_module import AdapterModule
 from layersel.training.datamodule import TrainingData
 from layersel.training.devices import RankEnvironment, helper_processes
 from layersel.training.trainer import Training, fit, make_trainer
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What comes of a training.
+
+    Attributes:
+        placed: The adapter in its place.
+        precision: The training's effective precision.
+        logged: What was logged, a dict of values and `step` for each step.
+    """
+
+    placed: Placed
+    precision: str
+    logged: list[dict[str, float]]
 
 
 @dataclass
@@ -42,19 +58,16 @@ class AdapterTraining:
     folder: RunFolder
     resumes: bool
 
-    def run(self, loggers: Sequence[Logger]) -> tuple[Placed, str]:
-        """Trains on as many devices as the cell wants, if there is anything to train.
-
-        Returns:
-            The adapter in its place, and the training's effective precision.
-        """
+    def run(self, loggers: Sequence[Logger]) -> Trained:
+        """Trains on as many devices as the cell wants, if there is anything to train."""
         cell = self.cell
         trains = cell.adapter.trains and bool(self.selection.layers)
         with helper_processes(self.help, cell.trainer.devices if trains else 1) as environment:
             trainer, module = self._fit([TrainingProgress()], loggers, environment)
         cell.trainer.apply_threads()  # Lightning has shared them out among the processes
         self.backbone.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
-        return module.placed, str(trainer.precision)
+        (logged,) = (logger.rows for logger in trainer.loggers if isinstance(logger, LoggedRows))
+        return Trained(module.placed, str(trainer.precision), logged)
 
     def help(self, environment: RankEnvironment) -> None:
         """Does the part of one further rank in a process of its own, which logs nothing."""

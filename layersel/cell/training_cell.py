@@ -1,6 +1,6 @@
 """What a training cell does, from a dataset to results: its stages, in the order in which `run` calls them."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from layersel.callbacks.layer_selection import LayerSelection
 from layersel.cell.adapted_model import AdaptedModel
 from layersel.cell.adapter_training import AdapterTraining
 from layersel.cell.attempt import CellAttempt
+from layersel.cell.loss_curve import loss_curve
 from layersel.cell.options import Cell
 from layersel.cell.shared import Shared
 from layersel.cell.steps import TRAIN
@@ -49,6 +50,7 @@ class TrainingCell:
         self.folder, self.clock = attempt.folder, attempt.clock
         self.shared = Shared(cell)
         self.parameters = (0, 0)
+        self.logged: list[dict[str, float]] = []
 
     def run(self) -> None:
         """Does everything; the results are in the folder."""
@@ -131,7 +133,8 @@ class TrainingCell:
         training = AdapterTraining(
             self.cell, self.problem, model.backbone, data, selection, self.folder, self.attempt.resumes
         )
-        model.placed, model.report["train precision"] = training.run(self.attempt.tracker.loggers)
+        trained = training.run(self.attempt.tracker.loggers)
+        model.placed, model.report["train precision"], self.logged = trained.placed, trained.precision, trained.logged
         self.parameters = count_parameters(model.backbone.model)
         model.placed.save(self.folder.adapter)
 
@@ -164,10 +167,13 @@ class TrainingCell:
             return self.problem.references(self.shared.store, base)
 
     def write(self, model: AdaptedModel, texts: TokenizedTexts, outcomes: dict[str, Outcome]) -> dict[str, Any]:
-        """Writes the task's files, what was learnt from, the compressed model and, last, the metrics."""
+        """Writes the task's files, curves, what was learnt from, the compressed model and, last, the metrics."""
         self.problem.write(outcomes[ADAPTED], self.folder.path)
         write_json(self.folder.training_records, self.problem.learnt(texts))
         model.save(self.folder)
+        curves = self.problem.curves(outcomes) | loss_curve(self.logged, ADAPTED)
+        if curves:
+            write_json(self.folder.curves, {name: asdict(own) for name, own in curves.items()})
         trainable, total = self.parameters
         metrics: dict[str, Any] = {}
         for name, outcome in outcomes.items():

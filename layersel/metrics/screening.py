@@ -148,10 +148,20 @@ def recall_at(scores: Tensor, labels: Tensor, share: float) -> Tensor:
         tensor(0.5000, dtype=torch.float64)
     """
     budget = math.floor(_exact("share", share) * len(scores))
-    included, excluded = _split(scores, labels)
-    best_first = included.flip(0)
-    position = _at_or_above(excluded, best_first) + torch.arange(1, len(included) + 1)
-    return (position <= budget).double().mean()
+    return (_places(scores, labels) <= budget).double().mean()
+
+
+def gain_curve(scores: Tensor, labels: Tensor, steps: int) -> Tensor:
+    """Returns the recall after reading the best floor(k·n/K) records, for k = 0 … K and K `steps`: (K+1,).
+
+    Among tied records the excluded ones are read first, as in `recall_at`. NaN when I = 0.
+
+    Example:
+        >>> gain_curve(torch.tensor([0.9, 0.8, 0.3, -0.1]), torch.tensor([1, 0, 1, 0]), steps=2)
+        tensor([0.0000, 0.5000, 1.0000], dtype=torch.float64)
+    """
+    budgets = torch.arange(steps + 1) * len(scores) // steps
+    return (_places(scores, labels) <= budgets.unsqueeze(1)).double().mean(dim=1)
 
 
 def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
@@ -244,6 +254,12 @@ def _confusion(included: Tensor, excluded: Tensor, cut: float) -> Confusion:
     """Returns the counts when every record with a score ≥ `cut` is read."""
     tp, fp = (included >= cut).sum().double(), (excluded >= cut).sum().double()
     return Confusion(tp=tp, fp=fp, tn=len(excluded) - fp, fn=len(included) - tp)
+
+
+def _places(scores: Tensor, labels: Tensor) -> Tensor:
+    """Returns after how many records each included one is found, float64 (I,), if of tied ones it comes last."""
+    included, excluded = _split(scores, labels)
+    return _at_or_above(excluded, included.flip(0)) + torch.arange(1, len(included) + 1)
 
 
 def _at_or_above(ascending: Tensor, cuts: Tensor) -> Tensor:

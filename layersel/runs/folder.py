@@ -70,6 +70,7 @@ class RunFolder:
         self.logs = path / "logs"
         self.selection = path / "selection.json"
         self.metrics = path / "metrics.json"
+        self.curves = path / "curves.json"
         self.training_records = path / "training_records.json"
         self.adapter = path / "adapter"
         self.compression = path / "compression.json"
@@ -189,6 +190,10 @@ class RunFolder:
     def read_selection(self) -> dict[str, Any] | None:
         """Returns the chosen layers and their scores as they were written; None of a run that chose none."""
         return dict(self._read(self.selection, dict)) if self.holds(self.selection) else None
+
+    def read_curves(self) -> dict[str, dict[str, Any]]:
+        """Returns the curves of the outcomes by name, as they were written; none of a run that recorded none."""
+        return dict(self._read(self.curves, dict)) if self.holds(self.curves) else {}
 
     def read_training_records(self) -> list[dict[str, Any]]:
         """Returns what the run has learnt from; nothing if no run is there."""
@@ -316,8 +321,9 @@ class RunFolder:
 
     def _parts(self, results: Iterable[str]) -> list[Path]:
         """Returns the files and folders that later steps trust."""
-        own = (self.identity, self.config, self.selection, self.metrics, self.training_records, self.compression)
-        return [*own, self.merging, self.adapter, self.model, self.datasets, *(self.path / name for name in results)]
+        about = (self.identity, self.config, self.selection, self.compression, self.merging, self.training_records)
+        learnt = (self.metrics, self.curves, self.adapter, self.model, self.datasets)
+        return [*about, *learnt, *(self.path / name for name in results)]
 
     def _written(self, results: Iterable[str]) -> list[Path]:
         """Returns those files that an attempt has written."""

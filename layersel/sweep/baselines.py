@@ -1,35 +1,50 @@
 """What cells measure beside the adapted model: the pretrained one, and references without a model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from layersel.sweep.averages import averages
 from layersel.sweep.cells import Cells
 from layersel.sweep.configurations import configurations, names
 from layersel.sweep.splits import split_of
 
 
-def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[pd.DataFrame]:
-    """Returns the averages of what the ranked cells have measured of other outcomes than the adapted model.
+@dataclass(frozen=True)
+class Baseline:
+    """What some cells have measured of another outcome than the adapted model.
+
+    Attributes:
+        outcome: The outcome's name, such as base.
+        name: Its title, and the options that tell it from the same outcome of other cells.
+        cells: A cell for each dataset and seed, with its `value`.
+    """
+
+    outcome: str
+    name: str
+    cells: pd.DataFrame
+
+
+def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[Baseline]:
+    """Returns what the ranked cells have measured of other outcomes than the adapted model.
 
     Configurations that agree on such an outcome (with one model the pretrained one is the same in all cells) share a
-    row; of others each has its own, with the options in which they differ.
+    baseline; of others each has its own, with the options in which they differ.
 
     Args:
         cells: All cells.
-        ranked: Those over which ranked configurations are averaged, from `Cells.valued`.
+        ranked: Those over which ranked configurations are averaged, from `comparable`.
         metric: The metric that is compared.
     """
-    tables = []
-    for outcome, column in _columns(cells, metric).items():
+    found = []
+    for outcome, column in cells.outcomes(metric).items():
         measured = ranked.assign(value=cells.table[column].astype("float64"), parameters=np.nan, seconds=np.nan)
         alike = _alike(measured)
         for members, name in zip(alike, _names(cells, outcome, alike), strict=True):
             once = measured[measured["configuration"].isin(members)].drop_duplicates(["dataset", "seed"])
-            tables.append(averages(once, once).assign(name=name))
-    return tables
+            found.append(Baseline(outcome, name, once))
+    return found
 
 
 def _alike(measured: pd.DataFrame) -> list[list[str]]:
@@ -39,24 +54,11 @@ def _alike(measured: pd.DataFrame) -> list[list[str]]:
     return [list(map(str, rows.index)) for _, rows in table.groupby(list(table), sort=False)] if len(table) else []
 
 
-def _columns(cells: Cells, metric: str) -> dict[str, str]:
-    """Returns the columns that hold the metric of other outcomes, such as "base/METRIC", by the outcome's name."""
-    of, _, own = metric.rpartition("/")
-    datasets = {part for dataset in cells.table["dataset"].dropna() for part in str(dataset).split("+")}
-    found = {}
-    for column in cells.numeric:
-        before, _, last = column.rpartition("/")
-        head, _, outcome = before.rpartition("/")
-        if last == own and head == of and outcome and outcome not in datasets:
-            found[outcome] = column
-    return found
-
-
 def _names(cells: Cells, outcome: str, groups: Sequence[Sequence[str]]) -> list[str]:
     """Returns a name for each group of configurations, of the options that tell it from the others."""
     title = cells.titles.get(outcome, outcome)
-    if len(groups) == 1:
-        return [title]
+    if len(groups) < 2:
+        return [title] * len(groups)
     options = configurations(cells)
     parts = [options.loc[list(members)] for members in groups]
     agreed = [name for name in options if all(part[name].nunique() == 1 for part in parts)]

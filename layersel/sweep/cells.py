@@ -1,6 +1,6 @@
 """The cells as one table, a row each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from layersel.errors import one_of
 from layersel.sweep.reading import LABELS, Row, Scalar, as_text
+from layersel.tasks.curves import Curves
 
 ABOUT = ("cell", "state", "error", "overrides", "variant", "configuration")
 CHOSEN = ("layers", "n_layers")
@@ -26,17 +27,31 @@ class Cells:
         options: The names of the columns that are options.
         metrics: The names of the columns that are metrics, which are empty for a cell that has not finished.
         titles: The titles of the outcomes beside the adapted model's, by name.
+        curves: The curves that each cell recorded, by name.
     """
 
     table: pd.DataFrame
     options: list[str]
     metrics: list[str]
     titles: dict[str, str]
+    curves: list[Mapping[str, Curves]]
 
     @property
     def numeric(self) -> list[str]:
         """The names of the metrics that are numbers."""
         return [name for name in self.metrics if pd.api.types.is_numeric_dtype(self.table[name])]
+
+    def outcomes(self, metric: str) -> dict[str, str]:
+        """Returns the columns that hold the metric of other outcomes, such as "base/METRIC", by the outcome's name."""
+        of, _, own = metric.rpartition("/")
+        datasets = {part for dataset in self.table["dataset"].dropna() for part in str(dataset).split("+")}
+        found = {}
+        for column in self.numeric:
+            before, _, last = column.rpartition("/")
+            head, _, outcome = before.rpartition("/")
+            if last == own and head == of and outcome and outcome not in datasets:
+                found[outcome] = column
+        return found
 
     def valued(self, metric: str) -> pd.DataFrame:
         """Returns the cells whose configuration is known, with the columns `value`, `parameters` and `seconds`.
@@ -67,7 +82,7 @@ def as_table(rows: Sequence[Row]) -> Cells:
         {name: _column(values, "float64" if name in metrics else "string") for name, values in columns.items()}
     )
     titles = TITLES | {name: title for row in rows for name, title in row.references.items()}
-    return Cells(table, options, metrics, titles)
+    return Cells(table, options, metrics, titles, [row.curves for row in rows])
 
 
 def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":
@@ -86,7 +101,7 @@ def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":
 
 def with_types(table: pd.DataFrame) -> pd.DataFrame:
     """Gives the columns of groups and comparisons types that do not depend on what the table holds."""
-    text = {"configuration", "name", "kind", "dataset", "metric", "reference", "lacks"}
+    text = {"configuration", "name", "kind", "dataset", "metric", "reference", "against", "unit", "lacks"}
     whole = {"datasets", "n", "expected", "failed", "missing", "compared", "uncompared", "wins", "ties", "losses"}
     types = {name: "string" if name in text else "Int64" if name in whole else "float64" for name in table}
     return table.astype(types | ({"pareto": "boolean"} if "pareto" in table else {}))

@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from layersel.files import atomic_path
 from layersel.runs.folder import FINISHED
 from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import as_table
-from layersel.sweep.comparing import compare
+from layersel.sweep.comparing import CONFIGURATION, compare, names_of, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, references
+from layersel.sweep.curves import MeanCurves, as_frame, mean_curves
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
 from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
@@ -35,9 +36,10 @@ class Tables:
     Attributes:
         cells: A row for each cell.
         groups: Each configuration over its seeds.
-        comparisons: Each configuration against its reference.
+        comparisons: Each configuration against its reference, the pretrained model, and references without a model.
         notes: Lines that a person should read.
         titles: The titles of the outcomes beside the adapted model's, by name.
+        curves: The mean curves that cells have recorded, by name.
     """
 
     cells: pd.DataFrame
@@ -45,6 +47,7 @@ class Tables:
     comparisons: pd.DataFrame
     notes: list[str]
     titles: dict[str, str]
+    curves: dict[str, MeanCurves]
 
 
 def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
@@ -59,20 +62,25 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     cells = named(cells, options)
     groups = group(cells, metric)
     notes = [*rows.notes, *lines, *_not_ranked(groups)]
-    return Tables(cells.table, groups, compare(cells, metric, found), notes, cells.titles)
+    each = {name: [configuration] for configuration, name in names_of(cells).items()}
+    comparisons = compare([*with_references(cells, metric, found), *with_outcomes(cells, metric, each)], metric)
+    ranked = groups.loc[groups["kind"] == RANKED, "configuration"].unique().tolist()
+    return Tables(cells.table, groups, comparisons, notes, cells.titles, mean_curves(cells, metric, ranked))
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
-    """Writes `cells.csv`, the same as `cells.parquet`, `groups.csv`, `comparisons.csv` and `report.html`.
+    """Writes `cells.csv`, the same as `cells.parquet`, `groups.csv`, `comparisons.csv`, `curves.csv`, `report.html`.
 
     Returns:
         The SHA-256 of each file by its name.
     """
     frames = {"cells": own.cells, "groups": own.groups, "comparisons": own.comparisons}
-    files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in frames.items()}
+    tables = frames | {"curves": as_frame(own.curves)}
+    files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     files["cells.parquet"] = own.cells.to_parquet(index=False)
     records = {name: _records(table) for name, table in frames.items()}
-    files["report.html"] = report_html(out.resolve().name, metric, **records, titles=own.titles).encode()
+    curves = {name: asdict(several) for name, several in own.curves.items()}
+    files["report.html"] = report_html(out.resolve().name, metric, **records, titles=own.titles, curves=curves).encode()
     for name, content in files.items():
         with atomic_path(out / name) as draft:
             draft.write_bytes(content)
@@ -95,8 +103,13 @@ def printed(own: Tables) -> list[Part]:
     incomplete = own.groups[(own.groups["kind"] == INCOMPLETE) & (own.groups["dataset"] == ALL_DATASETS)]
     if len(incomplete):
         parts.append(_incomplete(incomplete))
-    if len(own.comparisons):
-        parts.append(_comparisons(own.comparisons))
+    against = own.comparisons["against"]
+    for chosen in (own.comparisons[against == CONFIGURATION], own.comparisons[against != CONFIGURATION]):
+        if len(chosen) > SHOWN:
+            kinds = ", ".join(chosen["reference"].unique())
+            parts.append(f"{len(chosen)} comparisons ({kinds}) are in comparisons.csv")
+        elif len(chosen):
+            parts.append(_comparisons(chosen))
     if (own.cells["state"] != FINISHED).any():
         parts.append(_unfinished(_records(own.cells)))
     return [*parts, *own.notes]
@@ -153,7 +166,9 @@ def _comparisons(comparisons: pd.DataFrame) -> Part:
         ]
         for row in _records(comparisons)
     ]
-    return _table(f"differences in {comparisons['metric'].iloc[0]}", columns, rows)
+    units = " or ".join(comparisons["unit"].unique())
+    title = f"differences in {comparisons['metric'].iloc[0]}; interval, wins/ties/losses and p over each {units}"
+    return _table(title, columns, rows)
 
 
 def _unfinished(cells: Sequence[dict[str, Any]]) -> Part:

@@ -1,5 +1,7 @@
-"""Compares each configuration of a grid with a reference, over the same datasets and seeds."""
+"""Compares values of the same datasets and seeds: those of configurations with those of references."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import pandas as pd
 from layersel.sweep.averages import SEED
 from layersel.sweep.cells import Cells, with_types
 from layersel.sweep.statistics import (
+    FEWEST,
     bootstrap_interval,
     deviation,
     holm,
@@ -20,10 +23,14 @@ from layersel.tasks.task import Metric
 COMPARISONS = (
     "name",
     "reference",
+    "against",
     "metric",
     "compared",
     "uncompared",
+    "datasets",
+    "mean",
     "difference",
+    "unit",
     "std",
     "low",
     "high",
@@ -33,54 +40,157 @@ COMPARISONS = (
     "p",
     "p_holm",
 )
+CONFIGURATION = "configuration"
+"""What `against` says of a reference that is a configuration; else it is the name of an outcome, such as base."""
+DATASET, SPLIT = "dataset", "dataset and seed"
+"""The units of a comparison."""
+
+Values = pd.Series
+"""Values of the metric by dataset and seed."""
+Contrast = tuple[Values, Values]
+"""What is compared, and its reference."""
 
 
-def compare(cells: Cells, metric: Metric, references: dict[str, str]) -> pd.DataFrame:
-    """Compares each configuration with its reference: differences over the same datasets and seeds.
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared with what.
 
-    A difference above 0 is a win, where lower is better one below 0. `uncompared` are the values of either that have no
-    counterpart. `p` is Wilcoxon's, and `p_holm` is corrected for all comparisons of the table.
+    Attributes:
+        name: What is compared.
+        reference: What it is compared with.
+        against: The kind of the reference; Holm's correction is for all comparisons with one kind.
+        contrasts: The values of either, where all else is equal. Of several, each under other options, the differences
+            are averaged.
+    """
+
+    name: str
+    reference: str
+    against: str
+    contrasts: Sequence[Contrast]
+
+
+def with_references(cells: Cells, metric: Metric, references: dict[str, str]) -> Iterator[Comparison]:
+    """Yields each configuration's comparison with its reference.
 
     Args:
         cells: The cells with their names, from `named`.
         metric: The metric that is compared.
         references: The reference by configuration, from `references`.
 
-    Returns:
-        The columns `COMPARISONS`.
+    Raises:
+        UserError: No finished cell has that metric.
+    """
+    values, names = values_of(cells, metric), names_of(cells)
+    for own, other in references.items():
+        yield Comparison(names[own], names[other], CONFIGURATION, [(values[own], values[other])])
+
+
+def with_outcomes(cells: Cells, metric: Metric, several: Mapping[str, Sequence[str]]) -> Iterator[Comparison]:
+    """Yields the comparisons of configurations with what the same cells have measured of other outcomes.
+
+    These are the pretrained model and, where a task has them, references without a model.
+
+    Args:
+        cells: The cells with their names, from `named`.
+        metric: The metric that is compared.
+        several: The configurations of each name; the differences of several are averaged.
 
     Raises:
         UserError: No finished cell has that metric.
     """
-    known = cells.valued(metric.name).dropna(subset="value").set_index(["dataset", "seed"])
-    values = dict(iter(known.groupby("configuration", sort=False)["value"]))
-    names = dict(zip(cells.table["configuration"], cells.table["name"], strict=True))
-    none = known["value"].iloc[:0]
+    values = values_of(cells, metric)
+    for outcome, column in cells.outcomes(metric.name).items():
+        others, title = values_of(cells, Metric(column, column)), cells.titles.get(outcome, outcome)
+        for name, configurations in several.items():
+            contrasts = [(values[own], others[own]) for own in configurations if len(others[own])]
+            if contrasts:
+                yield Comparison(name, title, outcome, contrasts)
+
+
+def values_of(cells: Cells, metric: Metric) -> dict[str, Values]:
+    """Returns the values of each configuration by dataset and seed.
+
+    Raises:
+        UserError: No finished cell has that metric.
+    """
+    known = cells.valued(metric.name).set_index(["dataset", "seed"])
+    return {str(own): part["value"].dropna() for own, part in known.groupby("configuration", sort=False)}
+
+
+def names_of(cells: Cells) -> dict[str, str]:
+    """Returns the name of each configuration; the cells have it from `named`."""
+    known = cells.table[cells.table["configuration"].notna()]
+    return dict(zip(known["configuration"], known["name"], strict=True))
+
+
+def compare(comparisons: Iterable[Comparison], metric: Metric) -> pd.DataFrame:
+    """Computes the differences over the same datasets and seeds, and how sure they are.
+
+    The difference is the mean over datasets of their means over seeds. The seeds of one dataset share its examples, so
+    they are no independent witnesses of what another dataset would give: where there are `FEWEST` datasets or more, the
+    dataset is the `unit`, of whose mean difference `std`, the interval, Wilcoxon's p, wins, ties and losses are. The
+    interval resamples datasets with all their seeds: their means differ by the seeds' noise too, which a second
+    resampling within would count twice (Davison and Hinkley, Bootstrap Methods and their Application (1997), section
+    3.8). Of fewer datasets the unit is the dataset under a seed, and all of that holds for other seeds of the same
+    datasets alone.
+
+    Args:
+        comparisons: What is compared with what.
+        metric: The metric that is compared. A difference above 0 is a win, where lower is better one below 0.
+
+    Returns:
+        The columns `COMPARISONS`. `mean` is that of the values that are compared, `compared` the number of differences,
+        `uncompared` that of the values of either without a counterpart; `p_holm` is corrected for all comparisons with
+        one kind of reference.
+    """
     rows = [
-        {"name": names[own], "reference": names[other], "metric": metric.name}
-        | _difference(values.get(own, none), values.get(other, none), metric)
-        for own, other in references.items()
+        {"name": own.name, "reference": own.reference, "against": own.against, "metric": metric.name}
+        | _difference(own.contrasts, metric)
+        for own in comparisons
     ]
     table = pd.DataFrame(rows, columns=COMPARISONS)
-    table["p_holm"] = holm(table["p"].to_numpy(dtype=float))
+    table["p_holm"] = table.groupby("against", sort=False)["p"].transform(lambda p: holm(p.to_numpy(dtype=float)))
     return with_types(table)
 
 
-def _difference(own: "pd.Series[float]", other: "pd.Series[float]", metric: Metric) -> dict[str, Any]:
-    both = pd.concat([series[~series.index.duplicated(keep=False)] for series in (own, other)], axis=1, join="inner")
-    differences = (both.iloc[:, 0] - both.iloc[:, 1]).to_numpy(dtype=float)
-    samples = [differences] if len(differences) else []
+def by_split(contrasts: Sequence[Contrast]) -> pd.DataFrame:
+    """Returns `value`, `reference` and `difference` by dataset and seed, the means of those of the contrasts.
+
+    These are of the datasets and seeds for which both sides have one value: which of several cells with the same
+    dataset and seed (run with other versions) is meant nobody can say.
+    """
+    return _matched(contrasts).groupby(level=["dataset", "seed"], dropna=False).mean()
+
+
+def _matched(contrasts: Sequence[Contrast]) -> pd.DataFrame:
+    """Returns the values and differences of all contrasts, a row each."""
+    once = [[values[~values.index.duplicated(keep=False)] for values in contrast] for contrast in contrasts]
+    both = [pd.concat(contrast, axis=1, join="inner", keys=["value", "reference"]) for contrast in once]
+    table = pd.concat(both).astype(float)
+    return table.assign(difference=table["value"] - table["reference"])
+
+
+def _difference(contrasts: Sequence[Contrast], metric: Metric) -> dict[str, Any]:
+    datasets = by_split(contrasts).groupby(level="dataset")
+    seeds = [own["difference"].to_numpy() for _, own in datasets]
+    enough = len(seeds) >= FEWEST
+    samples = [np.array([own.mean() for own in seeds])] if enough else seeds
+    units = np.concatenate(samples) if samples else np.array([])
     low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
-    wins, ties, losses = wins_ties_losses(differences if metric.higher_is_better else -differences)
+    wins, ties, losses = wins_ties_losses(units if metric.higher_is_better else -units)
+    compared = len(_matched(contrasts))
     return {
-        "compared": len(differences),
-        "uncompared": len(own) + len(other) - 2 * len(differences),
+        "compared": compared,
+        "uncompared": sum(len(own) + len(other) for own, other in contrasts) - 2 * compared,
+        "datasets": len(seeds),
+        "mean": mean_of_means([own["value"].to_numpy() for _, own in datasets]),
         "difference": mean_of_means(samples),
+        "unit": DATASET if enough else SPLIT,
         "std": deviation(samples),
         "low": low,
         "high": high,
         "wins": wins,
         "ties": ties,
         "losses": losses,
-        "p": signed_rank_p(differences),
+        "p": signed_rank_p(units),
     }

@@ -109,7 +109,7 @@ def _selected(options: pd.DataFrame, reference: str) -> pd.DataFrame:
         if name not in options:
             labels = [label for label in LABELS if label in options]
             raise one_of("reference", name, labels, "or an option by its dotted name")
-        has = [_same(own, value.strip()) for own in options[name]]
+        has = [same(own, value.strip()) for own in options[name]]
         if not any(has):
             raise one_of(f"reference: {name}", value, sorted(set(options[name])))
         selected = selected[selected.index.isin(options.index[has])]
@@ -118,7 +118,8 @@ def _selected(options: pd.DataFrame, reference: str) -> pd.DataFrame:
     return selected
 
 
-def _same(own: str, given: str) -> bool:
+def same(own: str, given: str) -> bool:
+    """Returns whether a text is the value that was given, as a number or literally."""
     try:
         return own == given or float(own) == float(given)
     except ValueError:

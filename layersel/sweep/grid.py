@@ -17,7 +17,9 @@ from layersel.terminal.tables import counted, note
 CODE = (".py", ".js", ".css", ".html")
 """Extensions of the files that hold code."""
 GRIDS = "grids"
-NOT_THE_GRIDS = ("force", "retry", "other_code", "grid", "output", "shared", "logger", "trainer", "hydra")
+OF_A_CALL = ("force", "retry", "other_code", "grid", "output", "shared", "logger", "hydra")
+"""Options, by how their names begin, that say what is done again, and where files and logs go."""
+NOT_THE_GRIDS = (*OF_A_CALL, "trainer")
 """Options, by how their names begin, in which two calls for the same grid may differ."""
 
 

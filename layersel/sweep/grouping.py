@@ -5,7 +5,7 @@ import pandas as pd
 from layersel.sweep.averages import ALL_DATASETS, averages
 from layersel.sweep.baselines import baselines
 from layersel.sweep.cells import Cells, with_types
-from layersel.sweep.splits import among, in_words, lacking, shared_splits, splits_of
+from layersel.sweep.splits import comparable, in_words
 from layersel.sweep.statistics import pareto_front
 from layersel.tasks.task import Metric
 
@@ -58,21 +58,19 @@ def group(cells: Cells, metric: Metric) -> pd.DataFrame:
         UserError: No finished cell has that metric.
     """
     known = cells.valued(metric.name)
-    own_lacks = lacking(known)
-    shared = shared_splits(known, own_lacks)
-    tables, ranked = [], []
+    found = comparable(known)
+    ranked = dict(iter(found.cells.groupby("configuration", sort=False)))
+    tables = []
     for configuration, own in known.groupby("configuration", sort=False):
-        has = own.dropna(subset="value")
-        lacks = own_lacks[str(configuration)] | (shared - splits_of(has))
-        kind = INCOMPLETE if lacks or not shared else RANKED
-        averaged = has[among(has, shared)] if kind == RANKED else has
-        ranked += [averaged] if kind == RANKED else []
+        kind = RANKED if configuration in ranked else INCOMPLETE
+        averaged = ranked.get(configuration, own.dropna(subset="value"))
+        lacks = found.lacks[str(configuration)]
         table = averages(own, averaged).assign(configuration=configuration, name=own["name"].iloc[0], kind=kind)
         table["lacks"] = pd.Series([in_words(lacks, known)] if lacks else [], index=table.index[: bool(lacks)])
         tables.append(table)
     tables.sort(key=lambda table: _order(table, metric))
-    if ranked:
-        tables += [table.assign(kind=BASELINE) for table in baselines(cells, pd.concat(ranked), metric.name)]
+    beside = baselines(cells, found.cells, metric.name)
+    tables += [averages(own.cells, own.cells).assign(name=own.name, kind=BASELINE) for own in beside]
     groups = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return _with_front(with_types(groups.assign(metric=metric.name).reindex(columns=list(GROUPS))), metric)
 

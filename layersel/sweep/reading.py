@@ -10,6 +10,7 @@ from typing import Any
 from layersel.errors import DamagedError, UserError
 from layersel.files import read_sealed
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunFolder
+from layersel.tasks.curves import Curves
 from layersel.tasks.task import Metric
 
 MISSING, DAMAGED = "missing", "damaged"
@@ -42,6 +43,8 @@ class Row:
         n_layers: The number of layers to choose from.
         metric: The metric that the cell is compared by.
         references: The titles of the outcomes without a model, by name.
+        curves: The curves that it recorded of its outcomes, by name.
+        revision: The commit of the code that ran it; None outside a checkout.
     """
 
     cell: str | None
@@ -58,6 +61,8 @@ class Row:
     n_layers: int | None = None
     metric: Metric | None = None
     references: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, Curves] = field(default_factory=dict)
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,13 +128,22 @@ def read_grid(folder: Path, state_of: StateOf = as_recorded) -> list[Row]:
     Raises:
         UserError: The grid's own file is damaged.
     """
-    jobs = _read_jobs(folder)
+    jobs = [_read_job(folder / "jobs", job["num"], job["overrides"]) for job in _read_record(folder)["jobs"]]
     rows = [_job_row(job, folder.parent.parent, state_of) for job in jobs]
     known = {tuple(job.without_seed): row for job, row in zip(jobs, rows, strict=True) if row.variant is not None}
     return [
         row if row.variant is not None else _as_sibling(row, job, known.get(tuple(job.without_seed)))
         for job, row in zip(jobs, rows, strict=True)
     ]
+
+
+def read_overrides(folder: Path) -> list[str]:
+    """Returns the overrides of a grid's command, as they were typed.
+
+    Raises:
+        UserError: The grid's own file is damaged.
+    """
+    return list(_read_record(folder)["overrides"])
 
 
 def as_text(value: Any) -> str:
@@ -178,27 +192,28 @@ def _with_identity(row: Row, identity: dict[str, Any]) -> Row:
         options={name: _scalar(value) for name, value in identity["options"].items()},
         metric=Metric(**identity["metric"]),
         references=identity.get("references", {}),  # earlier runs have none
+        revision=identity.get("revision"),
     )
 
 
 def _with_results(row: Row, folder: RunFolder) -> Row:
     metrics = {name: _scalar(value) for name, value in folder.read_metrics().items()}
+    row = replace(row, metrics=metrics, curves={name: Curves(**own) for name, own in folder.read_curves().items()})
     chosen = folder.read_selection()
     if chosen is None:  # a merging cell chooses none
-        return replace(row, metrics=metrics)
-    return replace(row, metrics=metrics, layers=",".join(map(str, chosen["layers"])), n_layers=len(chosen["scores"]))
+        return row
+    return replace(row, layers=",".join(map(str, chosen["layers"])), n_layers=len(chosen["scores"]))
 
 
-def _read_jobs(folder: Path) -> list[RecordedJob]:
+def _read_record(folder: Path) -> dict[str, Any]:
     file = folder / "grid.json"
     try:
-        jobs = read_sealed(file)["jobs"]
+        return read_sealed(file)
     except (DamagedError, FileNotFoundError) as error:
         raise UserError(
             f"folder: expected a grid in {str(folder)!r}, but its {getattr(error, 'brief', 'grid.json is missing')}; "
             "collect its output folder instead"
         ) from error
-    return [_read_job(folder / "jobs", job["num"], job["overrides"]) for job in jobs]
 
 
 def _read_job(folder: Path, num: int, overrides: list[str]) -> RecordedJob:

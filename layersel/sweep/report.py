@@ -23,6 +23,7 @@ def report_html(
     groups: list[dict[str, Any]],
     comparisons: list[dict[str, Any]],
     titles: Mapping[str, str] = {},
+    curves: Mapping[str, Any] = {},
 ) -> str:
     """Returns the report of a grid as a page.
 
@@ -37,9 +38,10 @@ def report_html(
         groups: A record for each configuration and dataset, and for each configuration over all datasets.
         comparisons: A record for each configuration that is compared with the reference.
         titles: The titles of the outcomes beside the adapted model's; others are shown by their names.
+        curves: The mean curves of each name, `MeanCurves` as plain values: a figure each.
     """
     tables = {"cells": cells, "groups": groups, "comparisons": comparisons}
-    content = {"title": title, "metric": asdict(metric), "titles": dict(titles)}
+    content = {"title": title, "metric": asdict(metric), "titles": dict(titles), "curves": _plain(dict(curves))}
     content |= {name: _columns(rows) for name, rows in tables.items()}
     style = (PAGE / "report.css").read_text(encoding="utf-8")
     script = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -63,6 +65,8 @@ def _plain(value: Any) -> Any:
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, list | tuple):
         return [_plain(element) for element in value]
+    if isinstance(value, dict):
+        return {name: _plain(element) for name, element in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

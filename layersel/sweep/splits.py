@@ -1,6 +1,7 @@
 """Splits, each a dataset under a seed: those that configurations have values for, share, and lack."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -59,6 +60,33 @@ def shared_splits(known: pd.DataFrame, lacks: Mapping[str, frozenset[Split]]) ->
         return len(splits) * having, having, sorted(splits)
 
     return max({*has, frozenset.intersection(*has)}, key=size)
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """What can be compared of some cells.
+
+    Attributes:
+        cells: The cells over which ranked configurations are averaged: those of the splits that all of these have.
+        lacks: The splits that each configuration lacks, of its own cells' and of those that are compared.
+    """
+
+    cells: pd.DataFrame
+    lacks: dict[str, frozenset[Split]]
+
+
+def comparable(known: pd.DataFrame) -> Comparable:
+    """Returns the cells that make the fairest comparison, by `shared_splits`.
+
+    Args:
+        known: The cells, with their values.
+    """
+    own_lacks = lacking(known)
+    shared = shared_splits(known, own_lacks)
+    has = known.dropna(subset="value")
+    lacks = {own: lacked | (shared - splits_of(has[has["configuration"] == own])) for own, lacked in own_lacks.items()}
+    ranked = [own for own, lacked in lacks.items() if not lacked]
+    return Comparable(has[among(has, shared) & has["configuration"].isin(ranked)], lacks)
 
 
 def in_words(splits: Iterable[Split], known: pd.DataFrame) -> str:

@@ -41,9 +41,10 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Returns the bootstrap interval of `mean_of_means`, each sample resampled on its own.
 
-    It is the percentile interval: BCa estimates its corrections from the same few seeds, and has none where they
-    agree. Either is too narrow for very few seeds (of 3 values a resample repeats one in a ninth of the cases), and of
-    fewer than `FEWEST` there is none.
+    It is the expanded percentile interval. The plain one is too narrow for few values, as resamples vary less than
+    samples do and it knows no t-distribution: of 10 values it holds the mean in 90 % of the cases instead of 95 %. BCa
+    estimates its corrections from the same few values, and has none where they agree. Of 3 or 4 values the widest
+    percentiles are still too narrow, and of fewer than `FEWEST` there is no interval.
 
     Args:
         samples: The values of one dataset each.
@@ -53,7 +54,8 @@ def bootstrap_interval(
     Returns:
         The ends of the interval; NaN where a sample has fewer than `FEWEST` values, the mean where each has equal ones.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13; expanded percentiles:
+    Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69 (2015), section 3.3.
     """
     if not samples or min(map(len, samples)) < FEWEST:
         return float("nan"), float("nan")
@@ -67,11 +69,23 @@ def bootstrap_interval(
         n_resamples=RESAMPLES,
         batch=RESAMPLES // 9,
         vectorized=True,
-        confidence_level=confidence,
+        confidence_level=_expanded(confidence, [len(sample) for sample in samples]),
         method="percentile",
         rng=generator,
     ).confidence_interval
     return float(interval.low), float(interval.high)
+
+
+def _expanded(confidence: float, sizes: Sequence[int]) -> float:
+    """Returns the share of resamples within an interval of that confidence: t for z, and √(n/(n−1)) for the variance.
+
+    Example:
+        >>> round(_expanded(0.95, [10]), 4)
+        0.9829
+    """
+    smallest = min(sizes)
+    t = stats.t.ppf((1 + confidence) / 2, df=sum(sizes) - len(sizes))
+    return float(1 - 2 * stats.norm.sf(t * math.sqrt(smallest / (smallest - 1))))
 
 
 def wins_ties_losses(differences_N: ArrayLike) -> tuple[int, int, int]:

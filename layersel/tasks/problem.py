@@ -16,6 +16,7 @@ from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.runs.store import Store
+from layersel.tasks.curves import Curves
 from layersel.tasks.task import Task
 from layersel.training.adapter_module import AdapterModule
 from layersel.training.datamodule import TrainingData
@@ -124,6 +125,10 @@ class Problem(ABC):
 
     def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
         """Figures of the outcomes (`adapted`, `base`, references) by name."""
+        return {}
+
+    def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:
+        """Returns curves of the outcomes by name, which a grid averages over its cells; few points, at fixed places."""
         return {}
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:

@@ -21,6 +21,9 @@ from layersel.training.hyperparameters import Hyperparameters
 
 # Shapes: T texts, D hidden size.
 
+LOSS = "train/loss"
+"""The name under which the loss of a step is logged; NaN where the step was skipped."""
+
 
 class AdapterModule(LightningModule):
     """Trains the adapter in `backbone` by a task's loss.
@@ -96,11 +99,11 @@ class AdapterModule(LightningModule):
         self._skips = loss is None
         if loss is None:
             self.skipped_batches += 1
-            self.log("train/loss", math.nan, batch_size=1)  # else the former loss is logged again
+            self.log(LOSS, math.nan, batch_size=1)  # else the former loss is logged again
             return torch.stack([0 * parameter.sum() for parameter in self._trained()]).sum()
         if not torch.isfinite(loss):
             raise UserError(f"training: the loss is {loss.item()} at step {self.global_step}; {self.if_not_finite}")
-        self.log("train/loss", loss, batch_size=1)
+        self.log(LOSS, loss, batch_size=1)
         penalty = self.placed.penalty()
         return loss if penalty is None else loss + penalty
 

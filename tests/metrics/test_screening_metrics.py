@@ -21,6 +21,7 @@ from layersel.metrics import (
     awss,
     check_records,
     confusion_at_recall,
+    gain_curve,
     precision_at_recall,
     recall_at,
     screening_metrics,
@@ -108,6 +109,17 @@ def test_cut_metrics_equal_reading_record_by_record(records: Records, recall: st
 def test_recall_at_equals_reading_record_by_record(records: Records, share: str) -> None:
     """A budget of records finds what the unlucky reader finds."""
     assert recall_at(*tensors(records), float(share)).item() == pytest.approx(read_share(records, share))
+
+
+@given(records_strategy.filter(lambda r: has(r, 1)), st.integers(1, 40))
+@settings(deadline=None)
+def test_gain_curve_equals_reading_record_by_record(records: Records, steps: int) -> None:
+    """Every point of it, from nothing to all that is found."""
+    found = gain_curve(*tensors(records), steps).tolist()
+    assert found == pytest.approx(
+        [read_share(records, f"{Decimal(k) / steps + Decimal('1e-9')}") for k in range(steps + 1)]
+    )
+    assert (found[0], found[-1]) == (0, 1)
 
 
 @given(records_strategy.filter(lambda r: has(r, 0, 1)), st.integers(-5, 5))

@@ -45,6 +45,7 @@ def make_cell(
     metrics: dict[str, Any] | None = None,
     metric: dict[str, Any] | None = None,
     versions: str = "1",
+    curves: dict[str, Any] | None = None,
     **labels: Any,
 ) -> Path:
     """A cell's folder; only a finished cell has results. `labels` and `options` are those beside the usual ones."""
@@ -72,6 +73,8 @@ def make_cell(
             "n_test": 377,
         }
         dump(folder / "metrics.json", known | (metrics or {}))
+        if curves is not None:
+            dump(folder / "curves.json", curves)
         dump(folder / "selection.json", {"score": labels["selection"], "layers": [3, 5], "scores": [0.1] * 6})
     seal(folder, state, **failure)
     return folder

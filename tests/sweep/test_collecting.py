@@ -21,7 +21,9 @@ from layersel.sweep.rows import collect_rows
 from layersel.sweep.summary import summarise
 from layersel.tasks.task import Metric
 
-FILES = {"cells.csv", "cells.parquet", "groups.csv", "comparisons.csv", "report.html", "summary.json"}
+FILES = {f"{name}.csv" for name in ("cells", "groups", "comparisons", "curves")} | {
+    "cells.parquet", "report.html", "summary.json",
+}  # fmt: skip
 TITLE = 'Beta, "blockers"\nand more; βü 😀'
 
 
@@ -59,7 +61,7 @@ def test_a_grid_is_summarised_in_its_folder(
     title, metric, records = reported[0]
     assert (title, metric) == ("budget", Metric("awss@95", "AWSS@95", higher_is_better=True))
     cells, groups, comparisons = (records[name] for name in ("cells", "groups", "comparisons"))
-    assert (len(cells), len(groups), len(comparisons)) == (4, 6, 1)
+    assert (len(cells), len(groups), len(comparisons)) == (4, 6, 3)
     assert groups[0]["std"] is None
     assert {type(value) for record in (*cells, *groups, *comparisons) for value in record.values()} <= {
         str, int, float, bool, type(None),

@@ -13,7 +13,7 @@ from scipy.stats import wilcoxon
 from layersel.errors import UserError
 from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import Cells, as_table
-from layersel.sweep.comparing import COMPARISONS, compare
+from layersel.sweep.comparing import COMPARISONS, compare, names_of, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, names, references
 from layersel.sweep.grouping import GROUPS, group
 from layersel.sweep.rows import collect_rows
@@ -38,7 +38,7 @@ def compared(output: Path, reference: str | None = None) -> tuple[pd.DataFrame, 
     """Comparisons by name, and the lines."""
     cells = read(output)
     found, lines = references(configurations(cells), reference)
-    return compare(cells, AWSS, found).set_index("name"), lines
+    return compare(with_references(cells, AWSS, found), AWSS).set_index("name"), lines
 
 
 def make(output: Path, values: dict[tuple[str, int], list[float | None]], **labels: Any) -> None:
@@ -230,19 +230,69 @@ def test_comparison_by_hand(tmp_path: Path) -> None:
         make(tmp_path, {("last", 2): [0.35 + shift, 0.47 + shift]}, dataset=dataset)
     table, lines = compared(tmp_path)
     assert lines == []
-    assert list(compare(read(tmp_path), AWSS, {}).columns) == list(COMPARISONS)
+    assert list(compare([], AWSS).columns) == list(COMPARISONS)
     cka, last = table.loc["selection=cka n=2"], table.loc["selection=last n=2"]
     assert set(table["reference"]) == {"selection=none n=0"}
     assert (cka["compared"], cka["uncompared"], cka["wins"], cka["ties"], cka["losses"]) == (6, 2, 2, 2, 2)
     assert (last["compared"], last["uncompared"], last["wins"], last["ties"], last["losses"]) == (4, 2, 4, 0, 0)
     differences = np.array([0.1, 0, -0.2] * 2)
     assert cka["difference"] == pytest.approx(differences.mean())
-    assert cka["std"] == pytest.approx(differences.std(ddof=1))
+    assert cka["std"] == pytest.approx((2 * np.var([0.1, 0, -0.2], ddof=1)) ** 0.5 / 2)
+    assert (cka["datasets"], cka["unit"]) == (2, "dataset and seed")  # too few datasets to resample them
     assert cka["low"] < cka["difference"] < cka["high"]
     assert cka["p"] == pytest.approx(wilcoxon(differences).pvalue)
     assert last["p"] == pytest.approx(2 / 2**4)
     assert last["p_holm"] == pytest.approx(2 * last["p"])
     assert cka["p_holm"] == pytest.approx(max(cka["p"], last["p_holm"]))
+
+
+def test_datasets_are_the_units_of_a_comparison(tmp_path: Path) -> None:
+    """Their seeds are averaged first, by hand: ten seeds of one dataset are no ten datasets."""
+    gains = {"A": [0.1, 0.3], "B": [-0.1, 0.0], "C": [0.2, 0.2, 0.5], "D": [0.1, -0.1]}
+    for dataset, own in gains.items():
+        make(tmp_path, {("none", 0): [0.3] * len(own), ("cka", 2): [0.3 + gain for gain in own]}, dataset=dataset)
+    row = compared(tmp_path)[0].loc["selection=cka n=2"]
+    means = np.array([np.mean(own) for own in gains.values()])
+    assert (row["compared"], row["datasets"], row["unit"]) == (9, 4, "dataset")
+    assert row["difference"] == pytest.approx(means.mean())
+    assert row["std"] == pytest.approx(means.std(ddof=1))
+    assert (row["wins"], row["ties"], row["losses"]) == (2, 1, 1)
+    assert row["p"] == pytest.approx(wilcoxon(np.round(means, 12)[[0, 1, 2]]).pvalue)
+    assert means.min() <= row["low"] < row["difference"] < row["high"] <= means.max()
+
+
+def test_more_seeds_of_the_same_datasets_narrow_no_interval(tmp_path: Path) -> None:
+    """As long as they agree: what other datasets would give is no surer."""
+    for seeds, output in ((1, tmp_path / "few"), (20, tmp_path / "many")):
+        for dataset, gain in zip("ABCDE", (0.1, -0.2, 0.3, 0.05, 0.0), strict=True):
+            make(output, {("none", 0): [0.3] * seeds, ("cka", 2): [0.3 + gain] * seeds}, dataset=dataset)
+    few, many = (compared(tmp_path / name)[0].iloc[0] for name in ("few", "many"))
+    assert few[["low", "high", "p"]].tolist() == pytest.approx(many[["low", "high", "p"]].tolist())
+
+
+def test_configurations_are_compared_with_what_their_cells_measured_beside(tmp_path: Path) -> None:
+    """The pretrained model and each reference, in the same cells; Holm's p counts the tests against one of these."""
+    draw = np.random.default_rng(1)
+    values = {(n, dataset, seed): draw.uniform(size=3) for n in (1, 2) for dataset in "ABCDEF" for seed in range(2)}
+    for (n, dataset, seed), (own, base, tfidf) in values.items():
+        others = {"base/awss@95": base, "tfidf/awss@95": tfidf, "tfidf/auroc": 0.5}
+        make_cell(tmp_path, own, n=n, dataset=dataset, seed=seed, metrics=others)
+    cells = read(tmp_path)
+    each = {name: [own] for own, name in names_of(cells).items()}
+    table = compare(with_outcomes(cells, AWSS, each), AWSS)
+    assert table["reference"].tolist() == ["base (no adapter)"] * 2 + ["TF-IDF + SVM"] * 2
+    assert table["against"].tolist() == ["base"] * 2 + ["tfidf"] * 2
+    for place, row in enumerate(table.to_dict("records")):
+        n, other = place % 2 + 1, place // 2 + 1
+        means = [np.mean([values[n, own, seed] for seed in range(2)], axis=0) for own in "ABCDEF"]
+        gains = np.array([own[0] - own[other] for own in means])
+        assert (row["name"], row["compared"], row["uncompared"]) == (f"n={n}", 12, 0)
+        assert row["difference"] == pytest.approx(gains.mean())
+        assert row["p"] == pytest.approx(wilcoxon(gains).pvalue)
+        assert (row["wins"], row["losses"]) == ((gains > 0).sum(), (gains < 0).sum())
+    for _, own in table.groupby("against"):
+        low, high = sorted(own["p"])
+        assert sorted(own["p_holm"]) == pytest.approx([min(1, 2 * low), min(1, max(2 * low, high))])
 
 
 def test_identical_values(tmp_path: Path) -> None:
@@ -367,7 +417,7 @@ def test_lower_may_be_better(tmp_path: Path) -> None:
     metric = collect_rows([tmp_path]).metric(None)
     assert metric == Metric("rmse", "RMSE", higher_is_better=False)
     found, _ = references(configurations(cells), "selection=none")
-    (row,) = compare(cells, metric, found).to_dict("records")
+    (row,) = compare(with_references(cells, metric, found), metric).to_dict("records")
     assert (row["wins"], row["ties"], row["losses"]) == (3, 0, 0)
     assert row["difference"] == pytest.approx(-0.1)
     table = group(cells, metric)

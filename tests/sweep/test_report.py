@@ -143,9 +143,12 @@ def _comparison(group: Record, reference: Record) -> Record:
     record = {
         "name": group["name"],
         "reference": reference["name"],
+        "against": "configuration",
         "metric": "awss@95",
         "compared": 12,
         "uncompared": 1,
+        "datasets": 5,
+        "unit": "dataset",
     }
     record |= {"difference": difference, "std": 0.03, "low": difference - 0.02, "high": difference + 0.02}
     return record | {"wins": 8, "ties": 1, "losses": 3, "p": 0.00042, "p_holm": 0.031}
@@ -204,6 +207,7 @@ def test_the_page_holds_all_records() -> None:
         "title": "T",
         "metric": {"name": "awss@95", "title": "AWSS@95", "higher_is_better": True},
         "titles": {},
+        "curves": {},
         "cells": {"columns": ["cell", "n", "extra"], "rows": [["a", 1, None], ["b", None, [1, "x", None]]]},
         "groups": {"columns": ["name"], "rows": [["g"]]},
         "comparisons": {"columns": [], "rows": []},
@@ -321,6 +325,14 @@ def opened(browser: Page, tmp_path: Path) -> Callable[..., Page]:
         return browser
 
     return open_report
+
+
+def choose(page: Page, selector: str, value: str) -> None:
+    """Choose an option of a list by its value."""
+    element = f"document.querySelector({json.dumps(selector)})"
+    page.value(
+        f"{element}.value = {json.dumps(value)}; {element}.dispatchEvent(new Event('change', {{bubbles: true}}))"
+    )
 
 
 def column(page: Page, key: str, table: str = "cells") -> list[str]:
@@ -616,6 +628,14 @@ def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None
     assert browser.texts("#best") == ["Lowest mean RMSE over all datasets: 0.281 by selection=cka n=1 (4 cells)."]
     assert column(browser, "name", "comparisons") == ["selection=cka n=1", "selection=cka n=2"]
     assert column(browser, "wins", "comparisons") == ["4", "0"]
+    assert browser.texts("#comparisons option") == ["another configuration", "base (no adapter)", "ridge", "all"]
+    choose(browser, "#comparisons select", "ridge")
+    compared = zip(column(browser, "name", "comparisons"), column(browser, "difference", "comparisons"), strict=True)
+    assert dict(compared) == {  # means .5, .25 and .75 plus half of 1/16, less .375
+        "selection=none": "+0.156", "selection=cka n=1": f"{MINUS}0.094", "selection=cka n=2": "+0.406",
+    }  # fmt: skip
+    choose(browser, "#comparisons select", "")
+    assert len(column(browser, "name", "comparisons")) == 2 + 3 + 3
     assert column(browser, "name", "groups")[0] == "selection=cka n=1"
     assert {"base (no adapter)", "ridge"} <= set(browser.texts("#budget svg text"))
     front = [tip.splitlines()[:2] for tip in tips(browser, "pareto-parameters", "text") if "RMSE" in tip]
@@ -624,6 +644,41 @@ def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None
     assert bars == ["selection=cka n=1", "selection=none", "selection=cka n=2"] * 2
     rows = list(csv.DictReader((made / "cells.csv").open(encoding="utf-8", newline="")))
     assert sorted(column(browser, "cell")) == sorted(row["cell"] for row in rows)
+
+
+def test_curves_are_drawn_with_their_bands(browser: Page, tmp_path: Path) -> None:
+    """Of the best configurations, others on request; what stands beside them is dashed; a figure for each name."""
+    for n, dataset, seed in itertools.product(range(1, 7), "ABC", (0, 1)):
+        gain = {"title": "Gain", "x_title": "read", "y_title": "found", "x": [0, 0.5, 1]}
+        y = {"adapted": [0, n / 8, 1], "base": [0, 0.125, 1]}
+        loss = {"title": "Loss", "x_title": "step", "y_title": "loss", "x": [1, 2], "y": {"adapted": [2, 1 / n]}}
+        make_cell(tmp_path, n / 10, n=n, dataset=dataset, seed=seed, curves={"gain": gain | {"y": y}, "loss": loss})
+    assert summarise(tmp_path, [tmp_path])
+    browser.look(1400)
+    browser.open(tmp_path / "report.html")
+    assert browser.complaints() == []
+    assert browser.texts("#curves h3") == ["Gain", "Loss"]
+    words = browser.texts("#curve-gain svg text")
+    assert [word for word in words if word.startswith(("n=", "base"))] == [
+        "n=6",
+        "n=5",
+        "n=4",
+        "n=3",
+        "base (no adapter)",
+    ]
+    assert "n=6\nread 0.500: found 0.750 (0.750 to 0.750)\n6 cells" in tips(browser, "curve-gain", "circle")
+    bands = "document.querySelectorAll('#curve-gain svg path[fill-opacity]').length"
+    assert browser.value(bands) == 4
+    browser.click("#curve-gain > label input")
+    assert browser.value(bands) == 5
+    assert browser.texts("#curve-gain figcaption") == [
+        "Mean over datasets of the means over seeds; bands: the middle half (quartiles) of the means of the datasets."
+    ]
+    browser.value("document.querySelector('#curve-gain details').open = true")
+    browser.click("#curve-gain .choices label:nth-child(5) input")
+    assert {"n=2", "n=6"} <= set(browser.texts("#curve-gain svg text"))
+    assert "n=2" not in browser.texts("#curve-loss svg text")
+    assert "base (no adapter)" not in browser.texts("#curve-loss svg text")
 
 
 def test_incomplete_configurations_stand_apart(browser: Page, tmp_path: Path) -> None:

@@ -82,11 +82,14 @@ def test_a_grid_is_compared_where_lower_is_better(lab: Lab) -> None:
     values = pd.read_csv(grid / "cells.csv").pivot_table(index="seed", columns="selection", values="rmse")
     assert values.shape == (2, 2)
     python("-m", "layersel.sweep", str(grid), "--reference", "selection=last")
-    (row,) = pd.read_csv(grid / "comparisons.csv").to_dict("records")
+    comparisons = pd.read_csv(grid / "comparisons.csv")
+    assert set(comparisons["against"]) == {"configuration", "base", "mean"}
+    (row,) = comparisons[comparisons["against"] == "configuration"].to_dict("records")
     assert (row["metric"], row["reference"]) == ("rmse", "selection=last")
     assert row["wins"] == int((values["grad_norm"] < values["last"]).sum())
     assert row["losses"] == int((values["grad_norm"] > values["last"]).sum())
     assert 0 < row["wins"] + row["losses"] <= 2
+    assert set(pd.read_csv(grid / "curves.csv")["curve"]) == {"loss"}  # the task records no curves of its own
     assert "rmse" in (grid / "report.html").read_text(encoding="utf-8").lower()
 
 

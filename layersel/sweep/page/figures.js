@@ -13,6 +13,7 @@ const titleOf = (prefix) => data.titles[prefix.slice(0, -1)] ?? prefix.slice(0, 
 const DASHES = ["6 4", "2 3", "8 2 2 2", "1 3"];
 const STROKES = [null, "7 3", "2 3", "9 3 2 3"]; // of lines, beside their marks
 const SHOWN_BARS = 12;
+const SHOWN_CURVES = 4;
 const PLAIN = {precision: "fp32", pruning: "none", merging: "none"};
 
 const finishedWith = (cells, metric) => cells.filter((cell) => cell.state === "finished" && isNumber(cell[metric]));
@@ -161,6 +162,52 @@ function baseline({prefix, place, mean: value}, left, right, y) {
 function baselineEntries(baselines) {
   return baselines.map(({prefix, place}) => ({words: titleOf(prefix), key: (x, y) =>
     line(x - 10, y, x + 10, y, {stroke: "var(--soft)", "stroke-width": 2, "stroke-dasharray": DASHES[place % DASHES.length]})}));
+}
+
+/** Mean curves: configurations in colours with their bands, what stands beside them dashed. */
+function curvesFigure({several, chosen, allBands}, width) {
+  const shown = several.lines.filter((own) => own.kind === "baseline" || chosen.has(own.configuration));
+  if (!shown.length) return {why: "No configuration is chosen."};
+  const box = {left: 62, right: width - 16, top: 16, bottom: 360};
+  const banded = (own) => own.n > 1 && (own.kind === "ranked" || allBands);
+  const x = linear(Math.min(...shown.map((own) => own.x[0])), Math.max(...shown.map((own) => own.x.at(-1))), box.left, box.right);
+  const ends = shown.flatMap((own) => (banded(own) ? [...own.mean, ...own.low, ...own.high] : own.mean));
+  const y = linear(Math.min(...ends), Math.max(...ends), box.bottom, box.top);
+  const configurations = shown.filter((own) => own.kind === "ranked").length;
+  const looks = new Map(shown.map((own, place) => [own, curveLook(own.kind, place, configurations)]));
+  const entries = shown.map((own) => ({words: own.name, key: (atX, atY) => draw("g", {},
+    line(atX - 10, atY, atX + 10, atY, looks.get(own).line), mark(looks.get(own).shape, atX, atY, looks.get(own).mark, 4))}));
+  const keys = legend(entries, 16, width - 8, box.bottom + 66);
+  const units = unique(shown.filter(banded).map((own) => (own.unit === "dataset" ? "the means of the datasets" : "the cells")));
+  return {
+    svg: canvas(width, box.bottom + 66 + keys.height, several.title, leftAxis(box, y, several.y_title), bottomAxis(box, x, several.x_title),
+      ...shown.filter(banded).map((own) => curveBand(own, looks.get(own), x, y)),
+      ...shown.toReversed().map((own) => curveLine(own, looks.get(own), several, x, y)), keys.group),
+    note: "Mean over datasets of the means over seeds" + (units.length ? `; bands: the middle half (quartiles) of ${units.join(" or ")}.` : "."),
+  };
+}
+
+function curveLook(kind, place, configurations) {
+  if (kind === "ranked") return {shape: place, mark: {fill: colour(place), stroke: colour(place)},
+    line: {stroke: colour(place), "stroke-width": 2, "stroke-dasharray": STROKES[Math.floor(place / SERIES) % STROKES.length]}};
+  const paint = {stroke: "var(--soft)", "stroke-width": 1.5};
+  return {shape: place, mark: {...paint, fill: "var(--surface)"}, line: {...paint, "stroke-dasharray": DASHES[(place - configurations) % DASHES.length]}};
+}
+
+function curveBand({x: points, low, high}, look, x, y) {
+  const there = points.map((point, place) => `${x(point)} ${y(high[place])}`);
+  const back = points.map((point, place) => `${x(point)} ${y(low[place])}`).reverse();
+  return draw("path", {d: `M${[...there, ...back].join("L")}Z`, fill: look.line.stroke, "fill-opacity": 0.13});
+}
+
+/** A mean curve, with about eight marks that tell their values, beside those of other curves. */
+function curveLine(own, look, {x_title: xTitle, y_title: yTitle}, x, y) {
+  const step = Math.max(1, Math.round(own.x.length / 8));
+  const tip = (place) => `${own.name}\n${xTitle} ${number(own.x[place])}: ${yTitle} ${number(own.mean[place])}` +
+    (own.n > 1 ? ` (${number(own.low[place])} to ${number(own.high[place])})` : "") + `\n${plural(own.n, "cell")}`;
+  const marked = own.x.map((_, place) => place).filter((place) => place % step === look.shape * 5 % step);
+  return draw("g", {}, draw("path", {d: `M${own.x.map((point, place) => `${x(point)} ${y(own.mean[place])}`).join("L")}`, fill: "none", ...look.line}),
+    ...marked.map((place) => mark(look.shape, x(own.x[place]), y(own.mean[place]), {...look.mark, tip: tip(place)}, 4)));
 }
 
 /** How often each layer was chosen, a row for each selection and N. */

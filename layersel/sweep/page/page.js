@@ -80,14 +80,22 @@ const columnsOf = (keys, heads = {}, formats = {}) =>
 
 function addComparisons() {
   const host = at("comparisons");
-  host.append(make("h3", {}, "Differences to the reference"));
-  if (!comparisons.length) return host.append(make("p", {className: "why"}, "No reference configuration was named, so nothing is compared."));
-  host.append(make("p", {}, `Reference: ${unique(comparisons.map((row) => text(row.reference))).join("; ")}. Differences in ` +
-    `${metricTitle} over the same datasets and seeds; Wilcoxon signed-rank test, p by Holm over all rows.`));
+  host.append(make("h3", {}, "Differences to references"));
+  if (!comparisons.length) return host.append(make("p", {className: "why"}, "There is no reference: nothing is compared."));
+  const kinds = [...groupBy(comparisons, (row) => text(row.against))];
+  const words = ([against, [first]]) => (against === "configuration" ? "another configuration" : text(first.reference));
+  const select = make("select", {}, ...kinds.map((kind) => new Option(words(kind), kind[0])), new Option("all", ""));
+  host.append(make("label", {}, "Compared with ", select), make("p", {}, `Differences in ${metricTitle} over the same datasets and ` +
+    "seeds, each dataset the same weight. Where there are 3 datasets or more, the dataset is the unit of std, interval (bootstrap), " +
+    "wins, ties, losses and p (Wilcoxon signed-rank test, Holm over the rows of one kind of reference): seeds of one dataset are not " +
+    "independent of each other."));
   const sign = {difference: signed, low: signed, high: signed};
   const heads = {low: "95 % low", high: "95 % high", p_holm: "p (Holm)"};
-  const keys = ["name", "compared", "uncompared", "difference", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
-  new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: data.metric.higher_is_better}).show(comparisons);
+  const keys = ["name", "reference", "compared", "uncompared", "datasets", "mean", "difference", "unit", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
+  const table = new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: data.metric.higher_is_better});
+  const show = () => table.show(comparisons.filter((row) => select.value === "" || text(row.against) === select.value));
+  select.onchange = show;
+  show();
 }
 
 function addGroups() {
@@ -153,9 +161,10 @@ function addCells() {
   return table;
 }
 
-/** Which configurations the bars show: the best ones until the reader ticks others. */
+/** Which configurations a figure shows: the best ones, at most `most`, until the reader ticks others. */
 class Picker {
-  constructor() {
+  constructor(most, onTick) {
+    Object.assign(this, {most, onTick});
     this.ticked = null;
     this.title = make("summary");
     this.list = make("div", {className: "choices"});
@@ -164,7 +173,7 @@ class Picker {
 
   /** The chosen ones of those that the filtered cells have. */
   chosen(ranked) {
-    const best = ranked.slice(0, SHOWN_BARS).map((each) => each.configuration);
+    const best = ranked.slice(0, this.most).map((each) => each.configuration);
     const chosen = this.ticked ?? new Set(best);
     const shown = ranked.filter((each) => chosen.has(each.configuration)).length;
     this.title.textContent = `${this.ticked ? "Chosen" : "Best"} ${shown} of ${plural(ranked.length, "configuration")}`;
@@ -178,7 +187,7 @@ class Picker {
     box.onchange = () => {
       this.ticked = new Set(chosen);
       this.ticked[box.checked ? "add" : "delete"](configuration);
-      redraw([bars]);
+      this.onTick();
     };
     return make("label", {}, box, ` ${name} (${number(value)})`);
   }
@@ -203,11 +212,27 @@ function fillSelects() {
 
 let shown = cells;
 const cost = (name, title) => (width) => paretoFigure({groups, metric, selectionOf, hue}, name, title, width);
-const picker = new Picker();
+const picker = new Picker(SHOWN_BARS, () => redraw([bars]));
 const split = make("input", {type: "checkbox", onchange: () => redraw([layers])});
+
+/** A figure for the curves of each name that cells have recorded. */
+function addCurves() {
+  const means = new Map(groups.filter(isOverall).map((group) => [group.configuration, group.mean]));
+  for (const [name, several] of Object.entries(data.curves)) {
+    const ranked = several.lines.filter((own) => own.kind === "ranked").map((own) => ({...own, mean: means.get(own.configuration)}));
+    const redrawn = () => redraw([figure]);
+    const choice = new Picker(SHOWN_CURVES, redrawn);
+    const allBands = make("input", {type: "checkbox", onchange: redrawn});
+    const besides = several.lines.length > ranked.length ? [make("label", {}, allBands, " bands of the dashed ones too")] : [];
+    at("curves").append(make("figure", {id: `curve-${name}`}));
+    const figure = addFigure(`curve-${name}`, several.title,
+      (width) => curvesFigure({several, chosen: choice.chosen(ranked), allBands: allBands.checked}, width), [choice.element, ...besides]);
+  }
+}
 
 header();
 problems();
+addCurves();
 addComparisons();
 addGroups();
 fillSelects();

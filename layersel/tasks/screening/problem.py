@@ -19,10 +19,11 @@ from layersel.data.reviews.records import Record, Review
 from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts, separator_of
 from layersel.errors import UserError
-from layersel.metrics import screening_metrics
+from layersel.metrics import gain_curve, screening_metrics
 from layersel.runs.fingerprints import flat_options, text_fingerprint
 from layersel.runs.store import Store
 from layersel.seeding import stream
+from layersel.tasks.curves import Curves
 from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.tasks.screening.datamodule import ScreeningData
 from layersel.tasks.screening.heads.examples import Examples, FittedHead
@@ -166,15 +167,19 @@ class ScreeningProblem(Problem):
         """Recall against the share of records read, where the test set has included records."""
         from layersel.tasks.screening.figures import gain_curves
 
-        labels = self.labels[self.test]
-        if not bool(labels.any()):
-            return {}
-        rankings = {
-            self.task.references.get(name, name): outcome.scores[self.test]
-            for name, outcome in outcomes.items()
-            if isinstance(outcome, ScreeningOutcome)
+        tested = self._tested(outcomes)
+        titled = {self.task.references.get(name, name): scores for name, scores in tested.items()}
+        return {"gain": gain_curves(titled, self.labels[self.test])} if titled else {}
+
+    def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:
+        """Returns the recall at each percent of the records read, where the test set has included records."""
+        labels, read = self.labels[self.test], [percent / 100 for percent in range(101)]
+        recall = {
+            name: [round(value, 5) for value in gain_curve(scores, labels, steps=100).tolist()]
+            for name, scores in self._tested(outcomes).items()
         }
-        return {"gain": gain_curves(rankings, labels)}
+        title = "Recall against the share of records read"
+        return {"gain": Curves(title, "share of records read", "recall", read, recall)} if recall else {}
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
         """Returns the identifier, the label and the fingerprint of the text of each training record."""
@@ -200,6 +205,16 @@ class ScreeningProblem(Problem):
         if head not in self._log_odds:
             self._log_odds[head] = self.task.log_odds_head.fit(head.examples)
         return self._log_odds[head](Pool(texts.vectors(batch).cpu(), []))
+
+    def _tested(self, outcomes: Mapping[str, Outcome]) -> dict[str, Tensor]:
+        """Returns the scores of the test records by outcome; none where no test record is included."""
+        if not bool(self.labels[self.test].any()):
+            return {}
+        return {
+            name: outcome.scores[self.test]
+            for name, outcome in outcomes.items()
+            if isinstance(outcome, ScreeningOutcome)
+        }
 
     def _fitted(self, head: Head, vectors_ND: Tensor) -> FittedHead:
         known = [self._head_texts[index] for index in self.train]

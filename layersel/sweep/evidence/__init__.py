@@ -1,0 +1,1 @@
+"""A page of evidence: questions, and the tables of grids that answer them."""

@@ -1,0 +1,170 @@
+"""Writes a page of evidence as Markdown."""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from layersel.errors import UserError
+from layersel.runs.folder import FINISHED
+from layersel.sweep.cells import Cells, as_table
+from layersel.sweep.comparing import (
+    CONFIGURATION,
+    Comparison,
+    by_split,
+    compare,
+    names_of,
+    with_outcomes,
+    with_references,
+)
+from layersel.sweep.configurations import configurations, named, references
+from layersel.sweep.evidence.outline import Outline, Question
+from layersel.sweep.factors import levels, with_value
+from layersel.sweep.grid import OF_A_CALL
+from layersel.sweep.reading import Row, is_grid, read_overrides
+from layersel.sweep.rows import collect_rows
+from layersel.tasks.task import Metric
+from layersel.terminal.tables import counted
+
+UNKNOWN = "unknown"
+READING = """A row compares values of the same datasets and seeds: their difference is the mean over datasets of the
+means over seeds, and over the `settings` of all other options. From 3 datasets on, the interval (95 %, bootstrap),
+wins/ties/losses and p (Wilcoxon; Holm's for the rows with one reference) are over the datasets, as seeds of one dataset
+are not independent; of fewer datasets they are over the seeds and say nothing of other datasets. `±` is half the
+interval: about the smallest difference that so many datasets and seeds tell from none."""
+NUMBERS = (
+    "settings",
+    "datasets",
+    "values",
+    "mean",
+    "difference",
+    "95 % interval",
+    "±",
+    "wins/ties/losses",
+    "p",
+    "Holm",
+)
+FOLDER = re.compile(r"(?<=[=,\[])/[^,\]\s]*/")
+"""The folders of an absolute path in an option."""
+
+
+def page(outline: Outline) -> str:
+    """Returns the page.
+
+    Raises:
+        UserError: A folder is no grid's, or its cells do not answer the question.
+    """
+    parts = [f"# {outline.title}", outline.about.strip(), READING]
+    for number, question in enumerate(outline.questions, start=1):
+        try:
+            parts += _section(question)
+        except UserError as error:
+            raise UserError(f"question {number}: {error}") from error
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(question: Question) -> list[str]:
+    for folder in question.grids:
+        if not is_grid(Path(folder)):
+            raise UserError(f"grids: expected a grid's folder (OUTPUT/grids/NAME), but got {folder!r}")
+    rows = collect_rows(question.grids)
+    metric = rows.metric(question.metric)
+    cells = as_table(rows.rows)
+    cells = named(cells, configurations(cells))
+    comparisons, several, lines = _comparisons(question, cells, metric)
+    return [
+        f"## {question.question}",
+        question.about.strip(),
+        "\n".join(["```bash", *(_command(folder) for folder in question.grids), "```"]),
+        _source(rows.rows, metric),
+        _table(comparisons, metric),
+        _by_dataset(comparisons),
+        _table(list(with_outcomes(cells, metric, several)), metric),
+        "\n".join(f"- {line}" for line in (*lines, *rows.notes)),
+    ]
+
+
+def _comparisons(
+    question: Question, cells: Cells, metric: Metric
+) -> tuple[list[Comparison], dict[str, list[str]], list[str]]:
+    """Returns what is compared with the reference, the configurations of each name, and what a person should read."""
+    if question.factor is not None and question.reference is not None:
+        comparisons, lines = with_value(cells, metric, question.factor, question.reference)
+        return comparisons, levels(cells, question.factor), lines
+    each = {name: [own] for own, name in names_of(cells).items()}
+    if question.reference is None:
+        return [], each, []
+    found, lines = references(configurations(cells), question.reference)
+    return list(with_references(cells, metric, found)), each, lines
+
+
+def _command(folder: str) -> str:
+    """Returns the command of a grid, without what says where files go."""
+    overrides = [text for text in read_overrides(Path(folder)) if not text.lstrip("+~").startswith(OF_A_CALL)]
+    return f"python train.py -m {FOLDER.sub('FOLDER/', shlex.join(overrides))}"
+
+
+def _source(rows: Sequence[Row], metric: Metric) -> str:
+    """Returns how many cells there are, of what, and which code has run them."""
+    finished = [row for row in rows if row.state == FINISHED]
+    datasets, seeds = ({row.labels.get(label) for row in finished} for label in ("dataset", "seed"))
+    unfinished = f", {len(rows) - len(finished)} without results" if len(finished) < len(rows) else ""
+    revisions = Counter(row.revision or UNKNOWN for row in finished)
+    code = ", ".join(f"{revision} ({counted(count, 'cell')})" for revision, count in revisions.most_common())
+    return (
+        f"{metric.title}; {counted(len(finished), 'cell')} of {counted(len(datasets), 'dataset')} and "
+        f"{counted(len(seeds), 'seed')}{unfinished}. Commit of the code: {code}."
+    )
+
+
+def _table(comparisons: Sequence[Comparison], metric: Metric) -> str:
+    """Returns the differences with their intervals and tests; nothing where nothing is compared."""
+    table = compare(comparisons, metric).astype(object)
+    rows = [
+        [
+            _code(row["name"]),
+            _code(row["reference"]) if row["against"] == CONFIGURATION else row["reference"],
+            str(len(comparison.contrasts)),
+            str(row["datasets"]),
+            str(row["compared"]),
+            _number(row["mean"], ".3f"),
+            _number(row["difference"], "+.3f"),
+            "-" if pd.isna(row["low"]) else f"{row['low']:+.3f} to {row['high']:+.3f}",
+            _number((row["high"] - row["low"]) / 2, ".3f"),
+            f"{row['wins']}/{row['ties']}/{row['losses']}",
+            _number(row["p"], ".3g"),
+            _number(row["p_holm"], ".3g"),
+        ]
+        for comparison, row in zip(comparisons, table.to_dict("records"), strict=True)
+    ]
+    return _markdown(["", "against", *NUMBERS], rows)
+
+
+def _by_dataset(comparisons: Sequence[Comparison]) -> str:
+    """Returns the differences of each dataset, the means over its seeds; nothing where nothing is compared."""
+    if not comparisons:
+        return ""
+    found = [by_split(own.contrasts)["difference"].groupby(level="dataset").mean() for own in comparisons]
+    table = pd.concat(found, axis=1, keys=[_code(own.name) for own in comparisons]).sort_index()
+    rows = [[str(dataset), *(_number(value, "+.3f") for value in values)] for dataset, *values in table.itertuples()]
+    return _markdown(["difference", *table], rows)
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    ruler = ["---", *("---:" for _ in columns[1:])]
+    lines = [[cell.replace("|", "\\|") for cell in row] for row in (columns, ruler, *rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _number(value: Any, form: str) -> str:
+    return "-" if pd.isna(value) else format(value, form)
