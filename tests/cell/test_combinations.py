@@ -100,6 +100,8 @@ def test_the_full_product_is_decided(product: Grid) -> None:
     unbroken = {
         "order_is_one",
         "attention_dropout_needs_dropout",
+        "dropped_layers_are_not_numbered",
+        "head_has_its_layers",
         "merging_needs_what_the_task_offers",
         "task_takes_data",
     }
