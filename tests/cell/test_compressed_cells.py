@@ -39,7 +39,7 @@ CELLS = {
     "dora merged, wanda": (["adapter=dora", "pruning=wanda"], ["train", "merge", "prune"]),
     "several layers, int8": ([*OF_LAYERS, "precision=int8"], ["train", "merge", "quantise"]),
     "several layers, some dropped": ([*OF_LAYERS, "pruning=layers"], ["train", "merge", "prune"]),
-    "the mean of two layers, wanda, int4": (
+    "a mean of two outputs, wanda, int4": (
         ["model.layers=[1,3]", "model.combine=mean", "pruning=wanda", "precision=int4"],
         DEFAULT,
     ),

@@ -1,5 +1,6 @@
 """The head that chooses a layer, against a plain search by leave-one-out written out with scikit-learn."""
 
+import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from in_process import cells, here
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import normalize
+from small_reviews import write_reviews
 from torch import Tensor
 
 from layersel.backbone.pretrained import Pretrained
@@ -145,3 +148,22 @@ def test_it_needs_several_layers() -> None:
     assert Screening().model_refusal(replace(model, layers="last")) is None
     for other in (replace(model, layers="last"), replace(model, combine="mean"), replace(model, layers=[2])):
         assert re.search(r"task\.head=best_layer: expected .* give model\.layers=all", task.model_refusal(other) or "")
+
+
+@pytest.mark.parametrize("head", ["best_layer", "adaptive"])
+def test_a_saved_run_ranks_alike(head: str, small_cell: list[str], tmp_path: Path) -> None:
+    """Its model, adapter, layers and head are restored: every record has the score that it had."""
+    (review,) = write_reviews(tmp_path, 1, size=20)
+    options = [*small_cell, f"data.path={review}", "task.learning_rate=0.01", "model.layers=[-2,-1]"]
+    out = tmp_path / "again.csv"
+    assert here("train.py", *options, "model.combine=concat", f"task/head={head}", f"output={tmp_path / 'runs'}") == 0
+    (run,) = cells(tmp_path / "runs")
+    assert here("evaluate.py", f"run={run}", f"records={review}", f"out={out}", "trainer=cpu") == 0
+    expected, found = scores_of(run / "ranking.csv"), scores_of(out)
+    assert {record: found[record] for record in expected} == pytest.approx(expected, abs=1e-5)
+
+
+def scores_of(ranking: Path) -> dict[str, float]:
+    """The scores by the records' titles."""
+    with ranking.open(encoding="utf-8-sig", newline="") as file:
+        return {row["title"]: float(row["score"]) for row in csv.DictReader(file)}
