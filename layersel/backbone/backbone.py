@@ -128,6 +128,8 @@ class Backbone(nn.Module):
             last_BTD = self._run(batch)
         if len(following) < len(above):
             see(self.n_layers, last_BTD)
+        if len(pooled) != len(self.vector_layers):
+            raise RuntimeError(f"expected the outputs of layers {self.vector_layers}, but got {len(pooled)} of them")
         return pooled[0] if len(pooled) == 1 else self._combined(pooled)
 
     def prefix(self, batch: Batch, start: int, see: Callable[[int, Tensor], None] | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING
 
 from layersel.backbone.pooling_names import POOLING_NAMES
-from layersel.backbone.vector_layers import COMBINATIONS, CONCAT, LAST, MEAN, layers_problems
+from layersel.backbone.vector_layers import ALL, COMBINATIONS, CONCAT, LAST, MEAN, layers_problems
 from layersel.errors import UserError, one_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Pretrained:
     @property
     def keeps_layers_apart(self) -> bool:
         """Returns whether a text's vector consists of several layers' vectors side by side."""
-        return self.combine == CONCAT and self.layers != LAST and len(self.layers) > 1
+        several = self.layers == ALL or (self.layers != LAST and len(self.layers) > 1)
+        return self.combine == CONCAT and several
 
     def check(self, fits: Callable[[int], object]) -> None:
         """Checks, before the weights are read, what the model's configuration shows.

@@ -78,7 +78,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
     if unseen:
         raise UserError(
             f"selection: layers {unseen} were chosen, above all that vectors are made of ({backbone.vector_layers}), "
-            "so that training them changes nothing; choose lower ones by selection=manual, or let model.layers have -1"
+            "so that training them changes nothing; use selection=manual or none, or let model.layers have the last one"
         )
     return Selection(
         score=score.name,

@@ -227,6 +227,15 @@ def test_layers_that_the_model_lacks_are_refused(layers: list[int], says: str) -
         Backbone(tiny("bert"), None, "mean", vector_layers=layers)
 
 
+def test_outputs_that_are_missing_are_no_vector() -> None:
+    """A pass that starts at a layer needs what those below have given."""
+    kept = cache("all", 1)
+    batch = padded(kept.backbone.model, kept.tokens)
+    states = kept.backbone.prefix(batch, 1)
+    with pytest.raises(RuntimeError, match=r"expected the outputs of layers \[0, 1, 2\], but got 2 of them"):
+        kept.backbone(batch, 1, states)
+
+
 def test_an_unknown_combination_is_refused() -> None:
     """With the known ones."""
     with pytest.raises(UserError, match="combine: expected one of mean, concat, but got 'sum'"):
