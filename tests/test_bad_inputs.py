@@ -188,6 +188,26 @@ TRAINING = {
     "unknown projection": Bad(["adapter.projections=[q]"], r"adapter\.projections: expected one of query.*'q'"),
     "projection the model lacks": Bad(["adapter.projections=[gate]"], r"projection.*: .*'gate'", late=True),
     "unknown pooling": Bad(["model.pooling=max"], r"model\.pooling: expected one of cls, mean, last, but got 'max'"),
+    "layers of no model": Bad(["model.layers=top"], r"model\.layers: expected last, all, or a list of .*but got 'top'"),
+    "vector of a layer beyond the model": Bad(
+        ["model.layers=[1,4]"], r"model\.layers: expected layers from 0 to 3, or from -4 to -1 .*but got 4"
+    ),
+    "unknown combination": Bad(
+        ["model.layers=all", "model.combine=sum"], r"model\.combine: expected one of mean, concat, but got 'sum'"
+    ),
+    "adapters above the vector": Bad(
+        ["model.layers=[0,1]", "selection=last"], r"selection: layers \[.*3\] were chosen, above all", late=True
+    ),
+    "numbered layers, some of which are dropped": Bad(
+        ["model.layers=[1,3]", "pruning=layers"], r"model\.layers: pruning=layers shifts .* but got \[1, 3\]; use last"
+    ),
+    "vector of more layers than are left": Bad(
+        ["model.layers=[-3,-1]", "pruning=layers", "pruning.n=2"],
+        r"model\.layers: expected layers from 0 to 1, or from -2 to -1 .*but got -3",
+    ),
+    "best layer of one": Bad(
+        ["task/head=best_layer"], r"task\.head=best_layer: expected the vectors of several .* model\.layers=all"
+    ),
     "CLS pooling without such a token": Bad(
         ["model.path={decoder}", "model.pooling=cls"], r"pooling: 'cls' needs a \[CLS\] token.*use mean", late=True
     ),
@@ -213,7 +233,7 @@ TRAINING = {
     "pattern that does not divide": Bad(
         ["pruning=magnitude", "pruning.pattern=3:7", "pruning.sparsity=null"], r"pruning\.pattern: .*7", late=True
     ),
-    "more layers dropped than there are": Bad(["pruning=layers", "pruning.n=9"], r"pruning\.n: .*9", late=True),
+    "more layers dropped than there are": Bad(["pruning=layers", "pruning.n=9"], r"pruning\.n: .*9"),
     "rank above the width": Bad(["adapter.rank=99"], r"adapter\.rank: expected at most 32.*got 99", late=True),
     "nothing trained": Bad(
         ["adapter=tied_lora", "adapter.a=frozen", "adapter.b=frozen", "adapter.u=absent", "adapter.v=frozen"],

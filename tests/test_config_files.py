@@ -41,6 +41,7 @@ MANDATORY = {
     "selection/manual": ["selection.layers=[0]"],
     "precision/fp16": ["precision.train=bf16", "precision.infer=bf16"],
     "trainer/gpu": ["trainer.accelerator=cpu"],
+    "task/head/best_layer": ["model.layers=all", "model.combine=concat"],
 }
 MANDATORY |= {
     f"merging/{path.stem}": ["merging.datasets=[records.csv,others.csv]", "data=table", "data.path={file}"]

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from layersel.backbone.combining import combination_named
 from layersel.backbone.layers import find_layers, find_projections
 from layersel.backbone.modes import evaluating
 from layersel.backbone.partial import entering, run_until, start_at
 from layersel.backbone.pooling import pooling_named
+from layersel.backbone.vector_layers import CONCAT, LAST, MEAN, layers_named
 from layersel.data.tokens import TokenIds, batches_by_length, collate, pad_id
 from layersel.errors import UserError
 
-# Shapes: B texts, T tokens, D hidden size, L layers.
+# Shapes: B texts, T tokens, D hidden size, L layers, V length of a vector: D, or a multiple of it.
 
 Batch = Mapping[str, Tensor]
 """Token ids `input_ids` and `attention_mask`, both of shape (B, T), and whatever else the model takes."""
@@ -32,9 +34,13 @@ class Backbone(nn.Module):
         pooling: `cls`, `mean` or `last`.
         max_length: Longest text in tokens; longer ones are cut.
         batch_tokens: Most tokens encoded at once, padding included.
+        vector_layers: The layers whose pooled outputs make a text's vector: `last`, `all`, or numbers from 0, negative
+            ones counted from the last. The last layer's output is the last hidden state, after a final norm if any.
+        combine: How several layers' vectors make one: `mean` or `concat`.
 
     Raises:
-        UserError: The pooling is unknown, or CLS for a tokenizer without such a token.
+        UserError: The pooling or the combination is unknown, the model lacks a layer, or CLS is asked for with a
+            tokenizer without such a token.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class Backbone(nn.Module):
         pooling: str = "cls",
         max_length: int = 512,
         batch_tokens: int = 8192,
+        vector_layers: str | Sequence[int] = LAST,
+        combine: str = MEAN,
     ):
         super().__init__()
         self.pool = pooling_named(pooling)
@@ -58,6 +66,9 @@ class Backbone(nn.Module):
         self.max_length = max_length
         self.batch_tokens = batch_tokens
         self.layers = find_layers(model)[1]
+        self._named_layers, self.combine = vector_layers, combine
+        self._combined = combination_named(combine)
+        layers_named(vector_layers, self.n_layers)
         self.projections = find_projections(model)
         names = inspect.signature(model.base_model.forward).parameters
         self._options = {"use_cache": False} if "use_cache" in names else {}
@@ -66,6 +77,16 @@ class Backbone(nn.Module):
     def n_layers(self) -> int:
         """Returns L, the number of transformer layers."""
         return len(self.layers)
+
+    @property
+    def vector_layers(self) -> list[int]:
+        """Returns the layers, ascending, whose pooled outputs make a text's vector."""
+        return layers_named(self._named_layers, self.n_layers)
+
+    @property
+    def n_parts(self) -> int:
+        """Returns of how many vectors, of a layer each and side by side, a text's vector consists."""
+        return len(self.vector_layers) if self.combine == CONCAT else 1
 
     @property
     def device(self) -> torch.device:
@@ -85,10 +106,31 @@ class Backbone(nn.Module):
         overhead = 32 if self.device.type == "cpu" else 4096
         return batches_by_length([len(ids) for ids in tokens], self.batch_tokens, overhead)
 
-    def forward(self, batch: Batch, start: int = 0, states: Tensor | None = None) -> Tensor:
-        """Computes the vectors (B×D) of a batch; with `states`, which enter layer `start`, only the suffix runs."""
-        with nullcontext() if states is None else start_at(self.layers, start, states, self._layer_arity):
-            return self.pool(self._run(batch), batch["attention_mask"])
+    def forward(
+        self, batch: Batch, start: int = 0, states: Tensor | None = None, lower: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """Computes the vectors (B×V) of a batch.
+
+        Args:
+            batch: The texts.
+            start: The first layer that runs.
+            states: The hidden states (B×T×D) that enter it; None runs the whole model.
+            lower: The pooled outputs (each B×D) of those layers below it that the vectors are made of.
+        """
+        pooled, above = list(lower), [layer for layer in self.vector_layers if layer >= start]
+
+        def see(_: int, states_BTD: Tensor) -> None:
+            pooled.append(self.pool(states_BTD, batch["attention_mask"]))
+
+        following = [self.layers[layer + 1] for layer in above if layer + 1 < self.n_layers]
+        starting = nullcontext() if states is None else start_at(self.layers, start, states, self._layer_arity)
+        with starting, entering(following, see):
+            last_BTD = self._run(batch)
+        if len(following) < len(above):
+            see(self.n_layers, last_BTD)
+        if len(pooled) != len(self.vector_layers):
+            raise RuntimeError(f"expected the outputs of layers {self.vector_layers}, but got {len(pooled)} of them")
+        return pooled[0] if len(pooled) == 1 else self._combined(pooled)
 
     def prefix(self, batch: Batch, start: int, see: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Computes the hidden states (B×T×D) that enter layer `start`; `see` is given those that enter lower ones."""

@@ -14,7 +14,7 @@ from layersel.terminal.progress import progress
 
 
 def encode(cache: PrefixCache, what: str) -> Tensor:
-    """Computes the vectors (n×D, float32, CPU) of all texts of `cache` in their order, in evaluation mode.
+    """Computes the vectors (n×V, float32, CPU) of all texts of `cache` in their order, in evaluation mode.
 
     Args:
         cache: The texts and their backbone; states that it keeps on the way serve the next pass.

@@ -55,7 +55,7 @@ def load(pretrained: Pretrained, auto_class: str) -> Backbone:
     _check_tokenizer(pretrained, tokenizer)
     _check_weights(pretrained, loading)
     _check_length(pretrained, _positions(model.base_model, pretrained.max_length))
-    return Backbone(model, tokenizer, pretrained.pooling, pretrained.max_length, pretrained.batch_tokens).eval()
+    return pretrained.backbone(model, tokenizer)
 
 
 def read_config(pretrained: Pretrained) -> PretrainedConfig:

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING
 
 from layersel.backbone.pooling_names import POOLING_NAMES
+from layersel.backbone.vector_layers import ALL, COMBINATIONS, CONCAT, LAST, MEAN, layers_problems
 from layersel.errors import UserError, one_of
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from layersel.backbone.backbone import Backbone
 
 PACKAGE = "package:"
@@ -33,6 +36,10 @@ class Pretrained:
     """A local folder, a hub name such as allenai/specter, or package:NAME for an installed package with a model."""
     pooling: str = "cls"
     """What stands for a text: cls (first token), mean (over its tokens), last (last token, for decoders)."""
+    layers: Any = LAST
+    """Whose outputs are pooled: last, all, or a list of layers such as [3,5], from 0; negative: from the last."""
+    combine: str = MEAN
+    """How several layers' vectors, at length 1, make one: their mean, or concat (side by side)."""
     max_length: int = 512
     """Longest text in tokens; longer ones are cut."""
     revision: str = "main"
@@ -47,6 +54,9 @@ class Pretrained:
         found = []
         if self.pooling not in POOLING_NAMES:
             found.append(str(one_of("model.pooling", self.pooling, POOLING_NAMES)))
+        found += layers_problems(self.layers)
+        if self.combine not in COMBINATIONS:
+            found.append(str(one_of("model.combine", self.combine, COMBINATIONS)))
         found += [
             f"model.{name}: expected at least 1, but got {getattr(self, name)}"
             for name in ("max_length", "batch_tokens")
@@ -72,7 +82,8 @@ class Pretrained:
         folder = Path(self.location())
         files = sorted(path for pattern in DECIDING_FILES for path in folder.glob(pattern))
         local = folder.is_absolute()
-        digest = hashlib.sha256(repr((self.pooling, self.max_length, self.attention_dropout)).encode())
+        options = (self.pooling, self.layers, self.combine, self.max_length, self.attention_dropout)
+        digest = hashlib.sha256(repr(options).encode())
         for part in map(_file_digest, files) if local else [f"{self.path}@{self.revision}".encode()]:
             digest.update(part)
         return digest.hexdigest()
@@ -90,6 +101,20 @@ class Pretrained:
         from layersel.backbone.loading import load
 
         return load(self, auto_class)
+
+    def backbone(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "Backbone":
+        """Returns a loaded model, in evaluation mode, that makes vectors of texts as the options say."""
+        from layersel.backbone.backbone import Backbone
+
+        return Backbone(
+            model, tokenizer, self.pooling, self.max_length, self.batch_tokens, self.layers, self.combine
+        ).eval()
+
+    @property
+    def keeps_layers_apart(self) -> bool:
+        """Returns whether a text's vector consists of several layers' vectors side by side."""
+        several = self.layers == ALL or (self.layers != LAST and len(self.layers) > 1)
+        return self.combine == CONCAT and several
 
     def check(self, fits: Callable[[int], object]) -> None:
         """Checks, before the weights are read, what the model's configuration shows.

@@ -114,7 +114,7 @@ def training_identity(cell: Cell, dataset: Dataset) -> Identity:
     return Identity(
         title=f"{dataset.name}-{cell.selection.name}{budget}",
         labels=_labels(cell, dataset.name),
-        options=_flat(cell, groups) | _compression(cell),
+        options=_flat(cell, groups) | _vectors(cell) | _compression(cell),
         classes=_classes(cell, groups),
         model=cell.model.fingerprint(),
         data=dataset.fingerprint(),
@@ -133,7 +133,7 @@ def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member])
     return Identity(
         title=f"{names}-{method.name}",
         labels=_labels(cell, names),
-        options=_flat(cell, groups) | _compression(cell) | cell.task.judging_options(),
+        options=_flat(cell, groups) | _vectors(cell) | _compression(cell) | cell.task.judging_options(),
         classes=_classes(cell, (*groups, "task")),
         model=cell.model.fingerprint(),
         data=fingerprint([member.fingerprint() for member in members]),
@@ -155,6 +155,11 @@ def _flat(cell: Cell, groups: tuple[str, ...]) -> Options:
         chosen = getattr(cell, group)
         options |= {group: chosen.name} | flat_options(group, chosen)
     return {name: value for name, value in options.items() if name not in undeciding}
+
+
+def _vectors(cell: Cell) -> Options:
+    """Returns what tells apart, in tables, cells of one model whose vectors are made of other layers."""
+    return {"model.layers": cell.model.layers, "model.combine": cell.model.combine}
 
 
 def _compression(cell: Cell) -> Options:

@@ -172,9 +172,10 @@ def _check_adapter(folder: RunFolder, config: dict[str, Any]) -> None:
 
 def _check_model(folder: RunFolder, base: Pretrained, model: Pretrained) -> None:
     """Checks that what decides the vectors agrees; the same files may lie elsewhere."""
-    differing = [name for name in ("pooling", "max_length") if getattr(base, name) != getattr(model, name)]
+    names = ("pooling", "layers", "combine", "max_length")
+    differing = [name for name in names if getattr(base, name) != getattr(model, name)]
     if (base.path, base.revision) != (model.path, model.revision):
-        alike = [replace(own, attention_dropout=0.0, pooling="cls", max_length=1) for own in (base, model)]
+        alike = [replace(Pretrained(own.path), revision=own.revision) for own in (base, model)]
         differing += ["path"] if alike[0].fingerprint() != alike[1].fingerprint() else []
     if differing:
         raise UserError(

@@ -8,6 +8,7 @@ from omegaconf import MISSING
 from layersel.adapters.adapter import Adapter
 from layersel.adapters.kinds.lora import Lora
 from layersel.backbone.pretrained import Pretrained
+from layersel.backbone.vector_layers import layers_named
 from layersel.cell.rules import validate, validate_machine
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS
 from layersel.compression.precision import Precision
@@ -96,6 +97,17 @@ class Cell:
             found.append(f"seed: expected 0 to {2**32 - 1}, but got {self.seed}")
         unwritable = check_writable(Path(self.output))
         return found if unwritable is None else [*found, unwritable]
+
+    def check_depth(self, depth: int) -> None:
+        """Checks what depends on how many layers the model has, before and after pruning.
+
+        Raises:
+            UserError: It has fewer than are dropped, than vectors are made of, or than a training adapts.
+        """
+        layers_named(self.model.layers, depth)
+        layers_named(self.model.layers, self.pruning.layers_left(depth))
+        if not self.merging.merges:  # else the runs that are merged have chosen theirs
+            self.selection.budget(depth)
 
     def machine_problems(self) -> list[str]:
         """Returns a line for each thing that this machine lacks; asked when work is about to begin."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from layersel.backbone.vector_layers import counted_from_first
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS, TRAIN
 
 if TYPE_CHECKING:
@@ -235,6 +236,23 @@ def merging_needs_what_the_task_offers(cell: "Cell") -> str | None:
 def task_takes_data(cell: "Cell") -> str | None:
     """A task learns from the datasets of its own class of sources."""
     return cell.task.refusal(cell.data)
+
+
+@_rule
+def head_has_its_layers(cell: "Cell") -> str | None:
+    """What compares the vectors of several layers needs them side by side."""
+    return cell.task.model_refusal(cell.model)
+
+
+@_rule
+def dropped_layers_are_not_numbered(cell: "Cell") -> str | None:
+    """The numbers of layers shift when layers are dropped, so that a vector would be made of others."""
+    if not cell.pruning.structured or not counted_from_first(cell.model.layers):
+        return None
+    return (
+        f"model.layers: pruning={cell.pruning.name} shifts the numbers of layers, but got {cell.model.layers}; use "
+        "last, all, or negative numbers, which count from the last layer that is left"
+    )
 
 
 @_machine_rule

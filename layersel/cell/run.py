@@ -76,7 +76,7 @@ def run_training(call: Call) -> RunFolder:
     folder = finished_before(call, identity)
     if folder is None:
         check_machine(cell)
-        cell.model.check(cell.selection.budget)
+        cell.model.check(cell.check_depth)
         problem = cell.task.problem(dataset, cell.seed)
         folder = identity.folder(cell.output)
         taken = folder.take(cell.force, cell.retry)
@@ -103,6 +103,7 @@ def run_merging(call: Call, method: MergeMethod) -> RunFolder:
     folder = finished_before(call, identity)
     if folder is None:
         check_machine(cell)
+        cell.model.check(cell.check_depth)
         folder = identity.folder(cell.output)
         taken = folder.take(cell.force, cell.retry)
         if taken is not None:

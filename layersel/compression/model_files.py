@@ -74,7 +74,7 @@ def load_model(folder: Path, pretrained: Pretrained) -> Backbone:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         model = _build(folder, load_file(folder / PACKED), manifest["bits"])
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return Backbone(model, tokenizer, pretrained.pooling, pretrained.max_length, pretrained.batch_tokens).eval()
+    return pretrained.backbone(model, tokenizer)
 
 
 def _without_adapters(model: PreTrainedModel) -> dict[str, Tensor]:

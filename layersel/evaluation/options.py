@@ -79,6 +79,8 @@ class Evaluation:
     def problems(self) -> list[str]:
         """Returns a line for each thing that does not fit together."""
         found = self._contradictions()
+        refused = None if self.task is None or self.model is None else self.task.model_refusal(self.model)
+        found += [] if refused is None else [refused]
         if self.head is not None and self.head not in HEADS:
             found.append(str(one_of("head", self.head, HEADS)))
         inputs = [Path(self.records)] if self.records is not None else []

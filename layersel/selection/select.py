@@ -61,7 +61,8 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
     """Scores the layers, unless their scores are given, and chooses the best within the score's budget.
 
     Raises:
-        UserError: The score needs what the probe does not offer, or has no number for some layer.
+        UserError: The score needs what the probe does not offer, has no number for some layer, or chooses a layer above
+            those that vectors are made of.
     """
     budget = score.budget(backbone.n_layers)
     if scores is None:
@@ -73,6 +74,12 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
             f"score {score.name}: not a number for layers {meaningless}; the probe texts are all alike there"
         )
     layers = choose_layers(values_L, budget, excluded)
+    unseen = [layer for layer in layers if layer > backbone.vector_layers[-1]]
+    if unseen:
+        raise UserError(
+            f"selection: layers {unseen} were chosen, above all that vectors are made of ({backbone.vector_layers}), "
+            "so that training them changes nothing; use selection=manual or none, or let model.layers have the last one"
+        )
     return Selection(
         score=score.name,
         scores=values_L.tolist(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from layersel.backbone.pretrained import Pretrained
 from layersel.data.source import Dataset, Source
 from layersel.runs.fingerprints import flat_options
 from layersel.training.hyperparameters import Hyperparameters
@@ -79,6 +80,10 @@ class Task(Hyperparameters, ABC):
         if isinstance(source, self.takes):
             return None
         return f"data: expected a source that task={self.name} takes ({self.takes.__name__}), but got another"
+
+    def model_refusal(self, model: Pretrained) -> str | None:
+        """Returns the line that refuses a model whose vectors the task cannot use; None if it can."""
+        return None
 
     def load_head(self, folder: Path) -> Any:
         """Returns what `Problem.write` wrote of an outcome's head into `folder`; None if the task has none.

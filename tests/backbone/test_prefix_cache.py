@@ -68,7 +68,8 @@ def test_states_in_memory_are_copies_of_the_real_tokens_only() -> None:
     cache = _cache()
     with torch.no_grad():
         cache.vectors(ALL)
-    for text, states in cache.memory.states(None, 2).items():
+    for text, entered in cache.memory.states(None, 2).items():
+        states = entered.states
         assert states.shape == (LENGTHS[text], WIDTH)
         assert states.untyped_storage().nbytes() == _bytes(text)
         assert not states.requires_grad

@@ -18,7 +18,7 @@ from small_reviews import write_reviews
 
 from layersel.cell.rules import RULES, validate
 from layersel.cell.steps import STEPS, TRAIN
-from layersel.config import CONF, TARGET, choice
+from layersel.config import CONF, TARGET, build_group, choice
 from layersel.runs.folder import RunFolder
 from layersel.terminal.help import WHOLE
 
@@ -54,9 +54,11 @@ REVIEWS = {"table": "merging.datasets=[{table},{other}]", "cohen": "merging.data
 
 
 def options_of(group: str, name: str) -> Any:
-    """What a group's file makes, with whatever its own `problems` says."""
+    """What a group's file makes, with whatever its own `problems` says, and what is made of the groups within."""
     node = choice(group, name)
-    options = get_class(node.pop(TARGET))(**node)
+    kind = get_class(node.pop(TARGET))
+    inner = {key: build_group(key, own) for key, own in node.items() if isinstance(own, dict) and TARGET in own}
+    options = kind(**node | inner)
     if group == "merging" and name != "none":
         options.datasets = ["one", "other"]
     return options
@@ -100,6 +102,8 @@ def test_the_full_product_is_decided(product: Grid) -> None:
     unbroken = {
         "order_is_one",
         "attention_dropout_needs_dropout",
+        "dropped_layers_are_not_numbered",
+        "head_has_its_layers",
         "merging_needs_what_the_task_offers",
         "task_takes_data",
     }

@@ -13,6 +13,7 @@ from transformers import AutoModel
 from layersel.runs.folder import RunFolder
 
 DEFAULT = ["train", "merge", "prune", "quantise"]
+OF_LAYERS = ["model.layers=all", "model.combine=concat", "task/head=best_layer"]
 CELLS = {
     "wanda": (["pruning=wanda"], ["train", "merge", "prune"]),
     "wanda 2:4": (["pruning=wanda", "pruning.pattern='2:4'"], ["train", "merge", "prune"]),
@@ -36,6 +37,16 @@ CELLS = {
     "full fine-tuning, fewer layers": (["adapter=full", "pruning=layers"], ["train", "merge", "prune"]),
     "nothing placed, int8": (["adapter=frozen", "precision=int8"], ["train", "quantise"]),
     "dora merged, wanda": (["adapter=dora", "pruning=wanda"], ["train", "merge", "prune"]),
+    "several layers, int8": ([*OF_LAYERS, "precision=int8"], ["train", "merge", "quantise"]),
+    "several layers, some dropped": ([*OF_LAYERS, "pruning=layers"], ["train", "merge", "prune"]),
+    "a mean of two outputs, wanda, int4": (
+        ["model.layers=[1,3]", "model.combine=mean", "pruning=wanda", "precision=int4"],
+        DEFAULT,
+    ),
+    "the last two of fewer layers": (
+        ["model.layers=[-2,-1]", "model.combine=concat", "pruning=layers", "order=[prune,train]"],
+        ["prune", "train"],
+    ),
     "tied, int4": (["adapter=tied_lora", "precision=int4"], ["train", "merge", "quantise"]),
 }
 

@@ -267,6 +267,10 @@ def refused(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     [
         (["model.pooling=cls"], "expected adapters of one pretrained model, but .* has model.pooling=mean"),
         (["model.max_length=16"], "model.max_length=32"),
+        (
+            ["model.layers=all", "model.combine=concat"],
+            r"model.layers=last \(here all\), model.combine=mean \(here con",
+        ),
         (["task.head.by=z_scores"], "task.head.by: expected log_odds as in .* but got z_scores"),
         (["precision=bf16"], "precision.infer: expected fp32 as in .* but got bf16"),
     ],

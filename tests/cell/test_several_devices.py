@@ -21,10 +21,11 @@ def base(tiny_model_folder: Path) -> list[str]:
     return [*SMALL, f"model.path={tiny_model_folder}"]
 
 
-def test_a_grid_on_two_devices_gives_the_table_of_one(base: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("layers", [[], ["model.layers=all", "model.combine=concat"]], ids=["last", "all"])
+def test_a_grid_on_two_devices_gives_the_table_of_one(base: list[str], layers: list[str], tmp_path: Path) -> None:
     """Two cells one after the other in one process, each with its helper; the same cells, by their names."""
     for devices in (1, 2):
-        arguments = [*base, "seed=0,1", f"trainer.devices={devices}", f"output={tmp_path / str(devices)}"]
+        arguments = [*base, *layers, "seed=0,1", f"trainer.devices={devices}", f"output={tmp_path / str(devices)}"]
         status, output, errors = finish(start("-m", *arguments))
         assert (status, errors) == (0, "")
         assert "2 cells: 2 finished now" in output

@@ -27,6 +27,8 @@ CELLS = {
     "pruned": ["pruning=wanda", "selection=cka", "selection.n=1"],
     "another budget": ["selection=cka", "selection.n=1", "adapter.rank=4"],
     "moved base": ["adapter=pissa", "adapter.rank=4", "selection=last", "selection.n=2"],
+    "several layers": ["selection=last", "selection.n=2", "model.layers=all", "model.combine=concat"],
+    "the mean of several": ["selection=last", "selection.n=1", "model.layers=[0,3]"],
     "bf16": ["precision=bf16", "selection=last", "selection.n=1"],
     "scores of pruned layers": ["pruning=random", "order=[prune,train]", "selection=cka", "selection.n=1"],
 }

@@ -68,6 +68,14 @@ class Layers(Pruning):
         """Returns the score that ranks the layers."""
         return [self._scorer()]
 
+    def layers_left(self, depth: int) -> int:
+        """Returns how many layers are not dropped.
+
+        Raises:
+            UserError: All would be.
+        """
+        return depth - self._count(depth)
+
     def _count(self, depth: int) -> int:
         count = max(round_half_up(self.n * depth), 1) if 0 < self.n < 1 else int(self.n)
         if count >= depth:

@@ -36,6 +36,14 @@ class Pruning:
         """Returns the name of the method, which is that of its module."""
         return type(self).__module__.rpartition(".")[2]
 
+    def layers_left(self, depth: int) -> int:
+        """Returns how many of a model's `depth` layers are left.
+
+        Raises:
+            UserError: None of them, as the options stand.
+        """
+        return depth
+
     def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":
         """Prunes the model of `backbone` in place.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from layersel.backbone.pretrained import Pretrained
 from layersel.config import build_group, choice, choices
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
@@ -84,6 +85,16 @@ class Screening(Task):
     def log_odds_head(self) -> Head:
         """Returns the head whose scores are log-odds: the task's own if it gives them, or else logistic regression."""
         return self.head if self.head.gives_log_odds else build_group("task.head", choice("task/head", "logistic"))
+
+    def model_refusal(self, model: Pretrained) -> str | None:
+        """Returns the line that refuses a model with one layer's vectors for a head that compares those of several."""
+        compares = [head.name for head in (self.head, *self.compared_heads().values()) if head.compares_layers]
+        if not compares or model.keeps_layers_apart:
+            return None
+        return (
+            f"task.head={compares[0]}: expected the vectors of several layers side by side, but got "
+            f"model.layers={model.layers} model.combine={model.combine}; give model.layers=all model.combine=concat"
+        )
 
     def load_head(self, folder: Path) -> "FittedHead":
         """Fits the head on the examples that a run kept."""

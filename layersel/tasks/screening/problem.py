@@ -124,7 +124,7 @@ class ScreeningProblem(Problem):
         """Ranks the records by the task's head and measures the other heads, fitted on the same training records."""
         vectors_ND = subject.vectors()
         if head is None:
-            head = self._fitted(self.task.head, vectors_ND)
+            head = self._fitted(self.task.head, vectors_ND, subject.backbone.n_parts)
         test = self.test
         if exclude:
             test = [index for index in test if text_fingerprint(subject.texts.texts[index]) not in exclude]
@@ -216,9 +216,9 @@ class ScreeningProblem(Problem):
             if isinstance(outcome, ScreeningOutcome)
         }
 
-    def _fitted(self, head: Head, vectors_ND: Tensor) -> FittedHead:
+    def _fitted(self, head: Head, vectors_ND: Tensor, n_parts: int = 1) -> FittedHead:
         known = [self._head_texts[index] for index in self.train]
-        return FittedHead.fit(head, Examples(vectors_ND[self.train], self.labels[self.train], known))
+        return FittedHead.fit(head, Examples(vectors_ND[self.train], self.labels[self.train], known, n_parts))
 
     def _scores(self, head: FittedHead, vectors_ND: Tensor) -> Tensor:
         return head.scores(vectors_ND, self._head_texts)

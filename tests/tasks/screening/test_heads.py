@@ -289,8 +289,8 @@ def test_broken_head_file(content: bytes | None, tmp_path: Path) -> None:
         (Spreading(views=["words"]), "task.head.views: expected one of vectors, tfidf, but got 'words'"),
         (Spreading(views=[]), r"task.head.views: expected one or two different views, but got \[\]"),
         (Fusion(by="vote"), "task.head.by: expected one of log_odds, z_scores, reciprocal_rank, but got 'vote'"),
-        (Fusion(views=["adaptive"]), "task.head.views: expected one of elas_u4, .*, but got 'adaptive'"),
-        (Fusion(views=["nearest", "nothing"]), "task.head.views: expected one of elas_u4, .*, but got 'nothing'"),
+        (Fusion(views=["adaptive"]), "task.head.views: expected one of best_layer, .*, but got 'adaptive'"),
+        (Fusion(views=["nearest", "nothing"]), "task.head.views: expected one of best_layer, .*, but got 'nothing'"),
         (Fusion(views=[]), r"task.head.views: expected different heads, but got \[\]"),
     ],
 )

@@ -11,6 +11,8 @@ from small_reviews import write_reviews
 from layersel.config import CONF
 
 HEADS = sorted(file.stem for file in (CONF / "task" / "head").glob("*.yaml"))
+OF_LAYERS = ["model.layers=all", "model.combine=concat"]
+"""What a head that compares layers needs."""
 LOSSES = sorted(file.stem for file in (CONF / "task" / "loss").glob("*.yaml"))
 
 
@@ -30,7 +32,8 @@ def scores(path: Path) -> dict[str, float]:
 def test_every_head_ranks_and_ranks_again(head: str, small_cell: list[str], reviews: list[str], tmp_path: Path) -> None:
     """`evaluate.py` finds the run's own metrics by the saved examples, and ranks records that nobody has labelled."""
     output = f"output={tmp_path / 'runs'}"
-    assert here("train.py", *small_cell, f"data.path={reviews[0]}", f"task/head={head}", output) == 0
+    own = OF_LAYERS if head == "best_layer" else []
+    assert here("train.py", *small_cell, f"data.path={reviews[0]}", f"task/head={head}", *own, output) == 0
     (run,) = cells(tmp_path / "runs")
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     out = tmp_path / "again.json"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -25,11 +25,27 @@ class Examples:
         vectors_ND: Their vectors.
         labels_N: Their labels, 1 included and 0 excluded.
         texts: Title and abstract of each.
+        n_parts: Of how many vectors, of a layer each, theirs consist.
     """
 
     vectors_ND: Tensor
     labels_N: Tensor
     texts: Sequence[str]
+    n_parts: int = 1
+
+    def without(self, place: int) -> "Examples":
+        """Returns all of them but the one at `place`."""
+        others = [other for other in range(len(self.texts)) if other != place]
+        return replace(
+            self,
+            vectors_ND=self.vectors_ND[others],
+            labels_N=self.labels_N[others],
+            texts=[self.texts[other] for other in others],
+        )
+
+    def part(self, index: int) -> "Examples":
+        """Returns the examples as one of the layers sees them."""
+        return replace(self, vectors_ND=self.vectors_ND.chunk(self.n_parts, dim=1)[index], n_parts=1)
 
     def included(self) -> Tensor:
         """Returns the vectors (K×D, float64) of the included records."""
@@ -77,8 +93,9 @@ class FittedHead:
     def save(self, path: Path) -> None:
         """Writes the examples as a safetensors file, their texts in its header."""
         tensors = {"vectors": self.examples.vectors_ND.contiguous(), "labels": self.examples.labels_N.contiguous()}
+        about = {"texts": json.dumps(list(self.examples.texts)), "parts": str(self.examples.n_parts)}
         with atomic_path(path) as draft:
-            save_file(tensors, str(draft), metadata={"texts": json.dumps(list(self.examples.texts))})
+            save_file(tensors, str(draft), metadata=about)
 
     @classmethod
     def load(cls, path: Path, head: Head) -> "FittedHead":
@@ -89,8 +106,9 @@ class FittedHead:
         """
         try:
             with safe_open(str(path), framework="pt") as file:
-                texts = json.loads(file.metadata()["texts"])
-                examples = Examples(file.get_tensor("vectors"), file.get_tensor("labels"), texts)
+                about = file.metadata()
+                texts, parts = json.loads(about["texts"]), int(about.get("parts", 1))  # 1: of a run before there were
+                examples = Examples(file.get_tensor("vectors"), file.get_tensor("labels"), texts, parts)
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise UserError(
                 f"head: {str(path)!r} cannot be read ({error}); expected a file of a finished run"

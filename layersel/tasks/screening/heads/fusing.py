@@ -60,10 +60,7 @@ def left_out_weights(heads: Sequence[Head], examples: Examples, pool: Pool) -> T
     places = torch.tensor(pool.places(examples))
     shares_V: list[list[float]] = [[] for _ in heads]
     for left_out in included:
-        others = [place for place in range(len(examples.texts)) if place != left_out]
-        known = Examples(
-            examples.vectors_ND[others], examples.labels_N[others], [examples.texts[place] for place in others]
-        )
+        known = examples.without(left_out)
         competes_N = torch.ones(len(pool.texts), dtype=torch.bool)
         competes_N[places[[place for place in included if place != left_out]]] = False
         for shares, head in zip(shares_V, heads, strict=True):

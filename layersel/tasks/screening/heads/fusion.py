@@ -33,6 +33,11 @@ class Fusion(Head):
         """Returns whether one of the views does."""
         return any(head.needs_excluded for head in self.components())
 
+    @property
+    def compares_layers(self) -> bool:  # type: ignore[override]
+        """Returns whether one of the views does."""
+        return any(head.compares_layers for head in self.components())
+
     def fit(self, examples: "Examples") -> Scorer:
         """Fits every view."""
         heads = self.components()
@@ -61,12 +66,15 @@ class Fusion(Head):
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong."""
         found = [] if self.by in HOW else [str(one_of("task.head.by", self.by, HOW))]
-        known = [
-            name
-            for name in choices("task/head")
-            if not issubclass(get_class(choice("task/head", name)[TARGET]), Fusion)
-        ]
+        known = head_names(besides=Fusion)
         found += [str(one_of("task.head.views", view, known)) for view in self.views if view not in known]
         if not self.views or len(set(self.views)) < len(self.views):
             found.append(f"task.head.views: expected different heads, but got {self.views}")
         return found
+
+
+def head_names(besides: type[Head]) -> list[str]:
+    """Returns the names of the heads in conf/task/head that are not of the class `besides`, sorted."""
+    return [
+        name for name in choices("task/head") if not issubclass(get_class(choice("task/head", name)[TARGET]), besides)
+    ]

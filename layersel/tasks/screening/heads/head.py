@@ -24,6 +24,8 @@ class Head:
     """This flag says whether the head learns from excluded records too."""
     gives_log_odds: ClassVar[bool] = False
     """This flag says whether the scores are log-odds, differentiable in the vectors."""
+    compares_layers: ClassVar[bool] = False
+    """This flag says whether the head looks at the vectors of several layers one by one."""
 
     @property
     def name(self) -> str:

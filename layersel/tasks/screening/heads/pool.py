@@ -72,6 +72,12 @@ class Pool:
         """
         return _tfidf(tuple(self.texts))
 
+    def part(self, index: int, n_parts: int) -> "Pool":
+        """Returns the records as one of the layers sees them whose vectors, side by side, are theirs."""
+        if n_parts not in self._parts:
+            self._parts[n_parts] = [Pool(own_ND, self.texts) for own_ND in self.vectors_ND.chunk(n_parts, dim=1)]
+        return self._parts[n_parts][index]
+
     def graph(self, views: Sequence[str], neighbours: int) -> csr_matrix:
         """Returns the graph (N×N) of the nearest neighbours by the named views."""
         key = (tuple(views), neighbours)
@@ -83,6 +89,10 @@ class Pool:
     @cached_property
     def _first(self) -> dict[str, int]:
         return {text: place for place, text in reversed(list(enumerate(self.texts)))}
+
+    @cached_property
+    def _parts(self) -> dict[int, list["Pool"]]:
+        return {}
 
     @cached_property
     def _graphs(self) -> dict[tuple[tuple[str, ...], int], csr_matrix]:

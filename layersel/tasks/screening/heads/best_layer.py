@@ -1,0 +1,71 @@
+"""Any head on the vectors of one layer: of several, the one by which left-out included records are found best."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from layersel.config import build_group, choice
+from layersel.errors import one_of
+from layersel.tasks.screening.heads.fusion import head_names
+from layersel.tasks.screening.heads.head import Head, Scorer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from layersel.tasks.screening.heads.examples import Examples
+    from layersel.tasks.screening.heads.pool import Pool
+
+
+@dataclass
+class BestLayer(Head):
+    """Another head, its view, on the vectors of that layer by which it best finds each included example, left out.
+
+    The layers are those of model.layers, kept apart by model.combine=concat. Of equally good ones the last is taken.
+    """
+
+    view: str = "nearest"
+    """The head, with the options that its file in conf/task/head gives it."""
+
+    compares_layers: ClassVar[bool] = True
+
+    @property
+    def needs_excluded(self) -> bool:  # type: ignore[override]
+        """Returns whether the view does."""
+        return self._head.needs_excluded
+
+    def fit(self, examples: "Examples") -> Scorer:
+        """Keeps the examples: the layer is chosen, and the view fitted, for the pool that is ranked."""
+        from layersel.tasks.screening.heads.fusing import left_out_weights
+
+        layers: list[Head] = [_OfLayer(self._head, layer) for layer in range(examples.n_parts)]
+
+        def scores(pool: "Pool") -> "Tensor":
+            best = examples.n_parts - 1 - int(left_out_weights(layers, examples, pool).flip(0).argmax())
+            return layers[best].fit(examples)(pool)
+
+        return scores
+
+    def components(self) -> list[Head]:
+        """Returns the view, whose code computes the scores too."""
+        return [self._head]
+
+    def problems(self) -> list[str]:
+        """Returns a line if the view is no head, or chooses layers itself."""
+        known = head_names(besides=BestLayer)
+        return [] if self.view in known else [str(one_of("task.head.view", self.view, known))]
+
+    @property
+    def _head(self) -> Head:
+        return build_group("task.head", choice("task/head", self.view))  # type: ignore[no-any-return]
+
+
+@dataclass
+class _OfLayer(Head):
+    """A head on one of the layers' vectors."""
+
+    head: Head
+    layer: int
+
+    def fit(self, examples: "Examples") -> Scorer:
+        """Fits the head on that layer's vectors of the examples."""
+        scorer = self.head.fit(examples.part(self.layer))
+        return lambda pool: scorer(pool.part(self.layer, examples.n_parts))
