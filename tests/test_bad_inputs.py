@@ -103,6 +103,14 @@ TRAINING = {
     ),
     "comma in a file name": Bad(["data.path=a,b.csv"], r"data\.path=a,b\.csv: .*quote .*: 'data\.path=\"a,b\.csv\"'$"),
     "fewer positives than shots": Bad(["task.shots=8"], r"task\.shots: .*6 included.*task\.shots=5 or"),
+    "fewer positives than the head needs": Bad(
+        ["task.shots=1", "task/head=nearest"], r"task\.shots: this task\.head needs 2 or more .* got 1; .*label more"
+    ),
+    "fewer positives than the loss needs": Bad(
+        ["task.shots=1", "task/loss=pu"],
+        r"task\.shots: this task\.loss needs 2 or more .* got 1; .*label more",
+        base=without(TRAIN, "task.loss"),
+    ),
     "no shots": Bad(["task.shots=0"], r"task\.shots: expected 1 or more, but got 0"),
     "unknown label": Bad(["data.path={folder}/strange_label.csv"], r"row 13, column 'included': .*but got 'perhaps'"),
     "RIS without records": Bad(["data.path={folder}/no_records.ris"], r"no_records\.ris: .*'TY  - '"),

@@ -116,8 +116,6 @@ class Screening(Task):
         found = super().problems()
         if self.shots < 1:
             found.append(f"task.shots: expected 1 or more, but got {self.shots}; the default is 8")
-        elif self.shots < self.loss.min_included:
-            found.append(f"task.shots: this task.loss needs {self.loss.min_included} or more, but got {self.shots}")
         if self.if_too_few not in IF_TOO_FEW:
             found.append(str(one_of("task.if_too_few", self.if_too_few, IF_TOO_FEW)))
         if self.batch_size == 1:

@@ -89,6 +89,13 @@ class ScreeningProblem(Problem):
             return cls(task, dataset, [], [index for index, label in enumerate(dataset.labels) if label is not None])
         spare = 0 if None in dataset.labels else 1
         split = few_shot_split(dataset.labels, task.shots, stream(seed, "split"), task.if_too_few, spare)
+        n_included = sum(dataset.labels[index] == 1 for index in split.train)
+        for option, least in (("loss", task.loss.min_included), ("head", task.head.min_included)):
+            if n_included < least:
+                raise UserError(
+                    f"task.shots: this task.{option} needs {least} or more included records to learn from, but got "
+                    f"{n_included}; give more, or label more"
+                )
         return cls(task, dataset, split.train, split.test)
 
     def lines(self) -> list[str]:

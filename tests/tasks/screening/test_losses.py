@@ -198,7 +198,6 @@ def test_it_goes_on_bit_by_bit(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "says"),
     [
-        (Screening(shots=1, loss=PositiveUnlabelled()), "task.shots: this task.loss needs 2 or more, but got 1"),
         (
             Screening(loss=SelfSupervised(views="dropout")),
             "task.loss.views: views that differ by dropout only need task.dropout=true",

@@ -32,6 +32,11 @@ class BestLayer(Head):
         """Returns whether the view does."""
         return self._head.needs_excluded
 
+    @property
+    def min_included(self) -> int:  # type: ignore[override]
+        """Returns how many included records the view needs."""
+        return self._head.min_included
+
     def fit(self, examples: "Examples") -> Scorer:
         """Keeps the examples: the layer is chosen, and the view fitted, for the pool that is ranked."""
         from layersel.tasks.screening.heads.fusing import left_out_weights

@@ -34,6 +34,11 @@ class Fusion(Head):
         return any(head.needs_excluded for head in self.components())
 
     @property
+    def min_included(self) -> int:  # type: ignore[override]
+        """Returns how many included records the view that needs most of them needs."""
+        return max(head.min_included for head in self.components())
+
+    @property
     def compares_layers(self) -> bool:  # type: ignore[override]
         """Returns whether one of the views does."""
         return any(head.compares_layers for head in self.components())

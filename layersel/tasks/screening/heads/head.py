@@ -22,6 +22,8 @@ class Head:
 
     needs_excluded: ClassVar[bool] = True
     """This flag says whether the head learns from excluded records too."""
+    min_included: ClassVar[int] = 1
+    """Included records that it needs at least."""
     gives_log_odds: ClassVar[bool] = False
     """This flag says whether the scores are log-odds, differentiable in the vectors."""
     compares_layers: ClassVar[bool] = False

@@ -21,6 +21,11 @@ class Nearest(Head):
 
     needs_excluded: ClassVar[bool] = False
 
+    @property
+    def min_included(self) -> int:  # type: ignore[override]
+        """Returns how many included records it takes that there be more than one to compare with, if k wants that."""
+        return min(self.k, 2)
+
     def fit(self, examples: "Examples") -> Scorer:
         """Keeps the included records; of fewer than `k`, all are compared with."""
         from torch.nn.functional import normalize
