@@ -333,6 +333,10 @@ EVALUATION = {
     "no out": Bad(["records={folder}/good.csv"], r"out: expected .*\.csv or \.ris.*none", base=EVALUATE),
     "metrics as a table": Bad(["out={out}/m.csv"], r"out: expected .*\.json.*m\.csv", base=EVALUATE),
     "out below a file": Bad(["out={folder}/a_file/m.json"], r"out: cannot write to .*a_file", base=EVALUATE),
+    "best layer of one": Bad(
+        ["task/head=best_layer"], r"task\.head=best_layer: expected the vectors of several .*=concat", base=EVALUATE
+    ),
+    "vector of a layer beyond the model": Bad(["model.layers=[4]"], r"model\.layers: .*0 to 3, .*got 4", base=EVALUATE),
     "unknown head": Bad(["head=new"], r"head: expected one of saved, fit, but got 'new'", base=EVALUATE),
     "saved head without a run": Bad(["head=saved"], r"head: expected fit, but got saved.*run=", base=EVALUATE),
 }
