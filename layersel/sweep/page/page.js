@@ -91,7 +91,7 @@ function addComparisons() {
     "independent of each other."));
   const sign = {difference: signed, low: signed, high: signed};
   const heads = {low: "95 % low", high: "95 % high", p_holm: "p (Holm)"};
-  const keys = ["name", "reference", "compared", "uncompared", "datasets", "mean", "difference", "unit", "std", "low", "high", "wins", "ties", "losses", "p", "p_holm"];
+  const keys = ["name", "reference", "mean", "difference", "low", "high", "wins", "ties", "losses", "p", "p_holm", "unit", "std", "datasets", "compared", "uncompared"];
   const table = new SortableTable(host, "comparisons", columnsOf(keys, heads, sign), {key: "difference", descending: data.metric.higher_is_better});
   const show = () => table.show(comparisons.filter((row) => select.value === "" || text(row.against) === select.value));
   select.onchange = show;
