@@ -219,7 +219,7 @@ def results(*runs: Path) -> Callable[[], Numbers]:
     def read() -> Numbers:
         found: Numbers = {}
         for run in runs:
-            for file in (run / "metrics.json", run / "selection.json", run / "ranking.csv"):
+            for file in (run / "metrics.json", run / "curves.json", run / "selection.json", run / "ranking.csv"):
                 found[str(file)] = _content(file)
         return {name: value for name, value in found.items() if value is not None}
 
