@@ -42,14 +42,20 @@ class Cells:
         return [name for name in self.metrics if pd.api.types.is_numeric_dtype(self.table[name])]
 
     def outcomes(self, metric: str) -> dict[str, str]:
-        """Returns the columns that hold the metric of other outcomes, such as "base/METRIC", by the outcome's name."""
+        """Returns the columns that hold the metric of other outcomes, by the outcome's name.
+
+        They are "base/METRIC", such as base/awss@95 and base/svm_head/awss@95, or of a dataset "DATASET/base/METRIC".
+        """
         of, _, own = metric.rpartition("/")
         datasets = {part for dataset in self.table["dataset"].dropna() for part in str(dataset).split("+")}
         found = {}
         for column in self.numeric:
-            before, _, last = column.rpartition("/")
-            head, _, outcome = before.rpartition("/")
-            if last == own and head == of and outcome and outcome not in datasets:
+            outcome = ""
+            if column.endswith(f"/{metric}"):
+                outcome = column.removesuffix(f"/{metric}")
+            elif of and column != metric and column.startswith(f"{of}/") and column.endswith(f"/{own}"):
+                outcome = column.removeprefix(f"{of}/").removesuffix(f"/{own}")
+            if outcome and "/" not in outcome and outcome not in datasets:
                 found[outcome] = column
         return found
 

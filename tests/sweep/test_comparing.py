@@ -295,6 +295,20 @@ def test_configurations_are_compared_with_what_their_cells_measured_beside(tmp_p
         assert sorted(own["p_holm"]) == pytest.approx([min(1, 2 * low), min(1, max(2 * low, high))])
 
 
+def test_other_outcomes_of_a_heads_and_a_datasets_metric(tmp_path: Path) -> None:
+    """`base/` stands before the metric of another head, and after the dataset in one of several datasets."""
+    heads = {"svm_head/awss@95": 0.4, "base/svm_head/awss@95": 0.3, "base/awss@95": 0.2}
+    datasets = {"A/awss@95": 0.4, "A/base/awss@95": 0.3, "A/own/awss@95": 0.2, "B/awss@95": 0.1}
+    make_cell(tmp_path / "heads", 0.5, metrics=heads)
+    make_cell(tmp_path / "merged", 0.5, dataset="A+B", metrics=datasets)
+    cells = read(tmp_path / "heads")
+    assert cells.outcomes("svm_head/awss@95") == {"base": "base/svm_head/awss@95"}
+    assert cells.outcomes("awss@95") == {"svm_head": "svm_head/awss@95", "base": "base/awss@95"}
+    merged = read(tmp_path / "merged")
+    assert merged.outcomes("A/awss@95") == {"base": "A/base/awss@95", "own": "A/own/awss@95"}
+    assert merged.outcomes("awss@95") == {}
+
+
 def test_identical_values(tmp_path: Path) -> None:
     """All ties: the interval is the value, and there is nothing to test."""
     make(tmp_path, {("none", 0): [0.3, 0.3, 0.3], ("cka", 1): [0.3, 0.3, 0.3]})
