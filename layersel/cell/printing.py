@@ -3,17 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from layersel.cell.worth import titles, what_the_adapter_adds
 from layersel.tasks.task import Task
 from layersel.terminal.tables import format_number, note, show_table
-
-OUTCOMES = {"": "adapted", "base/": "pretrained"}
 
 
 def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
     """Prints the closing table: each metric of the adapted model, of the pretrained one, and of the references."""
-    titles = _titles(task)
     names = [name.removeprefix("base/") for name in metrics if name.startswith("base/")]
-    columns = {prefix: title for prefix, title in titles.items() if f"{prefix}{names[0]}" in metrics}
+    columns = {prefix: title for prefix, title in titles(task).items() if f"{prefix}{names[0]}" in metrics}
     rows = [[name, *(format_number(metrics.get(f"{prefix}{name}")) for prefix in columns)] for name in names]
     show_table(task.heading(metrics), ["metric", *columns.values()], rows)
     line = what_the_adapter_adds(metrics, task)
@@ -21,21 +19,6 @@ def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
         note(line)
     trainable, total = metrics["parameters/trainable"], metrics["parameters/total"]
     note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all")
-
-
-def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
-    """Returns the line that compares the adapted model with the best outcome without the adapter; None without one."""
-    metric = task.metric
-    values = {title: metrics.get(f"{prefix}{metric.name}") for prefix, title in _titles(task).items() if prefix}
-    defined = {title: value for title, value in values.items() if value is not None}
-    adapted = metrics[metric.name]
-    if not defined or adapted is None:
-        return None
-    best = (max if metric.higher_is_better else min)(defined, key=lambda other: defined[other])
-    difference = adapted - defined[best]
-    beside = "no better and no worse than" if difference == 0 else f"{difference:+.3f} beside"
-    without = f"the best without it ({best}: {format_number(defined[best])})"
-    return f"{metric.title}: {format_number(adapted)} with the adapter, {beside} {without}"
 
 
 def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task, compressed: bool) -> None:
@@ -55,8 +38,3 @@ def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task
     rows.append(["mean", *(format_number(metrics[f"{kind}{metric}"]) for kind in kinds), ""])
     merged = "merged, compressed" if compressed else "merged"
     show_table(f"{metric} of one adapter for all", ["dataset", merged, "own adapter", "pretrained", "tested on"], rows)
-
-
-def _titles(task: Task) -> dict[str, str]:
-    """Returns the titles of all outcomes of a cell, by the prefix of their metrics."""
-    return OUTCOMES | {f"{name}/": title for name, title in task.references.items()}

@@ -18,6 +18,7 @@ from layersel.cell.loss_curve import loss_curve
 from layersel.cell.options import Cell
 from layersel.cell.shared import Shared
 from layersel.cell.steps import TRAIN
+from layersel.cell.worth import BASE, HIGH, LOW, best_without_adapter
 from layersel.data.tokens import TokenizedTexts
 from layersel.files import write_json
 from layersel.runs.fingerprints import text_fingerprint
@@ -33,7 +34,7 @@ from layersel.terminal.figures import write_figures
 from layersel.terminal.tables import counted, note
 from layersel.training.datamodule import TrainingData
 
-ADAPTED, BASE = "adapted", "base"
+ADAPTED = "adapted"
 
 
 class TrainingCell:
@@ -180,6 +181,11 @@ class TrainingCell:
             prefix = "" if name == ADAPTED else f"{name}/"
             metrics |= {f"{prefix}{metric}": value for metric, value in outcome.metrics.items()}
         metrics |= {"parameters/trainable": trainable, "parameters/total": total}
+        best = best_without_adapter(metrics, self.cell.task)
+        if best is not None:
+            generator = stream(self.cell.seed, "difference")
+            low, high = self.problem.difference_interval(outcomes[ADAPTED], outcomes[best], generator)
+            metrics |= {LOW: low, HIGH: high}
         metrics |= outcomes[ADAPTED].counts | model.metrics() | self.clock.metrics()
         write_json(self.folder.metrics, metrics)
         return metrics

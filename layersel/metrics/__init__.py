@@ -11,6 +11,7 @@ from layersel.metrics.modules import (
     ScreeningMetric,
     ThresholdAWSS,
 )
+from layersel.metrics.resampling import difference_interval
 from layersel.metrics.screening import (
     Confusion,
     auroc,
@@ -43,6 +44,7 @@ __all__ = [
     "awss",
     "check_records",
     "confusion_at_recall",
+    "difference_interval",
     "gain_curve",
     "precision_at_recall",
     "recall_at",

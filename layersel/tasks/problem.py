@@ -1,5 +1,6 @@
 """A dataset under a seed: what is learnt from it, how a model is judged on it, and what comes of that."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -130,6 +132,13 @@ class Problem(ABC):
     def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:
         """Returns curves of the outcomes by name, which a grid averages over its cells; few points, at fixed places."""
         return {}
+
+    def difference_interval(self, one: Outcome, other: Outcome, generator: torch.Generator) -> tuple[float, float]:
+        """Returns between what the difference of two outcomes' primary metric lies (95 %) over other such test data.
+
+        The ends are NaN where that is unknown.
+        """
+        return math.nan, math.nan
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
         """Returns what is learnt from: for each text at least its fingerprint, as `text`."""

@@ -306,7 +306,7 @@ def test_other_outcomes_of_a_heads_and_a_datasets_metric(tmp_path: Path) -> None
     assert cells.outcomes("awss@95") == {"svm_head": "svm_head/awss@95", "base": "base/awss@95"}
     merged = read(tmp_path / "merged")
     assert merged.outcomes("A/awss@95") == {"base": "A/base/awss@95", "own": "A/own/awss@95"}
-    assert merged.outcomes("awss@95") == {}
+    assert merged.outcomes("awss@95") == {"base": "base/awss@95"}
 
 
 def test_identical_values(tmp_path: Path) -> None:

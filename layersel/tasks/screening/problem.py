@@ -19,7 +19,7 @@ from layersel.data.reviews.records import Record, Review
 from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts, separator_of
 from layersel.errors import UserError
-from layersel.metrics import gain_curve, screening_metrics
+from layersel.metrics import difference_interval, gain_curve, screening_metrics
 from layersel.runs.fingerprints import flat_options, text_fingerprint
 from layersel.runs.store import Store
 from layersel.seeding import stream
@@ -187,6 +187,11 @@ class ScreeningProblem(Problem):
         }
         title = "Recall against the share of records read"
         return {"gain": Curves(title, "share of records read", "recall", read, recall)} if recall else {}
+
+    def difference_interval(self, one: Outcome, other: Outcome, generator: torch.Generator) -> tuple[float, float]:
+        """Returns between what the difference of AWSS@95 lies (95 %) over resampled test records."""
+        scores_N, others_N = self._tested({"one": one, "other": other}).values()
+        return difference_interval(scores_N, others_N, self.labels[self.test], generator)
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
         """Returns the identifier, the label and the fingerprint of the text of each training record."""

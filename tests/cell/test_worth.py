@@ -1,0 +1,69 @@
+"""What a cell says that its adapter is worth."""
+
+import pytest
+from toy_task.options import Regression
+
+from layersel.cell.worth import what_the_adapter_adds
+from layersel.tasks.screening.options import Screening
+
+BEST = "the best without it (ELAS u4, no encoder: 0.500)"
+SCREENING = {
+    "base/awss@95": 0.3,
+    "elas_u4/awss@95": 0.5,
+    "nearest/awss@95": 0.4,
+    "fusion/awss@95": None,
+    "parameters/trainable": 8,
+    "n_test": 100,
+}
+
+
+@pytest.mark.parametrize(
+    ("adapted", "says"),
+    [
+        (0.6, f"AWSS@95: 0.600 with the adapter, +0.100 beside {BEST}"),
+        (0.2, f"AWSS@95: 0.200 with the adapter, -0.300 beside {BEST}"),
+        (0.5, f"AWSS@95: 0.500 with the adapter, no better and no worse than {BEST}"),
+        (None, None),
+    ],
+)
+def test_the_best_without_the_adapter(adapted: float | None, says: str | None) -> None:
+    """The line names the best of the pretrained model and the references; one without a value is none of them."""
+    assert what_the_adapter_adds(SCREENING | {"awss@95": adapted}, Screening()) == says
+
+
+def test_less_may_be_better() -> None:
+    """The metric says so."""
+    found = what_the_adapter_adds(
+        {"rmse": 2.0, "base/rmse": 3.0, "mean/rmse": 2.5, "parameters/trainable": 8}, Regression()
+    )
+    found = what_the_adapter_adds(metrics, Regression())
+    assert found == "RMSE: 2.000 with the adapter, -0.500 beside the best without it (the mean: 2.500)"
+
+
+def test_nothing_to_compare_with() -> None:
+    """As where no test record is included."""
+    assert what_the_adapter_adds(SCREENING | {"awss@95": None}, Screening()) is None
+
+
+def test_how_many_labels_would_tell() -> None:
+    """Half the interval is .2 and the difference .1: four times as many records halve it twice."""
+    unsure = {"awss@95": 0.6, "difference/low": -0.1, "difference/high": 0.3}
+    assert what_the_adapter_adds(SCREENING | unsure, Screening()) == (
+        f"AWSS@95: 0.600 with the adapter, +0.100 beside {BEST}; 95 % interval -0.100 to +0.300 over resampled test "
+        "records, so it may be chance: about 400 labelled test records like these would tell"
+    )
+    sure = {"awss@95": 0.6, "difference/low": 0.05, "difference/high": 0.15}
+    assert str(what_the_adapter_adds(SCREENING | sure, Screening())).endswith(
+        "95 % interval +0.050 to +0.150 over resampled test records"
+    )
+
+
+def test_without_an_adapter() -> None:
+    """The pretrained model is the final one, and not compared with itself; a compressed one is."""
+    frozen = SCREENING | {"awss@95": 0.3, "parameters/trainable": 0}
+    other = "the best other outcome (ELAS u4, no encoder: 0.500)"
+    assert what_the_adapter_adds(frozen, Screening()) == f"AWSS@95: 0.300 without an adapter, -0.200 beside {other}"
+    compressed = frozen | {"awss@95": 0.6, "base/awss@95": 0.7}
+    assert what_the_adapter_adds(compressed, Screening()) == (
+        "AWSS@95: 0.600 without an adapter, -0.100 beside the best other outcome (pretrained: 0.700)"
+    )
