@@ -44,7 +44,7 @@ class Cells:
     def outcomes(self, metric: str) -> dict[str, str]:
         """Returns the columns that hold the metric of other outcomes, by the outcome's name.
 
-        They are "base/METRIC", such as base/awss@95 and base/svm_head/awss@95, or of a dataset "DATASET/base/METRIC".
+        They are "base/METRIC", where METRIC may begin with a task's own part, or of one dataset "DATASET/base/METRIC".
         """
         of, _, own = metric.rpartition("/")
         datasets = {part for dataset in self.table["dataset"].dropna() for part in str(dataset).split("+")}

@@ -33,9 +33,7 @@ def test_the_best_without_the_adapter(adapted: float | None, says: str | None) -
 
 def test_less_may_be_better() -> None:
     """The metric says so."""
-    found = what_the_adapter_adds(
-        {"rmse": 2.0, "base/rmse": 3.0, "mean/rmse": 2.5, "parameters/trainable": 8}, Regression()
-    )
+    metrics = {"rmse": 2.0, "base/rmse": 3.0, "mean/rmse": 2.5, "parameters/trainable": 8}
     found = what_the_adapter_adds(metrics, Regression())
     assert found == "RMSE: 2.000 with the adapter, -0.500 beside the best without it (the mean: 2.500)"
 
