@@ -36,7 +36,7 @@ def best_without_adapter(metrics: Mapping[str, Any], task: Task) -> str | None:
 def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
     """Returns the line that compares the final model with the best outcome without the adapter; None without one.
 
-    A difference that resampled test records undo is told, with how many labelled records to test on would show it: the
+    A difference that resampled test examples undo is told, with how many labelled ones to test on would show it: the
     interval narrows with the square root of their number.
     """
     best = best_without_adapter(metrics, task)
@@ -52,10 +52,10 @@ def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
     low, high = metrics.get(LOW), metrics.get(HIGH)
     if difference == 0 or low is None or high is None:
         return line
-    line += f"; 95 % interval {low:+.3f} to {high:+.3f} over resampled test records"
+    line += f"; 95 % interval {low:+.3f} to {high:+.3f} over resampled test examples"
     if low <= 0 <= high and "n_test" in metrics:
         needed = metrics["n_test"] * ((high - low) / 2 / difference) ** 2
-        line += f", so it may be chance: about {_rounded(needed):,} labelled test records like these would tell"
+        line += f", so it may be chance: about {_rounded(needed):,} labelled test examples like these would tell"
     return line
 
 

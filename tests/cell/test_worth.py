@@ -48,11 +48,11 @@ def test_how_many_labels_would_tell() -> None:
     unsure = {"awss@95": 0.6, "difference/low": -0.1, "difference/high": 0.3}
     assert what_the_adapter_adds(SCREENING | unsure, Screening()) == (
         f"AWSS@95: 0.600 with the adapter, +0.100 beside {BEST}; 95 % interval -0.100 to +0.300 over resampled test "
-        "records, so it may be chance: about 400 labelled test records like these would tell"
+        "examples, so it may be chance: about 400 labelled test examples like these would tell"
     )
     sure = {"awss@95": 0.6, "difference/low": 0.05, "difference/high": 0.15}
     assert str(what_the_adapter_adds(SCREENING | sure, Screening())).endswith(
-        "95 % interval +0.050 to +0.150 over resampled test records"
+        "95 % interval +0.050 to +0.150 over resampled test examples"
     )
 
 
