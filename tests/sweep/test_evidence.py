@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from cell_folders import make_cell, make_grid, seal
 
+from layersel.config import CONF
 from layersel.files import write_sealed
 from layersel.sweep.evidence.__main__ import main
+from layersel.sweep.evidence.outline import read_outline
+
+DOCS = CONF.parent / "docs"
 
 VALUES = {("none", None): 0.3, ("cka", 1): 0.35, ("last", 1): 0.25}
 
@@ -161,3 +165,11 @@ def test_the_help_is_an_outline() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("False\n")
     assert "factor: selection" in done.stdout
+
+
+def test_the_projects_own_page_answers_its_outline() -> None:
+    """`docs/evidence.md` has every question of `docs/evidence.yaml`, in its order, as made by the command."""
+    outline = read_outline(DOCS / "evidence.yaml")
+    lines = (DOCS / "evidence.md").read_text(encoding="utf-8").splitlines()
+    headings = [line[3:] for line in lines if line.startswith("## ")]
+    assert headings == [question.question for question in outline.questions]
