@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from layersel.errors import UserError
+from layersel.errors import UserError, is_interruption
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 TARGET = "_target_"
@@ -128,6 +128,8 @@ def _checked(kind: type, given: dict[str, Any], prefix: str, problems: list[str]
         try:
             options = cast("DictConfig", OmegaConf.merge(options, {name: value}))
         except OmegaConfBaseException as error:
+            if is_interruption(error):
+                raise
             expected = next(field.type for field in fields(kind) if field.name == name)
             problems.append(
                 f"{prefix}{name}: expected {_type_name(expected)}, but got {value!r} ({type(error).__name__})"

@@ -85,11 +85,13 @@ def is_interruption(error: BaseException) -> bool:
         ...     print(is_interruption(error), is_interruption(RuntimeError()))
         True False
     """
-    led: BaseException | None = error
+    led: list[BaseException | None] = [error]
     seen: set[int] = set()
-    while led is not None and id(led) not in seen:  # errors that are raised again may follow themselves
-        if isinstance(led, KeyboardInterrupt):
+    while led:
+        before = led.pop()
+        if isinstance(before, KeyboardInterrupt):
             return True
-        seen.add(id(led))
-        led = led.__cause__ or led.__context__
+        if before is not None and id(before) not in seen:  # errors that are raised again may follow themselves
+            seen.add(id(before))
+            led += [before.__cause__, before.__context__]
     return False

@@ -99,7 +99,11 @@ def test_metrics_are_flat_and_complete(finished: tuple[Path, str, str]) -> None:
     metrics = read_json(finished[0] / "metrics.json")
     seconds = {name for name in metrics if name.startswith("seconds/")}
     measured = {f"{prefix}{name}" for prefix in ("", "base/", "elas_u4/", "nearest/", "fusion/") for name in METRICS}
-    assert set(metrics) == measured | seconds | {"parameters/trainable", "parameters/total", "n_test", "n_included"}
+    interval = {"difference/low", "difference/high"}
+    counts = {"parameters/trainable", "parameters/total", "n_test", "n_included"}
+    assert set(metrics) == measured | seconds | counts | interval
+    best = max(metrics[f"{name}/awss@95"] for name in ("base", "elas_u4", "nearest", "fusion"))
+    assert metrics["difference/low"] <= metrics["awss@95"] - best <= metrics["difference/high"]
     assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
     assert seconds >= {"seconds/select", "seconds/train", "seconds/judge_base", "seconds/judge_adapted"}
     assert sum(metrics[name] for name in seconds) <= 2 * metrics["seconds/total"] + 0.01

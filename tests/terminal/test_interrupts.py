@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from layersel.errors import is_interruption
+
 ROOT = Path(__file__).parents[2]
 DESTRUCTOR = """
 import time
@@ -63,3 +65,14 @@ def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path
     assert "Traceback" not in errors
     assert "interrupted" in errors.splitlines()
     assert not list(tmp_path.rglob("metrics.json"))
+
+
+def test_an_interruption_is_found_on_every_way_back() -> None:
+    """Also where a library names another cause for the error that it raised while it handled the interruption."""
+    with pytest.raises(RuntimeError) as caught:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("half torn down") from ValueError("another cause")
+    assert is_interruption(caught.value)
+    assert not is_interruption(RuntimeError())
