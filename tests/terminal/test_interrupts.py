@@ -69,10 +69,14 @@ def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path
 
 def test_an_interruption_is_found_on_every_way_back() -> None:
     """Also where a library names another cause for the error that it raised while it handled the interruption."""
-    with pytest.raises(RuntimeError) as caught:
+
+    def tidy_up() -> None:
         try:
             raise KeyboardInterrupt
         finally:
             raise RuntimeError("half torn down") from ValueError("another cause")
+
+    with pytest.raises(RuntimeError) as caught:
+        tidy_up()
     assert is_interruption(caught.value)
     assert not is_interruption(RuntimeError())
