@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from layersel.errors import UserError, is_interruption
@@ -42,11 +42,17 @@ def build(config: DictConfig, kind: type[T]) -> T:
 
 def choice(group: str, name: str) -> dict[str, Any]:
     """Returns the plain options of `conf/GROUP/NAME.yaml`, with the groups within as its defaults list has them."""
-    options: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))  # type: ignore[assignment]
+    options: dict[str, Any] = OmegaConf.to_container(_file(CONF / group / f"{name}.yaml"))  # type: ignore[assignment]
     for entry in options.pop("defaults", []):
         if isinstance(entry, dict):
             options |= {inner: choice(f"{group}/{inner}", chosen) for inner, chosen in entry.items()}
     return options
+
+
+@cache
+def _file(path: Path) -> DictConfig | ListConfig:
+    """Returns a file of conf/, read once: every cell of a grid asks for the same ones."""
+    return OmegaConf.load(path)
 
 
 def choices(group: str) -> list[str]:

@@ -129,6 +129,12 @@ def hooks_and_wrappers(model: nn.Module) -> list[tuple[str, int, bool]]:
     ]
 
 
+LENGTHS = (7, 12, 3, 30, 12, 5)
+"""The numbers of tokens of some texts."""
+STATE_BYTES = sum(LENGTHS) * WIDTH * 4
+"""The bytes of the states of all their tokens at one layer."""
+
+
 def ragged(lengths: Sequence[int] = (7, 12, 3, 30), seed: int = 0, cls: int | None = None) -> list[TokenIds]:
     """Random texts of these lengths as token ids; with `cls`, all begin with that token."""
     generator = torch.Generator().manual_seed(seed)

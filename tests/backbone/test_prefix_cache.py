@@ -4,14 +4,13 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from models import N_LAYERS, WIDTH, padded, ragged, tiny
+from models import LENGTHS, N_LAYERS, WIDTH, padded, ragged, tiny
 from torch import Tensor
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.encode import encode
 from layersel.backbone.prefix import PrefixCache
 
-LENGTHS = (7, 12, 3, 30, 12, 5)
 ALL = list(range(len(LENGTHS)))
 ROOM_FOR_ALL = 2**20
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from models import WIDTH, bert, ragged, seeded, tiny
+from models import LENGTHS, STATE_BYTES, bert, ragged, seeded, tiny
 from torch import Tensor
 from transformers import BertModel
 
@@ -10,9 +10,6 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.encode import encode
 from layersel.backbone.prefix import PrefixCache, PrefixMemory
 
-LENGTHS = (7, 12, 3, 30, 12, 5)
-BYTES = sum(LENGTHS) * WIDTH * 4
-"""Of all texts' states at one layer."""
 PLENTY = 2**20
 
 
@@ -49,7 +46,7 @@ def test_no_bit_changes(name: str, starts: tuple[int, ...]) -> None:
         assert torch.equal(encode(_cache(memory, start, name=name), "test"), _alone(start, name))
 
 
-@pytest.mark.parametrize("max_bytes", [0, 1, BYTES // 3, BYTES, BYTES + 1, 2 * BYTES])
+@pytest.mark.parametrize("max_bytes", [0, 1, STATE_BYTES // 3, STATE_BYTES, STATE_BYTES + 1, 2 * STATE_BYTES])
 def test_bound_and_bits_in_little_memory(max_bytes: int) -> None:
     """Caches of several contents and layers stay below the bound together, and no bit depends on what was forgotten."""
     memory = PrefixMemory()
@@ -65,8 +62,8 @@ def test_bound_and_bits_in_little_memory(max_bytes: int) -> None:
         (2, PLENTY, 2, {2}),
         (1, PLENTY, 2, {1, 2}),
         (2, PLENTY, 1, {1, 2}),  # what entered it has been left on the way
-        (2, 2 * BYTES - 1, 1, {0, 1, 2}),  # as far as there is room
-        (2, 2 * BYTES, 1, {1, 2}),
+        (2, 2 * STATE_BYTES - 1, 1, {0, 1, 2}),  # as far as there is room
+        (2, 2 * STATE_BYTES, 1, {1, 2}),
     ],
 )
 def test_only_the_layers_above_run(first: int, room: int, then: int, run: set[int]) -> None:
@@ -89,7 +86,7 @@ def test_a_cache_of_its_own_leaves_nothing() -> None:
     """There is no later one."""
     cache = _cache(None, 2)
     encode(cache, "test")
-    assert cache.memory.used_bytes() == BYTES
+    assert cache.memory.used_bytes() == STATE_BYTES
 
 
 def test_states_between_two_layers_are_left_too() -> None:
@@ -99,7 +96,7 @@ def test_states_between_two_layers_are_left_too() -> None:
     for start in (1, 3):
         encode(PrefixCache(deep, ragged(LENGTHS), start, PLENTY, memory, "a"), "test")
     assert sorted(memory.below("a", 4)) == [1, 2, 3]
-    assert memory.used_bytes() == 3 * BYTES
+    assert memory.used_bytes() == 3 * STATE_BYTES
     assert torch.equal(
         encode(PrefixCache(deep, ragged(LENGTHS), 2, PLENTY, memory, "a"), "test"),
         encode(PrefixCache(deep, ragged(LENGTHS), 2, 0), "test"),
@@ -110,6 +107,6 @@ def test_what_was_not_used_for_longest_is_forgotten() -> None:
     """There is room for two layers' states."""
     memory = PrefixMemory()
     for content in ("a", "b", "a", "c"):
-        encode(_cache(memory, 2, 2 * BYTES, content), "test")
+        encode(_cache(memory, 2, 2 * STATE_BYTES, content), "test")
     kept = {content: len(_cache(memory, 2, 0, content)) for content in "abc"}
     assert kept == {"a": len(LENGTHS), "b": 0, "c": len(LENGTHS)}

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from layersel.sweep.evidence.outline import Outline, Question
 from layersel.sweep.factors import levels, with_value
 from layersel.sweep.grid import OF_A_CALL
 from layersel.sweep.reading import Row, is_grid, read_overrides
-from layersel.sweep.rows import collect_rows
+from layersel.sweep.rows import Rows, collect_rows
 from layersel.tasks.task import Metric
 from layersel.terminal.tables import counted
 
@@ -59,19 +60,23 @@ def page(outline: Outline) -> str:
         UserError: A folder is no grid's, or its cells do not answer the question.
     """
     parts = [f"# {outline.title}", outline.about.strip(), READING]
+    rows_of = cache(collect_rows)  # several questions ask the same grids
     for number, question in enumerate(outline.questions, start=1):
         try:
-            parts += _section(question)
+            _check_grids(question.grids)
+            parts += _section(question, rows_of(tuple(question.grids)))
         except UserError as error:
             raise UserError(f"question {number}: {error}") from error
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _section(question: Question) -> list[str]:
-    for folder in question.grids:
+def _check_grids(folders: Sequence[str]) -> None:
+    for folder in folders:
         if not is_grid(Path(folder)):
             raise UserError(f"grids: expected a grid's folder (OUTPUT/grids/NAME), but got {folder!r}")
-    rows = collect_rows(question.grids)
+
+
+def _section(question: Question, rows: Rows) -> list[str]:
     metric = rows.metric(question.metric)
     cells = as_table(rows.rows)
     cells = named(cells, configurations(cells))

@@ -1,12 +1,12 @@
 """The options of few-shot citation screening."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.backbone.pretrained import Pretrained
-from layersel.config import build_group, choice, choices
+from layersel.config import choices
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
 from layersel.data.source import Dataset, Source
@@ -14,6 +14,7 @@ from layersel.errors import one_of
 from layersel.merging.method import HELD_OUT_LOSS, LOGITS
 from layersel.tasks.screening.heads.adaptive import Adaptive
 from layersel.tasks.screening.heads.head import Head
+from layersel.tasks.screening.heads.named import head_named
 from layersel.tasks.screening.losses.loss import Loss
 from layersel.tasks.screening.losses.pairwise import Pairwise
 from layersel.tasks.screening.split import IF_TOO_FEW
@@ -75,16 +76,16 @@ class Screening(Task):
 
     def reference_heads(self) -> dict[str, Head]:
         """Returns the heads of the references by name, as their files have them, whatever the head of the task is."""
-        return _heads(self.references)
+        return {name: head_named(name) for name in self.references}
 
     def compared_heads(self) -> dict[str, Head]:
         """Returns the other heads by name, as their files have them."""
-        return _heads(self.other_heads)
+        return {name: head_named(name) for name in self.other_heads}
 
     @property
     def log_odds_head(self) -> Head:
         """Returns the head whose scores are log-odds: the task's own if it gives them, or else logistic regression."""
-        return self.head if self.head.gives_log_odds else build_group("task.head", choice("task/head", "logistic"))
+        return self.head if self.head.gives_log_odds else head_named("logistic")
 
     def model_refusal(self, model: Pretrained) -> str | None:
         """Returns the line that refuses a model with one layer's vectors for a head that compares those of several."""
@@ -125,7 +126,3 @@ class Screening(Task):
         known = choices("task/head")
         found += [str(one_of("task.other_heads", name, known)) for name in self.other_heads if name not in known]
         return found
-
-
-def _heads(names: Iterable[str]) -> dict[str, Head]:
-    return {name: build_group("task.head", choice("task/head", name)) for name in names}

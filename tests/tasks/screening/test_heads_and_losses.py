@@ -8,12 +8,12 @@ import pytest
 from in_process import cells, here
 from small_reviews import write_reviews
 
-from layersel.config import CONF
+from layersel.config import choices
 
-HEADS = sorted(file.stem for file in (CONF / "task" / "head").glob("*.yaml"))
+HEADS = choices("task/head")
 OF_LAYERS = ["model.layers=all", "model.combine=concat"]
 """What a head that compares layers needs."""
-LOSSES = sorted(file.stem for file in (CONF / "task" / "loss").glob("*.yaml"))
+LOSSES = choices("task/loss")
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from layersel.config import build_group, choice
 from layersel.errors import one_of
-from layersel.tasks.screening.heads.fusion import head_names
 from layersel.tasks.screening.heads.head import Head, Scorer
+from layersel.tasks.screening.heads.named import head_named, head_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +40,8 @@ class BestLayer(Head):
         """Keeps the examples: the layer is chosen, and the view fitted, for the pool that is ranked."""
         from layersel.tasks.screening.heads.fusing import left_out_weights
 
-        layers: list[Head] = [_OfLayer(self._head, layer) for layer in range(examples.n_parts)]
+        head = self._head
+        layers: list[Head] = [_OfLayer(head, layer) for layer in range(examples.n_parts)]
 
         def scores(pool: "Pool") -> "Tensor":
             best = examples.n_parts - 1 - int(left_out_weights(layers, examples, pool).flip(0).argmax())
@@ -60,7 +60,7 @@ class BestLayer(Head):
 
     @property
     def _head(self) -> Head:
-        return build_group("task.head", choice("task/head", self.view))  # type: ignore[no-any-return]
+        return head_named(self.view)
 
 
 @dataclass

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hydra.utils import get_class
-
-from layersel.config import TARGET, build_group, choice, choices
 from layersel.errors import one_of
 from layersel.tasks.screening.heads.head import Head, Scorer
+from layersel.tasks.screening.heads.named import head_named, head_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +64,7 @@ class Fusion(Head):
 
     def components(self) -> list[Head]:
         """Returns the views, whose code computes the scores too."""
-        return [build_group("task.head", choice("task/head", view)) for view in self.views]
+        return [head_named(view) for view in self.views]
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong."""
@@ -76,10 +74,3 @@ class Fusion(Head):
         if not self.views or len(set(self.views)) < len(self.views):
             found.append(f"task.head.views: expected different heads, but got {self.views}")
         return found
-
-
-def head_names(besides: type[Head]) -> list[str]:
-    """Returns the names of the heads in conf/task/head that are not of the class `besides`, sorted."""
-    return [
-        name for name in choices("task/head") if not issubclass(get_class(choice("task/head", name)[TARGET]), besides)
-    ]
