@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from models import N_LAYERS, WIDTH, bert, padded, ragged, seeded, tiny
+from models import LENGTHS, N_LAYERS, STATE_BYTES, WIDTH, bert, padded, ragged, seeded, tiny
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import BertModel, PreTrainedModel
 
@@ -22,9 +22,6 @@ from layersel.errors import UserError
 from layersel.selection.score import Probe, score_named
 from layersel.selection.select import make_selection, score_layers
 
-LENGTHS = (7, 12, 3, 30, 12, 5)
-BYTES = sum(LENGTHS) * WIDTH * 4
-"""Of all texts' states at one layer."""
 PLENTY = 2**20
 CHOICES = ["all", [0, 2], [-3, 1], [1], [-1]]
 POOLED = {"cls": lambda rows: rows[0], "mean": lambda rows: rows.mean(axis=0), "last": lambda rows: rows[-1]}
@@ -61,7 +58,7 @@ def cache(
 def test_vectors_are_the_pooled_hidden_states(
     shared_model: PreTrainedModel, pooling: str, layers: str | list[int], combine: str
 ) -> None:
-    """In every architecture; several layers are brought to length 1, a single one stays as it is."""
+    """Every architecture's are right: several layers are brought to length 1, a single one stays as it is."""
     backbone = Backbone(shared_model, None, pooling, vector_layers=layers, combine=combine)
     with torch.no_grad():
         vectors = backbone(padded(shared_model, ragged(LENGTHS)))
@@ -84,7 +81,7 @@ def test_the_last_layer_alone_is_what_it_always_was(shared_model: PreTrainedMode
 
 
 def test_the_cosine_of_a_concatenation_is_the_mean_over_layers() -> None:
-    """So no layer rules by its norm."""
+    """The two agree, so that no layer rules by its norm."""
     vectors = encode(cache("all", 0), "test").numpy()
     alone = [cosine_similarity(encode(cache([layer], 0), "test").numpy()) for layer in range(N_LAYERS)]
     np.testing.assert_allclose(cosine_similarity(vectors), np.mean(alone, axis=0), atol=1e-5)
@@ -94,9 +91,9 @@ def test_the_cosine_of_a_concatenation_is_the_mean_over_layers() -> None:
 @pytest.mark.parametrize("layers", ["all", [0], [0, 2], [1, 2]], ids=str)
 @pytest.mark.parametrize("name", ["bert", "deberta", "gpt2", "modernbert"])
 def test_the_cache_gives_what_the_whole_model_gives(name: str, layers: str | list[int], start: int) -> None:
-    """With no, some or all texts in memory, in the first pass and in later ones; also for layers all below `start`."""
+    """The vectors agree with no, some or all texts in memory, in every pass, also for layers all below `start`."""
     expected = encode(cache(layers, 0, name=name), "test")
-    for max_bytes in (0, BYTES // 3, PLENTY):
+    for max_bytes in (0, STATE_BYTES // 3, PLENTY):
         kept = cache(layers, start, max_bytes, name=name)
         for _ in range(2):
             with torch.no_grad():
@@ -113,7 +110,7 @@ def test_what_caches_leave_each_other_changes_no_bit(name: str, starts: tuple[in
         assert torch.equal(found, encode(cache("all", start, 0, name=name), "test"))
 
 
-@pytest.mark.parametrize("max_bytes", [0, BYTES, BYTES + 1, 2 * BYTES])
+@pytest.mark.parametrize("max_bytes", [0, STATE_BYTES, STATE_BYTES + 1, 2 * STATE_BYTES])
 def test_memory_stays_within_its_bound(max_bytes: int) -> None:
     """Pooled outputs count too."""
     memory = PrefixMemory()
@@ -123,10 +120,10 @@ def test_memory_stays_within_its_bound(max_bytes: int) -> None:
 
 
 def test_the_cache_grows_by_a_vector_a_text_and_layer() -> None:
-    """And not by the states of that layer's tokens."""
+    """The cache keeps a lower layer's pooled output alone, not the states of that layer's tokens."""
     kept = cache("all", 2)
     encode(kept, "test")
-    assert kept.memory.used_bytes() == BYTES + 2 * len(LENGTHS) * WIDTH * 4
+    assert kept.memory.used_bytes() == STATE_BYTES + 2 * len(LENGTHS) * WIDTH * 4
     for entered in kept.memory.states("a", 2).values():
         assert entered.lower.shape == (2, WIDTH)
         assert entered.lower.untyped_storage().nbytes() == 2 * WIDTH * 4
@@ -135,7 +132,7 @@ def test_the_cache_grows_by_a_vector_a_text_and_layer() -> None:
 @pytest.mark.parametrize("combine", ["mean", "concat"])
 @pytest.mark.parametrize("start", [0, 1])
 def test_gradients_flow_through_every_layer_of_the_vector(start: int, combine: str) -> None:
-    """They equal those of transformers' own hidden states, combined with plain tensor operations."""
+    """The gradients equal those through transformers' own hidden states, combined with plain tensor operations."""
     weights = torch.randn(N_LAYERS * WIDTH, generator=torch.Generator().manual_seed(0))
     kept = cache("all", start, combine=combine)
     model = kept.backbone.model
@@ -194,7 +191,7 @@ def test_layers_are_counted_among_those_that_are_left() -> None:
 
 @pytest.mark.parametrize("layers", ["all", [0, -1]], ids=str)
 def test_a_loaded_model_makes_such_vectors(layers: str | list[int], tiny_model_folder: Path) -> None:
-    """By its options, which tell it from the same model with other ones."""
+    """The model's options decide the vectors, and tell it from the same model with other ones."""
     options = Pretrained(path=str(tiny_model_folder), pooling="mean", layers=layers, combine="concat")
     assert options.problems() == []
     assert options.keeps_layers_apart
@@ -237,7 +234,7 @@ def test_outputs_that_are_missing_are_no_vector() -> None:
 
 
 def test_an_unknown_combination_is_refused() -> None:
-    """With the known ones."""
+    """The error names the known ones."""
     with pytest.raises(UserError, match="combine: expected one of mean, concat, but got 'sum'"):
         Backbone(tiny("bert"), None, "mean", combine="sum")
 

@@ -20,7 +20,7 @@ def test_a_short_training_has_a_point_for_each_step() -> None:
 
 @pytest.mark.parametrize("steps", [POINTS, POINTS + 1, 2 * POINTS + 57, 12345])
 def test_a_long_training_has_means_of_its_steps(steps: int) -> None:
-    """Of equally many steps each, the last ones before the point; at most `POINTS` of them."""
+    """Each point is the mean of equally many steps, the last ones before it; there are at most `POINTS` points."""
     losses = [float(step % 7) for step in range(steps)]
     curve = loss_curve(rows(losses), "adapted")["loss"]
     width = int(curve.x[0])

@@ -39,7 +39,7 @@ def test_less_may_be_better() -> None:
 
 
 def test_nothing_to_compare_with() -> None:
-    """As where no test record is included."""
+    """No line is given where the metric is undefined, as without an included test record."""
     assert what_the_adapter_adds(SCREENING | {"awss@95": None}, Screening()) is None
 
 

@@ -20,7 +20,7 @@ LABELS = torch.tensor([1] * 30 + [0] * 170)
 
 
 def test_it_is_the_bootstrap_of_a_plain_loop() -> None:
-    """By numpy's draws and scikit-learn's AUROC, within what 500 draws leave open."""
+    """The ends equal those by numpy's draws and scikit-learn's AUROC, within what 500 draws leave open."""
     one, other = ranking(0, 1.5, LABELS), ranking(1, 1.0, LABELS)
     draw, classes, found = np.random.default_rng(0), [np.arange(30), np.arange(30, 200)], []
     for _ in range(2000):
@@ -31,7 +31,7 @@ def test_it_is_the_bootstrap_of_a_plain_loop() -> None:
 
 
 def test_the_other_way_round_it_is_negated() -> None:
-    """With the same draws."""
+    """The same draws give the same ends with the other sign."""
     one, other = ranking(0, 1.0, LABELS), ranking(1, 2.0, LABELS)
     low, high = difference_interval(one, other, LABELS, stream(0, "difference"))
     assert difference_interval(other, one, LABELS, stream(0, "difference")) == pytest.approx((-high, -low))
@@ -39,14 +39,14 @@ def test_the_other_way_round_it_is_negated() -> None:
 
 
 def test_equal_rankings_do_not_differ() -> None:
-    """However the records are drawn."""
+    """The interval is 0 to 0, however the records are drawn."""
     one = ranking(0, 1.0, LABELS)
     assert difference_interval(one, 2 * one + 1, LABELS, stream(0, "difference")) == (0, 0)
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_alone(label: int) -> None:
-    """Nothing is known, as the metric is undefined."""
+    """The ends are NaN, as the metric is undefined."""
     one = torch.arange(5, dtype=torch.float64)
     ends = difference_interval(one, one, torch.full((5,), label), stream(0, "difference"))
     assert all(math.isnan(end) for end in ends)

@@ -262,7 +262,7 @@ def test_datasets_are_the_units_of_a_comparison(tmp_path: Path) -> None:
 
 
 def test_more_seeds_of_the_same_datasets_narrow_no_interval(tmp_path: Path) -> None:
-    """As long as they agree: what other datasets would give is no surer."""
+    """Seeds that agree leave the interval as it is: what other datasets would give is no surer."""
     for seeds, output in ((1, tmp_path / "few"), (20, tmp_path / "many")):
         for dataset, gain in zip("ABCDE", (0.1, -0.2, 0.3, 0.05, 0.0), strict=True):
             make(output, {("none", 0): [0.3] * seeds, ("cka", 2): [0.3 + gain] * seeds}, dataset=dataset)

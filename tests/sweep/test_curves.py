@@ -65,7 +65,7 @@ def test_means_and_bands_by_hand(tmp_path: Path) -> None:
 
 
 def test_of_one_dataset_the_band_is_of_the_seeds(tmp_path: Path) -> None:
-    """And a single cell has none."""
+    """The band is that of the cells, and a single cell has none."""
     for seed, value in enumerate((1.0, 2.0, 4.0)):
         make_cell(tmp_path / "three", seed=seed, curves=curves([0.0], {"adapted": [value]}))
     (found,) = means(tmp_path / "three")["gain"].lines
@@ -95,7 +95,7 @@ def test_only_points_and_cells_that_are_compared_count(tmp_path: Path) -> None:
 
 
 def test_cells_without_curves_have_none(tmp_path: Path) -> None:
-    """Of runs of earlier versions, and of tasks that record none; those that have some are averaged."""
+    """Runs of earlier versions and of tasks that record none are left out; those that have some are averaged."""
     make_cell(tmp_path, seed=0)
     assert means(tmp_path) == {}
     assert list(as_frame({}).columns) == list(COLUMNS)

@@ -139,7 +139,7 @@ def test_cells_of_several_grids_and_without_results_are_counted(tmp_path: Path) 
 def test_outlines_that_cannot_be_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
 ) -> None:
-    """In one line, and nothing is written."""
+    """They are refused in one line, and nothing is written."""
     file = tmp_path / "e.yaml"
     file.write_text(content.replace("GRID", str(grid(tmp_path / "runs", "g"))), encoding="utf-8")
     assert main([str(file)]) == 2

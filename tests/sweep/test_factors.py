@@ -88,7 +88,7 @@ def test_the_number_of_settings(tmp_path: Path) -> None:
 
 
 def test_each_value_against_the_pretrained_model(tmp_path: Path) -> None:
-    """In the same cells, over all of its configurations."""
+    """The pretrained model's values are those of the same cells, over all of the value's configurations."""
     known = crossed(tmp_path)
     cells = read(tmp_path)
     table = compare(with_outcomes(cells, AWSS, levels(cells, "selection")), AWSS).set_index("name")

@@ -647,7 +647,7 @@ def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None
 
 
 def test_curves_are_drawn_with_their_bands(browser: Page, tmp_path: Path) -> None:
-    """Of the best configurations, others on request; what stands beside them is dashed; a figure for each name."""
+    """Each name's figure shows the best configurations, others on request, and dashed what stands beside."""
     for n, dataset, seed in itertools.product(range(1, 7), "ABC", (0, 1)):
         gain = {"title": "Gain", "x_title": "read", "y_title": "found", "x": [0, 0.5, 1]}
         y = {"adapted": [0, n / 8, 1], "base": [0, 0.125, 1]}

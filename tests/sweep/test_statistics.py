@@ -100,7 +100,7 @@ def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None
 
 
 def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
-    """Of 8 values from a normal distribution with mean 0, in 95 % of 400 draws but for chance (3 deviations: 3.3 %)."""
+    """The interval of 8 normal values holds their mean in 95 % of 400 draws but for chance (3 deviations: 3.3 %)."""
     draw = np.random.default_rng(3)
     intervals = [bootstrap_interval([draw.normal(size=8)], draw) for _ in range(400)]
     assert np.mean([low <= 0 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.033)

@@ -68,7 +68,7 @@ def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path
 
 
 def test_an_interruption_is_found_on_every_way_back() -> None:
-    """Also where a library names another cause for the error that it raised while it handled the interruption."""
+    """It is found also where a library names another cause for the error that it raised in handling it."""
 
     def tidy_up() -> None:
         try:

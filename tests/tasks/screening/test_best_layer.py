@@ -101,7 +101,7 @@ def test_of_equally_good_layers_the_last_one_ranks(texts: list[str]) -> None:
 
 @pytest.mark.parametrize("view", ["adaptive", "spreading_vectors", "fusion", "elas_u4"])
 def test_any_head_is_a_view(view: str, texts: list[str]) -> None:
-    """Of one layer it is the view itself."""
+    """The head of one layer scores as its view does."""
     made = vectors(1)
     head = BestLayer(view=view)
     one = replace(examples(made, texts), n_parts=1)
@@ -136,7 +136,7 @@ def test_its_file_keeps_the_layers(texts: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("view", ["best_layer", "nothing"])
 def test_what_is_no_view_is_refused(view: str) -> None:
-    """With the heads that are."""
+    """The line names the heads that are views."""
     (line,) = BestLayer(view=view).problems()
     assert re.fullmatch(rf"task\.head\.view: expected one of adaptive, elas_u4, .*, but got '{view}'", line)
 
