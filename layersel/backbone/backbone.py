@@ -2,24 +2,25 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from layersel.backbone.combining import combination_named
 from layersel.backbone.layers import find_layers, find_projections
 from layersel.backbone.modes import evaluating
-from layersel.backbone.partial import entering, run_until, start_at
+from layersel.backbone.partial import entering, giving, run_until, start_at
 from layersel.backbone.pooling import pooling_named
 from layersel.backbone.vector_layers import CONCAT, LAST, MEAN, layers_named
 from layersel.data.tokens import TokenIds, batches_by_length, collate, pad_id
 from layersel.errors import UserError
 
-# Shapes: B texts, T tokens, D hidden size, L layers, V length of a vector: D, or a multiple of it.
+# Shapes: B texts, T tokens, D hidden size, L layers, V length of a vector: D, or a multiple of it; M chosen tokens.
 
 Batch = Mapping[str, Tensor]
 """Token ids `input_ids` and `attention_mask`, both of shape (B, T), and whatever else the model takes."""
@@ -123,14 +124,28 @@ class Backbone(nn.Module):
             pooled.append(self.pool(states_BTD, batch["attention_mask"]))
 
         following = [self.layers[layer + 1] for layer in above if layer + 1 < self.n_layers]
-        starting = nullcontext() if states is None else start_at(self.layers, start, states, self._layer_arity)
-        with starting, entering(following, see):
+        with self._starting(start, states), entering(following, see):
             last_BTD = self._run(batch)
         if len(following) < len(above):
             see(self.n_layers, last_BTD)
         if len(pooled) != len(self.vector_layers):
             raise RuntimeError(f"expected the outputs of layers {self.vector_layers}, but got {len(pooled)} of them")
         return pooled[0] if len(pooled) == 1 else self._combined(pooled)
+
+    def last_states(self, batch: Batch, start: int = 0, states: Tensor | None = None) -> Tensor:
+        """Computes the last hidden states (B×T×D) of a batch, after a final norm if there is one; as `forward`."""
+        with self._starting(start, states):
+            return self._run(batch)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Computes what the model's head makes of last hidden states (M×D) of any tokens: M × vocabulary.
+
+        The model itself does it, with whatever it scales or caps, so that only tokens that matter pass its head.
+        """
+        last = BaseModelOutputWithPast(last_hidden_state=states.unsqueeze(0))
+        nothing = torch.zeros(1, 1, dtype=torch.long, device=states.device)
+        with giving(self.model.base_model, lambda *_, **__: last):
+            return self.model(input_ids=nothing, **self._options).logits.squeeze(0)  # type: ignore[no-any-return]
 
     def prefix(self, batch: Batch, start: int, see: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Computes the hidden states (B×T×D) that enter layer `start`; `see` is given those that enter lower ones."""
@@ -180,6 +195,10 @@ class Backbone(nn.Module):
         self.eval()
         for layer in self.layers[start:]:
             layer.train()
+
+    def _starting(self, start: int, states: Tensor | None) -> AbstractContextManager[None]:
+        """Within the block the model runs from layer `start` on, which `states` enter; None runs it whole."""
+        return nullcontext() if states is None else start_at(self.layers, start, states, self._layer_arity)
 
     def _run(self, batch: Batch) -> Tensor:
         output = self.model.base_model(**batch, **self._options, return_dict=True)

@@ -1,6 +1,7 @@
 """Loading a pretrained model: from a folder, an installed package, or the hub; weights only, no foreign code."""
 
 import os
+import struct
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from transformers import logging as transformers_logging
 
 from layersel.backbone.backbone import Backbone
-from layersel.backbone.pretrained import OFFLINE_CHOICES, Pretrained, check_folder
+from layersel.backbone.gguf import dequantised
+from layersel.backbone.pretrained import GGUF, OFFLINE_CHOICES, Pretrained, check_folder
 from layersel.errors import UserError
 
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, StrictDataclassError)
@@ -29,7 +31,7 @@ ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_
 
 def load(pretrained: Pretrained, auto_class: str) -> Backbone:
     """Loads the model as `Pretrained.load` says."""
-    location = pretrained.location()
+    location = _location(pretrained)
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # no background request to the hub for a .bin
     options = _options(pretrained, location)
     try:
@@ -64,11 +66,24 @@ def read_config(pretrained: Pretrained) -> PretrainedConfig:
     Raises:
         UserError: It cannot be read, or `max_length` is more than the model has positions.
     """
-    location = pretrained.location()
+    location = _location(pretrained)
     try:
         with _quiet():
             return _config(pretrained, location, _options(pretrained, location))
     except UNREADABLE as error:
+        raise _cannot_load(pretrained.path, error) from error
+
+
+def _location(pretrained: Pretrained) -> str:
+    """Returns the folder or hub name that the model is loaded from; of a GGUF file, the folder made of it."""
+    location = pretrained.location()
+    if Path(location).suffix != GGUF:
+        return location
+    check_folder(location)
+    try:
+        with _quiet():
+            return str(dequantised(Path(location)))
+    except (*UNREADABLE, struct.error) as error:
         raise _cannot_load(pretrained.path, error) from error
 
 

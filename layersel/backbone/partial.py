@@ -5,7 +5,7 @@ and a suffix together give what the whole model gives, whatever the architecture
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -63,15 +63,20 @@ def start_at(layers: nn.ModuleList, start: int, hidden: Tensor, arity: int | Non
 
 
 @contextmanager
-def _bypassed(layer: nn.Module, arity: int | None) -> Iterator[None]:
-    def identity(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
-        return hidden_states if arity is None else (hidden_states, *[None] * (arity - 1))
-
-    own = vars(layer).get("forward")  # an instance has one if it is wrapped, by Accelerate for instance
-    layer.forward = identity
+def giving(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within the block `module` gives what `forward` gives, in place of its own forward pass."""
+    own = vars(module).get("forward")  # an instance has one if it is wrapped, by Accelerate for instance
+    module.forward = forward
     try:
         yield
     finally:
-        del layer.forward  # the class's own forward shows again
+        del module.forward  # the class's own forward shows again
         if own is not None:
-            layer.forward = own
+            module.forward = own
+
+
+def _bypassed(layer: nn.Module, arity: int | None) -> AbstractContextManager[None]:
+    def identity(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
+        return hidden_states if arity is None else (hidden_states, *[None] * (arity - 1))
+
+    return giving(layer, identity)

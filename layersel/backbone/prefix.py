@@ -136,6 +136,22 @@ class PrefixCache:
         rows = {text: row for row, text in enumerate(text for group in groups for text in group)}
         return torch.cat([self.batch_vectors(group) for group in groups])[[rows[text] for text in texts]]
 
+    def fill(self, texts: Sequence[int]) -> None:
+        """Computes what enters layer `start` for these texts before it is needed, as far as there is room."""
+        if self.start == 0:
+            return
+        for group in self.batches(texts):
+            with torch.no_grad():
+                self._prefix(group, self._batch(group))
+            if group[0] not in self.memory.states(self.content, self.start):
+                return
+
+    def batch_last_states(self, texts: Sequence[int]) -> Tensor:
+        """Computes the last hidden states (B×T×D) of texts that make one batch, padded on the right."""
+        batch = self._batch(texts)
+        states = None if self.start == 0 else self._prefix(texts, batch).states
+        return self.backbone.last_states(batch, self.start, states)
+
     def batch_vectors(self, texts: Sequence[int]) -> Tensor:
         """Computes the vectors of texts that make one batch."""
         batch = self._batch(texts)

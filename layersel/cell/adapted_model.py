@@ -1,14 +1,10 @@
 """The model on its way through the steps of a cell: adapted, merged, pruned, quantised."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
-
-from torch import Tensor
 
 from layersel.adapters.placed import Placed, Unadapted
 from layersel.backbone.backbone import Backbone
-from layersel.backbone.encode import encode
 from layersel.backbone.prefix import PrefixCache
 from layersel.cell.options import Cell
 from layersel.cell.steps import MERGE, PRUNE
@@ -19,7 +15,7 @@ from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.files import write_json
 from layersel.runs.folder import RunFolder
 from layersel.seeding import stream
-from layersel.tasks.problem import Subject
+from layersel.tasks.problem import Recall, Subject
 from layersel.terminal.tables import note
 
 
@@ -29,7 +25,7 @@ class AdaptedModel:
     Args:
         cell: Says which steps there are.
         backbone: The pretrained model; every step changes it in place.
-        tokens: Token ids of unlabelled texts, to calibrate on.
+        tokens: Token ids of texts that tell no label, to calibrate on.
 
     Attributes:
         placed: The adapter beside the weights, from its placement until it is merged into them.
@@ -78,17 +74,10 @@ class AdaptedModel:
         """Returns a cache of what enters layer `start`, as large as the cell allows."""
         return PrefixCache(self.backbone, tokens, start, self.cell.task.prefix_cache_bytes)
 
-    def subject(self, texts: TokenizedTexts, cache: PrefixCache, what: str) -> Subject:
-        """Returns the model as it stands with the texts that it is judged on; `what` names the progress bar."""
-
-        def inference() -> AbstractContextManager[object]:
-            return self.cell.precision.inference(self.backbone.device)
-
-        def vectors() -> Tensor:
-            with inference():
-                return encode(cache, what)
-
-        return Subject(self.backbone, texts, vectors, inference)
+    def subject(self, texts: TokenizedTexts, cache: PrefixCache, name: str, recall: Recall | None = None) -> Subject:
+        """Returns the model as it stands, under a name for people, with the texts that it is judged on."""
+        precision, device = self.cell.precision, self.backbone.device
+        return Subject(self.backbone, texts, cache, lambda: precision.inference(device), name, recall)
 
     def metrics(self) -> dict[str, float]:
         """Returns the share of zero weights after each step from pruning on."""

@@ -117,7 +117,7 @@ def training_identity(cell: Cell, dataset: Dataset) -> Identity:
         options=_flat(cell, groups) | _vectors(cell) | _compression(cell),
         classes=_classes(cell, groups),
         model=cell.model.fingerprint(),
-        data=dataset.fingerprint(),
+        data=_read(cell, dataset),
         lineage={},
         code=_code(cell, groups, "layersel.cell.training_cell"),
         metric=cell.task.metric,
@@ -145,6 +145,12 @@ def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member])
         metric=cell.task.metric,
         references=cell.task.references,
     )
+
+
+def _read(cell: Cell, dataset: Dataset) -> str:
+    """Returns the hash of all that is read: the dataset, and what the task reads beside it."""
+    beside = cell.task.content()
+    return dataset.fingerprint() if beside is None else fingerprint([dataset.fingerprint(), beside])
 
 
 def _flat(cell: Cell, groups: tuple[str, ...]) -> Options:

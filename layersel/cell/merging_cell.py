@@ -49,7 +49,8 @@ class MergingCell:
     def run(self) -> None:
         """Does everything; the results are in the folder."""
         backbone, texts = self.load()
-        model = AdaptedModel(self.cell, backbone, [ids for own in texts.values() for ids in own.tokens])
+        visible = [texts[member.name].tokens[text] for member in self.members for text in member.problem.visible]
+        model = AdaptedModel(self.cell, backbone, visible)
         with self.clock("merge_adapters"):
             self.merge(model, {name: own.tokens for name, own in texts.items()})
         for step in self.cell.steps:
@@ -127,7 +128,7 @@ class MergingCell:
 
     def judge_on(self, member: Member, model: AdaptedModel, texts: TokenizedTexts) -> dict[str, Any]:
         """Returns the metrics of the merged adapter on one dataset, under its own head, beside those of its run."""
-        subject = model.subject(texts, model.cache(texts.tokens, start=0), f"encoding, {member.name}")
+        subject = model.subject(texts, model.cache(texts.tokens, start=0), member.name)
         outcome = member.problem.judge(subject)
         member.problem.write(outcome, self.folder.of_dataset(member.name))
         own = {f"own/{name}": member.own[name] for name in outcome.metrics}

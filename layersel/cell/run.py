@@ -21,7 +21,7 @@ from layersel.merging.method import MergeMethod
 from layersel.runs.folder import FAILED, Attempt, RunFolder
 from layersel.runs.stopwatch import Stopwatch
 from layersel.runs.tracking import report_finished, sync_hint
-from layersel.terminal.tables import note
+from layersel.terminal.tables import note, show_table
 
 if TYPE_CHECKING:
     from layersel.cell.attempt import CellAttempt
@@ -90,6 +90,9 @@ def run_training(call: Call) -> RunFolder:
     elif cell.grid is not None:
         return folder
     show_metrics(folder.read_metrics(), cell.task)
+    shown = cell.task.shown(folder.path)
+    if shown is not None:
+        show_table(shown.title, shown.columns, shown.rows, alignment="l" * len(shown.columns))
     note(f"Everything is in {folder.path}")
     return folder
 

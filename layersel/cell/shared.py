@@ -5,7 +5,7 @@ Whatever comes from another cell is, to the last bit, what this one would have c
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from layersel.backbone.backbone import Backbone
-from layersel.backbone.encode import encode
 from layersel.backbone.prefix import PrefixCache, PrefixMemory
 from layersel.cell.options import Cell
 from layersel.cell.steps import TRAIN
@@ -24,7 +23,7 @@ from layersel.runs.fingerprints import fingerprint, flat_options
 from layersel.runs.store import Store, Tensors
 from layersel.selection.score import LayerScores, Probe
 from layersel.selection.select import score_layers
-from layersel.tasks.problem import Problem
+from layersel.tasks.problem import Problem, Recall
 
 PREFIXES = PrefixMemory()
 """States that the cells of this process leave to each other."""
@@ -49,16 +48,20 @@ class Shared:
         texts = problem.texts(tokenizer)
         found = self.store.tensors(
             "tokens",
-            [self._model(backbone), max_length, texts],
-            lambda: _packed_tokens(TokenizedTexts.of(texts, tokenizer, max_length)),
-            code=[TokenizedTexts],
+            [self._model(backbone), max_length, texts, problem.token_key],
+            lambda: _packed_tokens(problem.tokenized(tokenizer, max_length)),
+            code=[TokenizedTexts, problem.tokenized],
         )
         return _unpacked_tokens(texts, found, max_length)
 
-    def base_vectors(self, texts: TokenizedTexts, backbone: Backbone, compute: Callable[[], Tensor]) -> Tensor:
-        """Vectors (N×D) of these texts from the pretrained model, which `compute` computes."""
-        key = [self._encoding(backbone), texts.tokens]
-        return self.store.tensors("vectors", key, lambda: {"vectors": compute()}, [encode, self.cell.model])["vectors"]
+    def of_pretrained(self, texts: TokenizedTexts, backbone: Backbone) -> Recall:
+        """Returns what finds, or else computes and keeps, a tensor of these texts and the pretrained model."""
+        encoding = [self._encoding(backbone), texts.tokens]
+
+        def recall(kind: str, key: Any, compute: Callable[[], Tensor], code: Sequence[Any]) -> Tensor:
+            return self.store.tensors(kind, [encoding, key], lambda: {kind: compute()}, [*code, self.cell.model])[kind]
+
+        return recall
 
     def layer_scores(self, backbone: Backbone, probe: Probe, problem: Problem) -> LayerScores:
         """Returns the layers' scores, whatever the budget; those that look at the pretrained model are stored."""
@@ -106,12 +109,15 @@ def _packed_tokens(texts: TokenizedTexts) -> Tensors:
         "ids": torch.tensor([token for ids in texts.tokens for token in ids], dtype=torch.long),
         "lengths": torch.tensor([len(ids) for ids in texts.tokens]),
         "full_lengths": torch.tensor(texts.full_lengths),
+        "answers": torch.tensor([is_one for own in texts.answers for is_one in own], dtype=torch.uint8),
     }
 
 
 def _unpacked_tokens(texts: list[str], packed: Tensors, max_length: int) -> TokenizedTexts:
-    tokens = [ids.tolist() for ids in torch.split(packed["ids"], packed["lengths"].tolist())]
-    return TokenizedTexts(texts, tokens, packed["full_lengths"].tolist(), max_length)
+    lengths: list[int] = packed["lengths"].tolist()
+    tokens = [ids.tolist() for ids in torch.split(packed["ids"], lengths)]
+    answers = [own.tolist() for own in torch.split(packed["answers"], lengths)] if len(packed["answers"]) else []
+    return TokenizedTexts(texts, tokens, packed["full_lengths"].tolist(), max_length, answers)
 
 
 def _packed_scores(scores: LayerScores) -> Tensors:

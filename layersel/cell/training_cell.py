@@ -1,10 +1,8 @@
 """What a training cell does, from a dataset to results: its stages, in the order in which `run` calls them."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from layersel.adapters.placement import count_parameters
 from layersel.backbone.backbone import Backbone
@@ -56,7 +54,7 @@ class TrainingCell:
     def run(self) -> None:
         """Does everything; the results are in the folder."""
         backbone, texts, data = self.load()
-        model = AdaptedModel(self.cell, backbone, texts.tokens)
+        model = AdaptedModel(self.cell, backbone, [texts.tokens[text] for text in self.problem.visible])
         base = None if self.adapter_is_all else self.judge_base(model, texts, model.cache(texts.tokens, start=0))
         for step in self.cell.steps:
             if step == TRAIN:
@@ -82,7 +80,8 @@ class TrainingCell:
         with self.clock("load"):
             backbone = self.cell.model.load(self.cell.task.auto_class).to(self.cell.trainer.device)
             texts = self.shared.texts(self.problem, backbone)
-        note(texts.lengths_line(), once=self.cell.grid is not None)
+        for line in self.problem.token_lines(texts, backbone.tokenizer):
+            note(line, once=self.cell.grid is not None)
         self.tell_learnt_before(texts)
         return backbone, texts, self.problem.data(texts, backbone.tokenizer, self.cell.seed)
 
@@ -150,17 +149,13 @@ class TrainingCell:
             if not model.placed.layers:
                 return {ADAPTED: base, BASE: base}
         with self.clock("judge_adapted"):
-            return {ADAPTED: self.problem.judge(model.subject(texts, cache, "encoding, adapted")), BASE: base}
+            return {ADAPTED: self.problem.judge(model.subject(texts, cache, ADAPTED)), BASE: base}
 
     def judge_base(self, model: AdaptedModel, texts: TokenizedTexts, cache: PrefixCache) -> Outcome:
-        """Judges the pretrained model, whose vectors another cell may have computed."""
-        subject = model.subject(texts, cache, "encoding, pretrained")
-
-        def vectors() -> Tensor:
-            return self.shared.base_vectors(texts, model.backbone, subject.vectors)
-
+        """Judges the pretrained model, of which another cell may have computed what is needed."""
+        recall = self.shared.of_pretrained(texts, model.backbone)
         with self.clock("judge_base"):
-            return self.problem.judge(replace(subject, vectors=vectors))
+            return self.problem.judge(model.subject(texts, cache, "pretrained", recall))
 
     def judge_references(self, base: Outcome) -> dict[str, Outcome]:
         """Judges what needs no model."""
@@ -186,6 +181,7 @@ class TrainingCell:
             generator = stream(self.cell.seed, "difference")
             low, high = self.problem.difference_interval(outcomes[ADAPTED], outcomes[best], generator)
             metrics |= {LOW: low, HIGH: high}
+        metrics |= self.problem.changes(outcomes[ADAPTED], outcomes[BASE])
         metrics |= outcomes[ADAPTED].counts | model.metrics() | self.clock.metrics()
         write_json(self.folder.metrics, metrics)
         return metrics
@@ -196,7 +192,8 @@ class TrainingCell:
         """Draws the figures and logs what was measured once."""
         tracker = self.attempt.tracker
         figures = {"layers": layer_scores(selection)} | self.problem.figures(outcomes)
-        tracker.table("selection", *selection.table())
+        for name, table in {"selection": selection.table(), **self.problem.tables(outcomes)}.items():
+            tracker.table(name, *table)
         about = {"base_model": self.cell.model.path, "layers": selection.layers}
         tracker.artifact(self.folder.path.name, self.folder.adapter, about)
         tracker.images(write_figures(figures, self.folder.figures))

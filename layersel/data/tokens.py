@@ -1,7 +1,7 @@
 """Turns texts into token ids, and token ids into padded batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -108,12 +108,14 @@ class TokenizedTexts:
         tokens: Their token ids, cut to `max_length`.
         full_lengths: Their lengths in tokens before the cut.
         max_length: The most tokens of a text.
+        answers: For each text, 1 where a token is a part of an answer, 0 elsewhere; empty where no text has answers.
     """
 
     texts: list[str]
     tokens: list[TokenIds]
     full_lengths: list[int]
     max_length: int
+    answers: list[list[int]] = field(default_factory=list)
 
     @classmethod
     def of(cls, texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> "TokenizedTexts":

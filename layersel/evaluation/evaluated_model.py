@@ -1,12 +1,13 @@
 """The model under evaluation: that of a run, or a pretrained one with an adapter beside it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layersel.adapters.loading import load_adapter
 from layersel.backbone.backbone import Backbone
-from layersel.backbone.encode import encode
 from layersel.backbone.prefix import PrefixCache
 from layersel.backbone.pretrained import Pretrained
 from layersel.cell.members import saved_head
@@ -55,11 +56,13 @@ class EvaluatedModel:
         note(texts.lengths_line())
         cache = PrefixCache(backbone, texts.tokens, start=0, max_bytes=0)
 
-        def vectors() -> Any:
-            with self.precision.matmuls(), self.precision.inference(backbone.device):
-                return encode(cache, "encoding")
+        return Subject(backbone, texts, cache, self.inference, "under evaluation")
 
-        return Subject(backbone, texts, vectors, lambda: self.precision.inference(backbone.device))
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Within the block the model runs in its precision."""
+        with self.precision.matmuls(), self.precision.inference(self.backbone.device):
+            yield
 
 
 def pretrained_model(options: Evaluation) -> EvaluatedModel:
@@ -77,8 +80,10 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
             placed.merge()
     backbone.to(options.trainer.device).eval()
     if options.precision.quantises:
-        tokens = _texts(options.task.problem(dataset, options.seed), backbone).tokens
-        quantised = options.precision.quantise(backbone, tokens, stream(options.seed, "quantisation"))
+        problem = options.task.problem(dataset, options.seed)
+        texts = _texts(problem, backbone)
+        visible = [texts.tokens[text] for text in problem.visible]
+        quantised = options.precision.quantise(backbone, visible, stream(options.seed, "quantisation"))
         note(quantised.effective)
     return EvaluatedModel(
         backbone=backbone,
@@ -149,4 +154,4 @@ def _backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbo
 def _texts(problem: Problem, backbone: Backbone) -> TokenizedTexts:
     if backbone.tokenizer is None:
         raise RuntimeError("a pretrained model is loaded with its tokenizer")
-    return TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, backbone.max_length)
+    return problem.tokenized(backbone.tokenizer, backbone.max_length)

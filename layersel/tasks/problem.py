@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from layersel.backbone.backbone import Backbone
+from layersel.backbone.encode import encode
 from layersel.backbone.prefix import PrefixCache
 from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts
@@ -42,6 +43,10 @@ class Outcome:
     head: Any = None
 
 
+Recall = Callable[[str, Any, Callable[[], Tensor], Sequence[Any]], Tensor]
+"""Returns what another cell has computed, or computes it: kind, what decides it, how, and the code that does."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model with the texts of a problem, as it is judged.
@@ -49,14 +54,38 @@ class Subject:
     Attributes:
         backbone: The model as it stands, adapted or not.
         texts: All texts of the problem.
-        vectors: Computes the vectors (N×D) of all texts in the cell's inference precision.
-        inference: The context in which the model runs in that precision.
+        cache: Runs the model over them, and starts above what it has kept.
+        inference: The context in which the model runs in the cell's inference precision.
+        name: What the model is called beside a progress bar.
+        recall: Finds what another cell has computed of the same model; None where no other one can.
     """
 
     backbone: Backbone
     texts: TokenizedTexts
-    vectors: Callable[[], Tensor]
+    cache: PrefixCache
     inference: Callable[[], AbstractContextManager[object]]
+    name: str
+    recall: Recall | None = None
+
+    def vectors(self) -> Tensor:
+        """Computes the vectors (N×D) of all texts in the inference precision."""
+        return self.computed("vectors", None, lambda: encode(self.cache, f"encoding, {self.name}"), [encode])
+
+    def computed(self, kind: str, key: Any, compute: Callable[[], Tensor], code: Sequence[Any]) -> Tensor:
+        """Returns what `compute` computes of the model in the inference precision, or has computed for another cell.
+
+        Args:
+            kind: What it is, in one word.
+            key: What decides it beside the model and the texts; anything that JSON can hold.
+            compute: Does it.
+            code: The functions and classes that do it.
+        """
+
+        def run() -> Tensor:
+            with self.inference():
+                return compute()
+
+        return run() if self.recall is None else self.recall(kind, key, run, code)
 
 
 class Problem(ABC):
@@ -83,6 +112,20 @@ class Problem(ABC):
     @abstractmethod
     def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """Returns all texts, as this tokenizer wants them."""
+
+    @property
+    def token_key(self) -> Any:
+        """What decides the token ids beside the texts; anything that JSON can hold."""
+        return None
+
+    def tokenized(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedTexts:
+        """Returns all texts with their token ids, cut to `max_length`."""
+        return TokenizedTexts.of(self.texts(tokenizer), tokenizer, max_length)
+
+    @property
+    def visible(self) -> Sequence[int]:
+        """Indices of the texts that layer scores, pruning and quantisation may look at: all, if they tell no label."""
+        return range(len(self.train) + len(self.unlabelled))
 
     @abstractmethod
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> TrainingData:
@@ -124,6 +167,18 @@ class Problem(ABC):
     def predict(self, subject: Subject, head: Any, path: Path) -> int:
         """Writes predictions for all texts that are not learnt from; returns for how many."""
         raise NotImplementedError
+
+    def token_lines(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """Returns what tokenising the texts has shown, for the terminal."""
+        return [texts.lengths_line()]
+
+    def changes(self, adapted: Outcome, base: Outcome) -> dict[str, float]:
+        """Returns metrics of how far the final model has moved away from the pretrained one, by name."""
+        return {}
+
+    def tables(self, outcomes: Mapping[str, Outcome]) -> dict[str, tuple[list[str], list[list[Any]]]]:
+        """Returns tables of the outcomes for the loggers, by name: columns and rows."""
+        return {}
 
     def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
         """Figures of the outcomes (`adapted`, `base`, references) by name."""

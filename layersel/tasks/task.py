@@ -30,6 +30,21 @@ class Metric:
     higher_is_better: bool = True
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A table for the terminal.
+
+    Attributes:
+        title: The line above it.
+        columns: The heading of each column.
+        rows: The cells of each row.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
 @dataclass
 class Task(Hyperparameters, ABC):
     """A kind of task: its options, and what everything outside of its package knows of it."""
@@ -101,6 +116,14 @@ class Task(Hyperparameters, ABC):
             like: A source whose options say how to read it, if one is given.
         """
         raise NotImplementedError
+
+    def content(self) -> Any:
+        """Returns a hash of what the task reads beside the dataset; None if it reads nothing else."""
+        return None
+
+    def shown(self, folder: Path) -> Shown | None:
+        """Returns what people may want to see of a run's own files, below its metrics; None for nothing."""
+        return None
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
         """Returns a line that says what the metrics are of."""

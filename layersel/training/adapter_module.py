@@ -66,13 +66,17 @@ class AdapterModule(LightningModule):
         The loss of the whole batch is then the same everywhere, and so is the gradient's mean, the one of one device.
         """
         cache = self._prepared()
-        trainer = self._trainer  # None where a layer score asks for the loss before the training
-        devices = 1 if trainer is None else trainer.world_size
+        rank, devices = self.share()
         if devices == 1:
             return cache.vectors(texts)
         even = texts + texts[:1] * (-len(texts) % devices)
-        gathered_WSD: Tensor = self.all_gather(cache.vectors(even[self.global_rank :: devices]), sync_grads=True)  # type: ignore[assignment]
+        gathered_WSD: Tensor = self.all_gather(cache.vectors(even[rank::devices]), sync_grads=True)  # type: ignore[assignment]
         return gathered_WSD.transpose(0, 1).flatten(0, 1)[: len(texts)]
+
+    def share(self) -> tuple[int, int]:
+        """Returns which of the devices this one is, from 0, and how many share a step."""
+        trainer = self._trainer  # None where a layer score asks for the loss before the training
+        return (0, 1) if trainer is None else (self.global_rank, trainer.world_size)
 
     def setup(self, stage: str) -> None:
         """Makes the cache of the frozen prefix: what is learnt from is little, so it holds all of it but the pool."""
@@ -178,5 +182,5 @@ class AdapterModule(LightningModule):
         for a resumed training first sees it at another one.
         """
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            texts.vectors(range(len(self.trainer.datamodule.train)))  # type: ignore[attr-defined]
+            texts.fill(range(len(self.trainer.datamodule.train)))  # type: ignore[attr-defined]
         texts.max_bytes = 0  # nothing more is kept

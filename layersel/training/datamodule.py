@@ -21,17 +21,26 @@ class TrainingData(LightningDataModule):
         seed: Of the batches and the probe.
         pool: Token ids of further texts that batches draw from, such as those without labels. They are encoded
             whenever they are drawn and not kept, so that a pool of any size takes no more memory.
+        visible: Indices of the texts that tell no label, which the probe is drawn from; None = all.
     """
 
     draws: ClassVar[str] = "batches"
     """What an epoch draws: the name of its random stream."""
 
-    def __init__(self, tokens: Sequence[TokenIds], train: Sequence[int], seed: int, pool: Sequence[TokenIds] = ()):
+    def __init__(
+        self,
+        tokens: Sequence[TokenIds],
+        train: Sequence[int],
+        seed: int,
+        pool: Sequence[TokenIds] = (),
+        visible: Sequence[int] | None = None,
+    ):
         super().__init__()
         self.tokens = tokens
         self.train = train
         self.seed = seed
         self.pool = pool
+        self.visible = range(len(tokens)) if visible is None else visible
         self._resumed = (0, 0)
 
     @abstractmethod
@@ -45,8 +54,8 @@ class TrainingData(LightningDataModule):
 
     def probe_tokens(self, size: int) -> list[TokenIds]:
         """Token ids of a probe: `size` texts (or all), drawn without replacement and without their labels."""
-        order = torch.randperm(len(self.tokens), generator=stream(self.seed, "probe"))
-        return [self.tokens[text] for text in order[:size]]
+        order = torch.randperm(len(self.visible), generator=stream(self.seed, "probe"))
+        return [self.tokens[self.visible[place]] for place in order[:size]]
 
     def labelled_batches(self, count: int) -> list[Any]:
         """Returns the first `count` batches of an epoch of their own, for scores that need labels."""

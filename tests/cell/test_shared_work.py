@@ -16,9 +16,10 @@ from small_reviews import write_reviews
 from torch import Tensor
 
 from layersel.backbone.prefix import PrefixMemory
-from layersel.cell import adapted_model, shared
+from layersel.cell import shared
 from layersel.runs import store
 from layersel.selection.scores.cka import CKA
+from layersel.tasks import problem
 from layersel.tasks.screening.heads.nearest import Nearest
 
 CELLS = {
@@ -119,7 +120,7 @@ def test_another_process_spares_the_work(run: Callable[..., Cell], expected: dic
         patch.object(CKA, "scores", side_effect=AssertionError("scored")),
         patch.object(shared.TokenizedTexts, "of", side_effect=AssertionError("tokenised")),
         patch.object(Nearest, "fit", side_effect=AssertionError("fitted")),
-        patch.object(adapted_model, "encode", wraps=adapted_model.encode) as encode,
+        patch.object(problem, "encode", wraps=problem.encode) as encode,
     ):
         for name in ("another budget", "lora"):
             found = run(name, filled)

@@ -1,0 +1,47 @@
+"""Models in one GGUF file, the format of llama.cpp: made into a plain Hugging Face folder, once."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layersel.files import atomic_folder, sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def dequantised(file: Path) -> Path:
+    """Returns the folder of the cache with the model of a GGUF file in float32, which is made if it is not there.
+
+    The rounding of the file's 4 or 8 bits stays in the weights: they are what llama.cpp runs, in another format.
+    """
+    from platformdirs import user_cache_path
+
+    from layersel.runs.fingerprints import versions
+
+    name = f"{file.stem}-{sha256(file)[:12]}-transformers{versions()['transformers']}"
+    folder = user_cache_path("layersel") / "dequantised" / name
+    if not folder.is_dir():
+        _write(file, folder)
+    return folder
+
+
+def _write(file: Path, folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    del model.config.quantization_config  # of the file; these weights are plain
+    with atomic_folder(folder) as draft:
+        model.config.save_pretrained(draft)
+        model.generation_config.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        save_file(untied(model), draft / "model.safetensors", metadata={"format": "pt"})
+
+
+def untied(model: "PreTrainedModel") -> "dict[str, Any]":
+    """Returns the model's tensors but for those that it takes from others of them, as its configuration says."""
+    tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
+    return {name: value.contiguous() for name, value in model.state_dict().items() if name not in tied}

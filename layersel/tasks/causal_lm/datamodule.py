@@ -1,0 +1,44 @@
+"""The examples that are learnt from as a datamodule: each epoch puts them into batches anew."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from layersel.data.tokens import TokenizedTexts
+from layersel.training.datamodule import TrainingData
+
+
+class AnswerBatch(NamedTuple):
+    """What a step looks at.
+
+    Attributes:
+        texts: Indices of the texts, among those that are learnt from.
+        answers: For each of them, 1 where a token is to be predicted.
+    """
+
+    texts: list[int]
+    answers: list[list[int]]
+
+
+class AnswerData(TrainingData):
+    """Batches of examples; layer scores and calibration see the examples that are learnt from, answers included.
+
+    Args:
+        texts: All texts of the problem.
+        train: Indices of those that are learnt from.
+        batch_size: Examples in a batch.
+        seed: Of the order and the probe.
+    """
+
+    def __init__(self, texts: TokenizedTexts, train: Sequence[int], batch_size: int, seed: int):
+        super().__init__(texts.tokens, train, seed, visible=train)
+        self.answers = [texts.answers[text] for text in train]
+        self.batch_size = batch_size
+
+    def epoch_batches(self, generator: torch.Generator) -> Sequence[AnswerBatch]:
+        """Returns all examples, in an order of the epoch's own."""
+        order = torch.split(torch.randperm(len(self.train), generator=generator), self.batch_size)
+        return [
+            AnswerBatch(texts, [self.answers[text] for text in texts]) for texts in (part.tolist() for part in order)
+        ]

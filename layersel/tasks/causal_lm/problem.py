@@ -1,0 +1,301 @@
+"""Examples under a seed: those that are learnt from, those that are held out, and texts of another domain."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from layersel.backbone.backbone import Backbone
+from layersel.data.source import Dataset
+from layersel.data.texts.examples import TEST, TRAIN, VALIDATION, Example, TextDataset
+from layersel.data.tokens import TokenizedTexts
+from layersel.errors import UserError
+from layersel.metrics.resampling import RESAMPLES
+from layersel.runs.fingerprints import text_fingerprint
+from layersel.seeding import stream
+from layersel.tasks.causal_lm.datamodule import AnswerData
+from layersel.tasks.causal_lm.losses import text_losses
+from layersel.tasks.causal_lm.module import AnswerTraining
+from layersel.tasks.causal_lm.options import SAMPLES, CausalLM
+from layersel.tasks.causal_lm.sample_files import write_samples
+from layersel.tasks.causal_lm.samples import answered, words
+from layersel.tasks.causal_lm.templates import Piece, pieces_of
+from layersel.tasks.causal_lm.tokenizing import cut_answers, prompt_of, tokenized
+from layersel.tasks.problem import Outcome, Problem, Subject
+from layersel.terminal.tables import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Shapes: N held-out examples.
+
+
+@dataclass(frozen=True)
+class AnswerOutcome(Outcome):
+    """What a language model is worth.
+
+    Attributes:
+        losses_N2: The sum of the losses and the number of tokens to predict of each held-out example.
+        samples: Prompts with the expected answer and the model's own.
+    """
+
+    losses_N2: Tensor = field(default_factory=lambda: torch.empty(0, 2))
+    samples: list[dict[str, str]] = field(default_factory=list)
+
+
+class AnswerProblem(Problem):
+    """Examples, some of which are held out, and texts of another domain.
+
+    Args:
+        task: The options.
+        dataset: The examples, those without anything to predict left out and plain texts divided into passages.
+        train: Indices of the examples that are learnt from.
+        test: Indices of those that are held out.
+        retention: The texts of another domain.
+        left_out: How many rows have nothing to predict.
+
+    Attributes:
+        unlabelled: Indices of all texts that are not learnt from; those of another domain come last.
+    """
+
+    def __init__(
+        self,
+        task: CausalLM,
+        dataset: TextDataset,
+        train: Sequence[int],
+        test: Sequence[int],
+        retention: Sequence[Example] = (),
+        left_out: int = 0,
+    ):
+        self.task: CausalLM = task
+        self.dataset: TextDataset = dataset
+        self.train, self.test = list(train), list(test)
+        self.all = [*dataset.examples, *retention]
+        self.elsewhere = list(range(len(dataset.examples), len(self.all)))
+        learnt = set(train)
+        self.unlabelled = [index for index in range(len(self.all)) if index not in learnt]
+        self._left_out = left_out
+        self._pieces: dict[int, list[list[Piece]]] = {}
+
+    @classmethod
+    def draw(cls, task: CausalLM, dataset: Dataset, seed: int | None) -> "AnswerProblem":
+        """Draws the examples that are held out, unless the data say which; then some or all others to learn from.
+
+        Raises:
+            UserError: There is nothing to predict, too little to hold out, or nothing left to learn from.
+        """
+        if not isinstance(dataset, TextDataset):
+            raise UserError(
+                f"data: expected texts for task={task.name}, but got {dataset.name}; give data=titles or text"
+            )
+        usable = [example for example in dataset.examples if _has_answer(example)]
+        if not usable:
+            raise UserError(
+                f"data: expected prompts with responses, conversations or plain texts for task={task.name}, but "
+                f"{dataset.name} has none of them; name their columns, or give another source"
+            )
+        left_out = len(dataset.examples) - len(usable)
+        examples = tuple(part for example in usable for part in _passages(example, task.passage))
+        retention = [part for own in task.retention.load().examples for part in _passages(own, task.passage)]
+        divided = replace(dataset, examples=examples)
+        if seed is None:
+            return cls(task, divided, [], range(len(examples)), retention, left_out)
+        train, test = _split(task, examples, seed)
+        return cls(task, divided, train, test, retention, left_out)
+
+    @property
+    def visible(self) -> Sequence[int]:
+        """Indices of the texts that are learnt from: the others tell answers that are tested on."""
+        return self.train
+
+    @property
+    def token_key(self) -> Any:
+        """What the examples are: where an answer begins does not show in a text."""
+        return self.dataset.fingerprint()
+
+    def lines(self) -> list[str]:
+        """Returns what was read and how it is split."""
+        found = self.dataset.lines()
+        if self._left_out:
+            found.append(f"{counted(self._left_out, 'example')} with nothing to predict left out")
+        found.append(f"{len(self.train)} examples to learn from; {len(self.test)} to test on")
+        if self.elsewhere:
+            found.append(f"retention: {len(self.elsewhere)} texts of {self.task.retention.name}")
+        return found
+
+    def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """The examples as they are written for this tokenizer's model."""
+        return ["".join(piece.text for piece in pieces) for pieces in self._written(tokenizer)]
+
+    def tokenized(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedTexts:
+        """Returns the examples' token ids, and which of them are to be predicted."""
+        return tokenized(self._written(tokenizer), tokenizer, max_length)
+
+    def token_lines(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """Returns how long the examples are, and how many answers are cut."""
+        cut = cut_answers(texts, tokenizer)
+        return super().token_lines(texts, tokenizer) + (
+            [f"{counted(cut, 'example')} whose answer ends early, at model.max_length={texts.max_length}"]
+            if cut
+            else []
+        )
+
+    def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> AnswerData:
+        """Batches of the examples that are learnt from."""
+        return AnswerData(texts, self.train, self.task.batch_size, seed)
+
+    def module(self, backbone: Backbone) -> AnswerTraining:
+        """Returns the training by the answers' loss."""
+        return AnswerTraining(backbone, self.task)
+
+    def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> AnswerOutcome:
+        """Measures the loss of the held-out answers and of the texts of another domain, and lets the model answer."""
+        texts = subject.texts
+        test = [index for index in self.test if text_fingerprint(texts.texts[index]) not in exclude]
+        if not test:
+            raise UserError("data: expected examples that the model has not learnt from, but it has learnt from all")
+        measured = [*test, *self.elsewhere]
+        losses_N2 = subject.computed(
+            "token_losses",
+            [measured, texts.answers],
+            lambda: text_losses(subject.cache, measured, texts.answers, f"loss, {subject.name}"),
+            [text_losses],
+        )
+        own_N2, others_N2 = torch.split(losses_N2, [len(test), len(self.elsewhere)])
+        metrics = _metrics("", own_N2) | (_metrics("retention/", others_N2) if self.elsewhere else {})
+        counts = {"n_test": len(test), "n_answer_tokens": int(own_N2[:, 1].sum()), "n_retention": len(self.elsewhere)}
+        return AnswerOutcome(metrics, counts, losses_N2=own_N2, samples=self._samples(subject, test))
+
+    def write(self, outcome: Outcome, folder: Path) -> None:
+        """Writes the sample answers."""
+        if not isinstance(outcome, AnswerOutcome):
+            raise TypeError("expected the outcome of a language model")
+        write_samples(folder / SAMPLES, outcome.samples)
+
+    def changes(self, adapted: Outcome, base: Outcome) -> dict[str, float]:
+        """Returns how far the loss on texts of another domain has risen: what the training has made it forget."""
+        name = "retention/loss"
+        if name not in adapted.metrics:
+            return {}
+        return {"retention/change": adapted.metrics[name] - base.metrics[name]}
+
+    def tables(self, outcomes: Mapping[str, Outcome]) -> dict[str, tuple[list[str], list[list[Any]]]]:
+        """Returns the sample answers of all outcomes side by side."""
+        answers = {name: own.samples for name, own in outcomes.items() if isinstance(own, AnswerOutcome)}
+        first = next(iter(answers.values()))
+        rows = [
+            [sample["prompt"], sample["expected"], *(own[place]["answered"] for own in answers.values())]
+            for place, sample in enumerate(first)
+        ]
+        return {"samples": (["prompt", "expected", *answers], rows)} if rows else {}
+
+    def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
+        """Draws each held-out example's loss before and after."""
+        from layersel.tasks.causal_lm.figures import losses_beside
+
+        known = {name: own.losses_N2 for name, own in outcomes.items() if isinstance(own, AnswerOutcome)}
+        means = {name: own_N2[:, 0] / own_N2[:, 1] for name, own_N2 in known.items()}
+        return {"losses": losses_beside(means["base"], means["adapted"])}
+
+    def difference_interval(self, one: Outcome, other: Outcome, generator: torch.Generator) -> tuple[float, float]:
+        """Returns the 95 % interval of the difference of the losses over resampled held-out examples."""
+        if not isinstance(one, AnswerOutcome) or not isinstance(other, AnswerOutcome):
+            return math.nan, math.nan
+        sums_N, counts_N = one.losses_N2[:, 0] - other.losses_N2[:, 0], one.losses_N2[:, 1]
+        drawn_RN = torch.randint(len(sums_N), (RESAMPLES, len(sums_N)), generator=generator)
+        differences_R = sums_N[drawn_RN].sum(dim=1) / counts_N[drawn_RN].sum(dim=1)
+        low, high = differences_R.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        return low, high
+
+    def _written(self, tokenizer: PreTrainedTokenizerBase) -> list[list[Piece]]:
+        known = self._pieces.get(id(tokenizer))
+        if known is None:
+            known = [pieces_of(example, tokenizer, self.task.template) for example in self.all]
+            self._pieces = {id(tokenizer): known}
+        return known
+
+    def _samples(self, subject: Subject, test: Sequence[int]) -> list[dict[str, str]]:
+        chosen, texts = test[: self.task.samples], subject.texts
+        if not chosen or subject.backbone.tokenizer is None:
+            return []
+        prompts = [prompt_of(texts.tokens[index], texts.answers[index]) for index in chosen]
+        asked = [(index, prompt) for index, prompt in zip(chosen, prompts, strict=True) if prompt]
+        new_tokens = self.task.new_tokens
+        answers = subject.computed(
+            "samples",
+            [[prompt for _, prompt in asked], new_tokens],
+            lambda: answered(
+                subject.backbone, [prompt for _, prompt in asked], new_tokens, f"answering, {subject.name}"
+            ),
+            [answered],
+        )
+        written = self._written(subject.backbone.tokenizer)
+        said = zip(asked, words(subject.backbone, answers), strict=True)
+        return [_sample(written[index], self.all[index], answer) for (index, _), answer in said]
+
+
+def _split(task: CausalLM, examples: Sequence[Example], seed: int) -> tuple[list[int], list[int]]:
+    """Returns the indices of the examples that are learnt from and of those that are tested on."""
+    named = {split: [index for index, own in enumerate(examples) if own.split == split] for split in (TEST, VALIDATION)}
+    test = named[TEST] or named[VALIDATION]
+    rest = [index for index, own in enumerate(examples) if own.split in (None, TRAIN)]
+    generator = stream(seed, "split")
+    if not test:
+        order = torch.randperm(len(rest), generator=generator).tolist()
+        count = _amount(task.test, len(rest))
+        if not 0 < count < len(rest):
+            raise UserError(
+                f"task.test: expected to leave some of the {len(rest)} examples to learn from and some to test on, but "
+                f"got {task.test:g}"
+            )
+        test, rest = sorted(rest[place] for place in order[:count]), sorted(rest[place] for place in order[count:])
+    if task.train is not None:
+        count = _amount(task.train, len(rest))
+        if not 0 < count <= len(rest):
+            raise UserError(
+                f"task.train: expected at most {len(rest)}, the examples left to learn from, but got {count}"
+            )
+        order = torch.randperm(len(rest), generator=generator).tolist()
+        rest = sorted(rest[place] for place in order[:count])
+    if not rest:
+        raise UserError("data: expected examples to learn from, but all of them are to be tested on")
+    return rest, test
+
+
+def _amount(value: float, total: int) -> int:
+    return round(value * total) if value < 1 else int(value)
+
+
+def _has_answer(example: Example) -> bool:
+    if example.messages:
+        return any(own.role == "assistant" and own.content.strip() for own in example.messages)
+    return bool((example.text or "").strip() or (example.prompt and (example.response or "").strip()))
+
+
+def _passages(example: Example, most: int) -> list[Example]:
+    """Returns a plain text in passages of no more than `most` words and about equal length; others as they are."""
+    if example.text is None or example.messages or example.prompt is not None:
+        return [example]
+    said = example.text.split(" ")
+    count = math.ceil(len(said) / most)
+    bounds = [len(said) * place // count for place in range(count + 1)]
+    return [replace(example, text=" ".join(said[start:end])) for start, end in pairwise(bounds)]
+
+
+def _metrics(prefix: str, losses_N2: Tensor) -> dict[str, float]:
+    sums, counts = losses_N2.sum(dim=0).tolist()
+    loss = sums / counts
+    return {f"{prefix}loss": loss, f"{prefix}perplexity": math.exp(min(loss, 700.0))}
+
+
+def _sample(pieces: Sequence[Piece], example: Example, answer: str) -> dict[str, str]:
+    first = next(place for place, piece in enumerate(pieces) if piece.answer)
+    prompt = "".join(piece.text for piece in pieces[:first])
+    expected = pieces[first].text if example.response is None else example.response
+    return {"prompt": prompt, "expected": expected, "answered": answer}

@@ -1,0 +1,50 @@
+"""What a model answers to a few prompts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from layersel.backbone.backbone import Backbone
+from layersel.backbone.modes import evaluating
+from layersel.data.tokens import TokenIds, pad_id
+from layersel.terminal.progress import progress
+
+NOTHING = -1
+"""Stands in a row of token ids behind the end of the answer."""
+
+
+def answered(backbone: Backbone, prompts: Sequence[TokenIds], new_tokens: int, what: str) -> Tensor:
+    """Returns the likeliest next tokens (prompts × `new_tokens`), one by one, up to the one that ends the answer.
+
+    Args:
+        backbone: Its model, with a head, answers in evaluation mode.
+        prompts: Token ids of what is asked.
+        new_tokens: The most tokens of an answer.
+        what: The name of the progress bar.
+    """
+    tokenizer = backbone.tokenizer
+    if tokenizer is None:
+        raise RuntimeError("a pretrained model is loaded with its tokenizer")
+    ends = getattr(backbone.model.generation_config, "eos_token_id", None) or tokenizer.eos_token_id
+    greedy = GenerationConfig(
+        max_new_tokens=new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=pad_id(tokenizer)
+    )
+    answers = torch.full((len(prompts), new_tokens), NOTHING)
+    with evaluating(backbone):
+        for row, prompt in enumerate(progress(prompts, what)):
+            ids = torch.tensor([prompt], device=backbone.device)
+            given: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            answer = backbone.model.generate(**given, generation_config=greedy)[0, len(prompt) :].cpu()
+            answers[row, : len(answer)] = answer
+    return answers
+
+
+def words(backbone: Backbone, answers: Tensor) -> list[str]:
+    """Returns the answers, rows of token ids, as they are read."""
+    if backbone.tokenizer is None:
+        raise RuntimeError("a pretrained model is loaded with its tokenizer")
+    rows = [[token for token in row if token != NOTHING] for row in answers.tolist()]
+    return [text.strip() for text in backbone.tokenizer.batch_decode(rows, skip_special_tokens=True)]
