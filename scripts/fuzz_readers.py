@@ -10,7 +10,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["layersel.data"]):
-    from layersel.data.reviews.readers import EXTENSIONS, PACKED
+    from layersel.data.packing import PACKED
+    from layersel.data.reviews.readers import EXTENSIONS
     from layersel.data.reviews.table import Table
 from layersel.errors import UserError
 

@@ -13,7 +13,8 @@ from hydra import compose, initialize_config_dir
 from transformers import AutoModel, AutoTokenizer
 
 from layersel.config import CONF
-from layersel.data.reviews.readers import EXTENSIONS, PACKED
+from layersel.data.packing import PACKED
+from layersel.data.reviews.readers import EXTENSIONS
 
 ROOT = CONF.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -31,11 +31,13 @@ class Rows:
         columns: The names in its header.
         rows: Column → value of each other line that has a value.
         notes: A line for the terminal if lines before the header were left out, else none.
+        empty: Lines of delimiters without a value, which are no rows.
     """
 
     columns: list[str]
     rows: list[dict[str, str]]
     notes: tuple[str, ...] = ()
+    empty: int = 0
 
 
 def parse_delimited(text: str, source: str, wanted: Wanted) -> Rows:
@@ -61,7 +63,8 @@ def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted) -> Rows:
     Raises:
         UserError: A line has more values than there are columns.
     """
-    filled = (cells for cells in lines if any(cell.strip() for cell in cells))
+    empty: list[list[str]] = []
+    filled = _filled(lines, empty)
     first = list(islice(filled, _HEADER_WITHIN))
     header = _header(first, wanted)
     columns = unique_names([" ".join(name.split()) for name in next(iter(first[header:]), [])])
@@ -75,7 +78,16 @@ def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted) -> Rows:
         rows.append(dict(zip(columns, cells + [""] * (len(columns) - len(cells)), strict=False)))
     before = [" ".join(" ".join(cells).split()) for cells in first[:header]]
     notes = (f"before the header, not read: {'; '.join(repr(line[:60]) for line in before)}",) if before else ()
-    return Rows(columns, rows, notes)
+    return Rows(columns, rows, notes, len(empty))
+
+
+def _filled(lines: Iterable[list[str]], empty: list[list[str]]) -> Iterator[list[str]]:
+    """Yields the lines that have a value; those of delimiters only go to `empty`."""
+    for cells in lines:
+        if any(cell.strip() for cell in cells):
+            yield cells
+        elif cells:
+            empty.append(cells)
 
 
 def detect_delimiter(text: str, wanted: Wanted) -> str:

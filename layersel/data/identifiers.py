@@ -1,6 +1,17 @@
-"""Makes names unique without losing one."""
+"""Names: how they are compared, and made unique without losing one."""
 
+import re
 from collections.abc import Sequence
+
+
+def squash(name: str) -> str:
+    """Returns letters and digits only, in lower case: how names are compared.
+
+    Example:
+        >>> squash("Primary_Title"), squash("pubmedID")
+        ('primarytitle', 'pubmedid')
+    """
+    return re.sub(r"[\W_]+", "", name).lower()
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

@@ -2,12 +2,44 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile
 
-from layersel.errors import UserError
+from layersel.errors import UserError, one_of
+
+PACKED = (".gz", ".zip")
+
+
+def known_extension(path: Path, extensions: Sequence[str]) -> str:
+    """Returns the extension, in lower case, of the file that `path` is or holds.
+
+    Raises:
+        UserError: It is none of `extensions`, or the archive does not hold one file.
+
+    Example:
+        >>> known_extension(Path("records.v2.CSV.gz"), [".csv"])
+        '.csv'
+    """
+    name = unpacked_name(path)
+    extension = Path(name).suffix.lower()
+    if extension not in extensions:
+        raise one_of(
+            "path", name, [*extensions, *(f"one of them in {packed}" for packed in PACKED)], hint="export it as one"
+        )
+    return extension
+
+
+def bare_name(path: Path, extensions: Sequence[str]) -> str:
+    """Returns the name of a file without its extension, if that is one of `extensions`, packed or not.
+
+    Example:
+        >>> bare_name(Path("records.v2.csv.gz"), [".csv"])
+        'records.v2'
+    """
+    name = Path(path.stem if path.suffix.lower() in PACKED else path.name)
+    return name.stem if name.suffix.lower() in extensions else str(name)
 
 
 def unpacked_name(path: Path) -> str:

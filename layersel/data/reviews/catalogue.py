@@ -6,7 +6,7 @@ citation classification", JAMIA 13(2), doi 10.1197/jamia.M1929.
 
 from dataclasses import dataclass
 
-from layersel.data.reviews.columns import squash
+from layersel.data.identifiers import squash
 from layersel.errors import one_of
 
 PUBLISHER = (

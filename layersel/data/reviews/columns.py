@@ -1,10 +1,9 @@
 """Recognises what each column holds, by the names that databases and screening tools give them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from layersel.data.identifiers import unique_names
+from layersel.data.identifiers import squash, unique_names
 from layersel.errors import UserError, one_of
 
 # squashed names, the most specific first
@@ -110,16 +109,6 @@ class Columns:
 
     roles: dict[str, str]
     others: dict[str, list[str]] = field(default_factory=dict)
-
-
-def squash(name: str) -> str:
-    """Returns letters and digits only, in lower case: how names are compared.
-
-    Example:
-        >>> squash("Primary_Title"), squash("pubmedID")
-        ('primarytitle', 'pubmedid')
-    """
-    return re.sub(r"[\W_]+", "", name).lower()
 
 
 def recognise_columns(

@@ -7,15 +7,14 @@ from pathlib import Path
 
 from layersel.data.delimited import parse_delimited
 from layersel.data.encoding import decode
-from layersel.data.packing import read_unpacked, unpacked_name
+from layersel.data.packing import known_extension, read_unpacked
 from layersel.data.reviews.columns import has_titles
 from layersel.data.reviews.tagged import BEGINNINGS, dialect_of, parse_tagged
-from layersel.errors import UserError, one_of
+from layersel.errors import UserError
 
 _TABLES = (".csv", ".tsv")
 _TAGGED = (".ris", ".nbib", ".ciw", ".enw", ".ovd")
 EXTENSIONS = (*_TABLES, ".xlsx", *_TAGGED, ".txt", ".bib", ".xml")
-PACKED = (".gz", ".zip")
 
 # what Embase calls "CSV, fields by row"
 _FIELD_A_ROW = re.compile(r'^"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE | re.MULTILINE)
@@ -50,7 +49,7 @@ def read_records(path: Path, encoding: str | None = None) -> RawRecords:
     Raises:
         UserError: The file cannot be read, is damaged or has no records.
     """
-    extension = extension_of(path)
+    extension = known_extension(path, EXTENSIONS)
     raw = read_unpacked(path)
     if not raw.strip():
         raise UserError(f"{path}: expected records, but the file is empty; export it again")
@@ -61,25 +60,6 @@ def read_records(path: Path, encoding: str | None = None) -> RawRecords:
 
         return _records("endnote-xml", "", parse_endnote_xml(raw, str(path)))
     return _text_records(raw, str(path), extension, encoding)
-
-
-def extension_of(path: Path) -> str:
-    """Returns the extension, in lower case, of the file that `path` is or holds.
-
-    Raises:
-        UserError: It is none that can be read, or the archive does not hold one file.
-
-    Example:
-        >>> extension_of(Path("records.v2.CSV.gz"))
-        '.csv'
-    """
-    name = unpacked_name(path)
-    extension = Path(name).suffix.lower()
-    if extension not in EXTENSIONS:
-        raise one_of(
-            "path", name, [*EXTENSIONS, *(f"one of them in {packed}" for packed in PACKED)], hint="export it as one"
-        )
-    return extension
 
 
 def _workbook(raw: bytes, source: str) -> RawRecords:

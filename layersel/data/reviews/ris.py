@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from layersel.data.reviews.columns import squash
+from layersel.data.identifiers import squash
 from layersel.data.reviews.records import Record
 from layersel.data.reviews.tagged import RANK_TAG, SCORE_TAG
 

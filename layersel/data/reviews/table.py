@@ -1,6 +1,5 @@
 """The user's own records, in a file of any form that can be read."""
 
-import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
-from layersel.data.reviews.readers import EXTENSIONS, PACKED, RawRecords, extension_of, read_records
+from layersel.data.file_options import encoding_problems, path_problems
+from layersel.data.packing import bare_name
+from layersel.data.reviews.readers import EXTENSIONS, RawRecords, read_records
 from layersel.data.reviews.source import ReviewSource
-from layersel.errors import UserError
 
 
 @dataclass
@@ -41,13 +41,12 @@ class Table(ReviewSource):
     @property
     def name(self) -> str:
         """The file's name without extension."""
-        packed = self._file.suffix.lower() in PACKED
-        name = Path(self._file.stem if packed else self._file.name)
-        return name.stem if name.suffix.lower() in EXTENSIONS else str(name)
+        return bare_name(self._file, EXTENSIONS)
 
     def problems(self) -> list[str]:
         """Returns everything wrong with the options that shows without reading the file, one line each."""
-        return super().problems() + self._path_problems() + self._encoding_problems()
+        found = path_problems("path", self.path, "records", EXTENSIONS)
+        return super().problems() + found + encoding_problems(self.encoding)
 
     def read(self) -> RawRecords:
         """Returns the records as they are written in the file."""
@@ -69,22 +68,3 @@ class Table(ReviewSource):
     @property
     def _file(self) -> Path:
         return Path(self.path).expanduser()
-
-    def _path_problems(self) -> list[str]:
-        if self.path == MISSING:
-            return ["data.path: expected a file with records, but got none; set data.path=FILE"]
-        try:
-            extension_of(self._file)
-        except UserError as error:
-            return [f"data.{error}" if str(error).startswith("path: ") else str(error)]
-        if not self._file.is_file():
-            return [f"data.path: expected a file with records, but there is none at {self.path!r}; check the path"]
-        return []
-
-    def _encoding_problems(self) -> list[str]:
-        try:
-            if self.encoding is not None:
-                codecs.lookup(self.encoding)
-        except LookupError:
-            return [f"data.encoding: expected an encoding (utf-8, cp1252, mac_roman, …), but got {self.encoding!r}"]
-        return []

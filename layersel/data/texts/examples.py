@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from layersel.data.source import Dataset
 from layersel.runs.fingerprints import fingerprint
+from layersel.terminal.tables import counted
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -76,4 +77,4 @@ class TextDataset(Dataset):
         """Returns what was read, in lines for the terminal."""
         counts = [(split, sum(own.split == split for own in self.examples)) for split in SPLITS]
         named = ", ".join(f"{count} {split}" for split, count in counts if count)
-        return [f"{len(self.examples)} examples" + (f": {named}" if named else ""), *self.notes]
+        return [counted(len(self.examples), "example") + (f": {named}" if named else ""), *self.notes]

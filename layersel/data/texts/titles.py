@@ -32,5 +32,6 @@ class Titles(TextSource):
         records = Demo(duplicates="drop").load().records
         whole = [own for own in records if own.title and own.abstract]
         examples = tuple(Example(prompt=INSTRUCTION + own.abstract, response=own.title) for own in whole)
-        left_out = f"{len(records) - len(whole)} records without a title or an abstract are left out"
-        return TextDataset(self.name, examples, (left_out,))
+        return TextDataset(
+            self.name, examples, (f"{len(records) - len(whole)} records without a title or an abstract are left out",)
+        )

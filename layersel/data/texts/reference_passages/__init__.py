@@ -1,0 +1,1 @@
+"""Passages of the Python language reference (PSF-2.0)."""
