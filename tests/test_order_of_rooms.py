@@ -33,8 +33,8 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Rooms from which files outside of the package may import: the entry scripts stay thin.
 SCRIPTS = {"train.py": {"cli"}, "evaluate.py": {"cli", "evaluation"}}
 
-# Where the words of citation screening belong; everything else serves any task.
-OF_SCREENING = ("layersel/tasks/screening/", "layersel/metrics/", "layersel/data/reviews/")
+# Where the words of citation screening belong; everything else serves any task. Columns of texts bear some of them.
+OF_SCREENING = ("layersel/tasks/screening/", "layersel/metrics/", "layersel/data/reviews/", "layersel/data/texts/")
 SCREENING = re.compile(r"\b(screen\w*|awss\w*|reviews?|tf-?idf|pairs?|rankings?)\b", re.IGNORECASE)
 
 

@@ -9,12 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import torch
 import transformers
-from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -23,6 +20,7 @@ from transformers import logging as transformers_logging
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.gguf import dequantised
 from layersel.backbone.pretrained import GGUF, OFFLINE_CHOICES, Pretrained, check_folder
+from layersel.data.download import hub_answers
 from layersel.errors import UserError
 
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, StrictDataclassError)
@@ -88,7 +86,7 @@ def _location(pretrained: Pretrained) -> str:
 
 
 def _options(pretrained: Pretrained, location: str) -> dict[str, Any]:
-    local = Path(location).is_absolute() or not _hub_answers()
+    local = Path(location).is_absolute() or not hub_answers()
     return {"revision": pretrained.revision, "trust_remote_code": False, "local_files_only": local}
 
 
@@ -152,19 +150,6 @@ def _quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def _hub_answers() -> bool:
-    """Returns whether the hub answers one short request: its own client would try for half a minute."""
-    if HF_HUB_OFFLINE:
-        return False
-    try:
-        urlopen(Request(ENDPOINT, method="HEAD"), timeout=5).close()  # noqa: S310 - an https address
-    except HTTPError:
-        return True  # it answers, if only to say no
-    except OSError:
-        return False
-    return True
 
 
 def _cannot_load(path: str, error: Exception | str) -> UserError:

@@ -3,7 +3,8 @@
 import hashlib
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from layersel.errors import UserError
 from layersel.files import atomic_path
@@ -55,6 +56,21 @@ def download(url: str, path: Path, expected: str, hint: str) -> None:
             draft.write_bytes(content)
     except (OSError, HTTPException) as error:
         raise UserError(f"{url}: cannot be downloaded to {path} ({error}); {hint}") from error
+
+
+def hub_answers() -> bool:
+    """Returns whether the Hugging Face hub answers one short request: its own client would try for half a minute."""
+    from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        return False
+    try:
+        urlopen(Request(ENDPOINT, method="HEAD"), timeout=5).close()  # noqa: S310 - an https address
+    except HTTPError:
+        return True  # it answers, if only to say no
+    except OSError:
+        return False
+    return True
 
 
 def _checksum_like(expected: str, content: bytes) -> str:

@@ -1,7 +1,10 @@
 """Sources as configuration: the YAML, the schema and the objects agree; the demo review is what it says."""
 
+import json
 import os
 import runpy
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -13,11 +16,55 @@ from layersel.data.reviews.cohen import Cohen
 from layersel.data.reviews.demo import Demo
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
+from layersel.data.source import Source
+from layersel.data.texts.glue import Glue
+from layersel.data.texts.hub import Hub
+from layersel.data.texts.instructions import Instructions
+from layersel.data.texts.source import TextSource
+from layersel.data.texts.text import Text
+from layersel.data.texts.titles import Titles
 from layersel.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-SOURCES = {"demo": Demo, "table": Table, "cohen": Cohen}
-MANDATORY = {"demo": {}, "table": {"path": "records.csv"}, "cohen": {"review": "ADHD"}}
+REVIEWS: dict[str, type[ReviewSource]] = {"demo": Demo, "table": Table, "cohen": Cohen}
+TEXTS: dict[str, type[TextSource]] = {
+    "titles": Titles,
+    "text": Text,
+    "instructions": Instructions,
+    "glue": Glue,
+    "hub": Hub,
+}
+SOURCES: dict[str, type[Source]] = {**REVIEWS, **TEXTS}
+GIVEN: dict[str, dict[str, str]] = {
+    "demo": {"duplicates": "drop"},
+    "table": {"path": "records.csv", "duplicates": "drop"},
+    "cohen": {"review": "ADHD", "duplicates": "drop"},
+    "titles": {},
+    "text": {"path": "texts.csv", "labels": "numbers"},
+    "instructions": {"path": "chats.jsonl", "messages_column": "turns"},
+    "glue": {"task": "sst2", "path": "glue"},
+    "hub": {"path": "stanfordnlp/imdb", "test_split": "unsupervised"},
+}
+LIGHT = """
+import importlib, json, sys
+for name in json.loads(sys.argv[1]):
+    module, _, kind = name.rpartition(".")
+    getattr(importlib.import_module(module), kind)().problems()
+heavy = ("torch", "numpy", "pandas", "pyarrow", "datasets", "transformers", "huggingface_hub", "openpyxl")
+print([name for name in heavy if name in sys.modules])
+"""
+
+
+def test_every_source_is_here() -> None:
+    """A new file of conf/data has its row."""
+    assert {path.stem for path in (ROOT / "conf" / "data").glob("*.yaml")} == set(SOURCES) == set(GIVEN)
+
+
+def test_sources_are_light() -> None:
+    """Neither the import nor the check of the options loads what only the reading needs."""
+    names = [f"{kind.__module__}.{kind.__qualname__}" for kind in SOURCES.values()]
+    command = [sys.executable, "-c", LIGHT, json.dumps(names)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "[]\n"
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -37,12 +84,12 @@ def test_schema_instantiates(name: str) -> None:
     schema = OmegaConf.structured(SOURCES[name])
     config = OmegaConf.load(ROOT / "conf" / "data" / f"{name}.yaml")
     target = config.pop("_target_")
-    merged = OmegaConf.merge(schema, config, MANDATORY[name], {"duplicates": "drop"})
+    merged = OmegaConf.merge(schema, config, GIVEN[name])
     source = instantiate({"_target_": target, **OmegaConf.to_container(merged)})
-    assert source == SOURCES[name](**MANDATORY[name], duplicates="drop")
+    assert source == SOURCES[name](**GIVEN[name])
 
 
-@pytest.mark.parametrize("source", SOURCES.values())
+@pytest.mark.parametrize("source", REVIEWS.values())
 def test_all_problems_at_once(source: type[ReviewSource]) -> None:
     """Every wrong option is named, each in one line."""
     issues = source(label_level="title", duplicates="merge").problems()

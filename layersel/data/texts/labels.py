@@ -77,24 +77,24 @@ def read_labels(values: Sequence[Any], wheres: Sequence[str], kind: str = "auto"
 
 
 def numbered_labels(values: Sequence[Any], wheres: Sequence[str], names: Sequence[str]) -> Labels:
-    """Returns the names of classes that are given by their number; −1 is unknown, as in the tests of benchmarks.
+    """Returns the names of classes that are given by their number, or name; −1 is unknown, as in tests of benchmarks.
 
     Raises:
-        UserError: There is no class of that number.
+        UserError: There is no class of that number or name.
 
     Example:
         >>> numbered_labels([1, -1], ["row 1", "row 2"], ["no", "yes"]).values
         ['yes', None]
     """
-    numbers = [
-        _number(word) if (word := _word(value, where)) else -1 for value, where in zip(values, wheres, strict=True)
-    ]
-    allowed = range(-1, len(names))
-    for value, number, where in zip(values, numbers, wheres, strict=True):
-        if number not in allowed:
-            raise UserError(f"{where}: expected a class from 0 to {len(names) - 1}, or -1, but got {value!r}")
-    own: list[str | float | None] = [None if number == -1 else names[int(number or 0)] for number in numbers]
-    return Labels(own, tuple(names), _classes_line(names))
+    found: list[str | float | None] = []
+    for value, where in zip(values, wheres, strict=True):
+        word = _word(value, where)
+        number = -1 if word is None else names.index(word) if word in names else _number(word)
+        if number not in range(-1, len(names)):
+            allowed = f"-1 (none), 0 to {len(names) - 1}, or one of {listed(names)}"
+            raise UserError(f"{where}: expected {allowed}, but got {value!r}")
+        found.append(None if number == -1 else names[int(number or 0)])
+    return Labels(found, tuple(names), _classes_line(names))
 
 
 def _classes_line(names: Sequence[str]) -> str:
