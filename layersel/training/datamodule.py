@@ -43,8 +43,10 @@ class TrainingData(LightningDataModule):
         """Token ids of the texts that are learnt from, those of the pool after the others."""
         return [*(self.tokens[text] for text in self.train), *self.pool]
 
-    def probe_tokens(self, size: int) -> list[TokenIds]:
-        """Token ids of a probe: `size` texts (or all), drawn without replacement and without their labels."""
+    def probe_tokens(self, size: int, first: bool = False) -> list[TokenIds]:
+        """Token ids of a probe without labels: `size` texts (or all), the first ones or drawn without replacement."""
+        if first:
+            return list(self.tokens[:size])
         order = torch.randperm(len(self.tokens), generator=stream(self.seed, "probe"))
         return [self.tokens[text] for text in order[:size]]
 
