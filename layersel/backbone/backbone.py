@@ -26,7 +26,7 @@ Batch = Mapping[str, Tensor]
 
 
 class Backbone(nn.Module):
-    """A Hugging Face encoder or decoder that turns token batches into one vector for each text.
+    """An encoder or a decoder of transformers that turns token batches into one vector for each text.
 
     Args:
         model: The model, with or without a head; a head is never run.
@@ -164,9 +164,16 @@ class Backbone(nn.Module):
                 library's `hidden_states` does.
         """
         pooled: list[Tensor] = []
+        mask_BT = batch["attention_mask"]
 
         def see(_: int, states_BTD: Tensor) -> None:
-            pooled.append(self.pool(states_BTD, batch["attention_mask"]))
+            texts, length = mask_BT.shape
+            if states_BTD.shape[0] != texts or states_BTD.shape[1] < length:
+                raise UserError(
+                    "model: expected layers that pass on states of texts and tokens, but those of "
+                    f"{type(self.model).__name__} pass on another shape; it cannot be scored"
+                )
+            pooled.append(self.pool(states_BTD[:, :length], mask_BT))  # Longformer pads texts to its window
 
         def leave(_: nn.Module, __: Sequence[Any], output: Any) -> None:
             see(self.n_layers, output[0] if isinstance(output, tuple) else output)

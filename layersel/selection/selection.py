@@ -10,6 +10,9 @@ from peft import LoraConfig
 from layersel.backbone.layers import modules_of
 from layersel.errors import UserError
 
+PLACES = ("target_modules", "target_parameters", "layers_to_transform", "layers_pattern", "exclude_modules")
+"""The arguments of `peft.LoraConfig` that say where adapters stand."""
+
 
 @dataclass(frozen=True)
 class Stability:
@@ -48,35 +51,46 @@ class Selection:
     stability: Stability | None = None
     measured: bool = True
 
-    def target_modules(self, projections: Sequence[str]) -> list[str]:
+    def target_modules(self, projections: Sequence[str] | None = None) -> list[str]:
         """Returns the full names of the modules that compute these projections in the chosen layers.
 
         Args:
-            projections: Standard names: query, key, value, output, gate, up, down.
+            projections: Standard names: query, key, value, output, gate, up, down. None is query and value, and the key
+                too where the model fuses them.
 
         Raises:
             UserError: The model has no such projection, or fuses it with one that is not asked for.
         """
-        return sorted({name for layer in self.layers for name in modules_of(self.modules[layer], projections)})
+        return sorted({name for layer in self.layers for name in self._modules_of(layer, projections)})
+
+    def _modules_of(self, layer: int, projections: Sequence[str] | None) -> list[str]:
+        named = self.modules[layer]
+        if projections is None:
+            fused = "query" in named and named["query"] == named.get("key")
+            projections = ("query", "key", "value") if fused else ("query", "value")
+        return modules_of(named, projections)
 
     def lora_config(
         self,
         r: int = 8,
+        lora_alpha: float | None = None,
+        projections: Sequence[str] | None = None,
         alpha: float | None = None,
-        projections: Sequence[str] = ("query", "value"),
         **options: Any,
     ) -> LoraConfig:
         """Makes a PEFT configuration that puts LoRA on the chosen layers only.
 
         Args:
             r: Rank.
-            alpha: Scale of the update, alpha/r; 2·r by default.
-            projections: Standard names of the projections to adapt in each chosen layer.
-            options: Further arguments of `peft.LoraConfig`.
+            lora_alpha: Scale of the update, lora_alpha/r; 2·r by default.
+            projections: Standard names of the projections to adapt in each chosen layer. None is query and value; where
+                the model computes these and the key in one module, that module whole.
+            alpha: Another name of `lora_alpha`.
+            options: Further arguments of `peft.LoraConfig`, such as task_type="CAUSAL_LM".
 
         Raises:
             UserError: No layer is chosen (an empty list would make PEFT adapt nothing or everything), rank below 1,
-                or a projection that the model lacks.
+                both names of the scale, modules to adapt beside the selection's, or a projection that the model lacks.
         """
         if not self.layers:
             raise UserError(
@@ -84,9 +98,15 @@ class Selection:
             )
         if r < 1:
             raise UserError(f"r: expected a rank of at least 1, but got {r}")
+        if None not in (lora_alpha, alpha):
+            raise UserError(f"lora_alpha: expected one scale, but got lora_alpha={lora_alpha} and alpha={alpha}")
+        for name in PLACES:
+            if name in options:
+                raise UserError(f"{name}: expected none, as the selection says where; use projections=…, or its layers")
+        given = lora_alpha if alpha is None else alpha
         return LoraConfig(
             r=r,
-            lora_alpha=2 * r if alpha is None else alpha,
+            lora_alpha=2 * r if given is None else given,
             target_modules=self.target_modules(projections),
             **options,
         )

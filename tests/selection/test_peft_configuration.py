@@ -10,7 +10,7 @@ import pytest
 from models import ARCHITECTURES, ENCODERS, N_LAYERS, bert, fused, padded, ragged, seeded, tiny
 from peft import PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import BertModel, PreTrainedModel
+from transformers import BertModel, MambaConfig, MambaModel, PreTrainedModel
 
 from layersel.errors import UserError
 from layersel.files import write_json
@@ -86,7 +86,9 @@ def test_a_fused_projection_is_named_whole_or_refused(name: str) -> None:
         with pytest.raises(UserError, match=r"query, key, value in one module .*name all of them or none"):
             selection.lora_config(projections=["query", "value"])
         assert len(selection.target_modules(ATTENTION)) == 1
+        assert selection.lora_config().target_modules == {selection.modules[0]["query"]}
     else:
+        assert selection.lora_config().target_modules == {selection.modules[0][role] for role in ("query", "value")}
         assert len(selection.target_modules(["query", "value"])) == 2
         assert len(selection.target_modules(ATTENTION)) == 3
 
@@ -117,6 +119,30 @@ def test_alpha_is_twice_the_rank_unless_given() -> None:
     assert selection.lora_config(r=4, alpha=0).lora_alpha == 0
     config = selection.lora_config(lora_dropout=0.1, use_rslora=True)
     assert (config.lora_dropout, config.use_rslora) == (0.1, True)
+
+
+def test_the_scale_has_pefts_name_too() -> None:
+    """Either name sets it; both are refused, even where they agree."""
+    selection = _selection(tiny("bert"), [0])
+    assert selection.lora_config(r=4, lora_alpha=0).lora_alpha == 0
+    assert selection.lora_config(r=4, lora_alpha=32).lora_alpha == 32
+    with pytest.raises(UserError, match="expected one scale, but got lora_alpha=8 and alpha=8"):
+        selection.lora_config(lora_alpha=8, alpha=8)
+
+
+@pytest.mark.parametrize("name", ["target_modules", "layers_to_transform", "exclude_modules"])
+def test_places_beside_the_selections_are_refused(name: str) -> None:
+    """They would put adapters into other layers."""
+    with pytest.raises(UserError, match=f"{name}: expected none, as the selection says where"):
+        _selection(tiny("bert"), [0]).lora_config(**{name: ["query"]})
+
+
+def test_a_model_without_known_projections_is_refused() -> None:
+    """Mamba has no attention: PEFT needs the names of its modules."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": N_LAYERS, "vocab_size": 400, "state_size": 4}
+    model = seeded(lambda: MambaModel(MambaConfig(**sizes)))
+    with pytest.raises(UserError, match="one without such modules in a chosen layer; give PEFT the names"):
+        _selection(model, [0]).lora_config()
 
 
 def test_a_selection_survives_json(tmp_path: Path) -> None:
