@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import torch
 from peft import PeftModel
 from scipy.stats import spearmanr
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.encode import token_batches
+from layersel.backbone.layers import find_linear
 from layersel.backbone.loading import positions
 from layersel.backbone.modes import adapters_off
 from layersel.backbone.pooling import default_pooling
@@ -100,6 +102,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
             f"selection: layers {unseen} were chosen, above all that vectors are made of ({backbone.vector_layers}), "
             "so that training them changes nothing; use selection=manual or none, or let model.layers have the last one"
         )
+    head = backbone.model.get_output_embeddings()
     return Selection(
         score=score.name,
         scores=values_L.tolist(),
@@ -108,6 +111,8 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         modules=backbone.projections,
         stability=_stability(scores, budget),
         measured=score.measures,
+        weights=[sum(map(_size, linears.values())) for linears in find_linear(backbone.model)],
+        head_weights=0 if head is None else head.weight.numel(),
     )
 
 
@@ -136,6 +141,12 @@ def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = Non
         [1, 2]
     """
     return sorted(_best_first(values_L, excluded or set())[:budget])
+
+
+def _size(linear: nn.Module) -> int:
+    """Returns how many weights a linear module has, packed ones counted one by one."""
+    sides = (linear.nf, linear.nx) if isinstance(linear, Conv1D) else (linear.out_features, linear.in_features)
+    return int(sides[0] * sides[1])  # type: ignore[operator]
 
 
 def _best_first(values_L: Tensor, excluded: set[int]) -> list[int]:

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
 
 from layersel.backbone.layers import modules_of
 from layersel.errors import UserError
+from layersel.files import read_json, write_json
+from layersel.selection.places import places_by_tool
 
 PLACES = ("target_modules", "target_parameters", "layers_to_transform", "layers_pattern", "exclude_modules")
 """The arguments of `peft.LoraConfig` that say where adapters stand."""
@@ -41,6 +44,8 @@ class Selection:
         modules: For each layer, the full module name of each projection, by standard names.
         stability: How stable the choice is under resampling of the probe, where the score offers this.
         measured: Whether the scores say something about the layers; those of a control only order them.
+        weights: For each layer, the number of weights in its linear modules; empty if they were not counted.
+        head_weights: The number of weights of the language model's head, if the model has one.
     """
 
     score: str
@@ -50,6 +55,8 @@ class Selection:
     modules: list[dict[str, str]]
     stability: Stability | None = None
     measured: bool = True
+    weights: list[int] = field(default_factory=list)
+    head_weights: int = 0
 
     def target_modules(self, projections: Sequence[str] | None = None) -> list[str]:
         """Returns the full names of the modules that compute these projections in the chosen layers.
@@ -123,9 +130,45 @@ class Selection:
         """Returns plain lists and numbers, for JSON and checkpoints."""
         return asdict(self)
 
+    def save(self, path: str | Path, projections: Sequence[str] | None = None) -> None:
+        """Writes the selection as JSON, and where its adapters stand, for tools that know nothing of layersel.
+
+        The keys `peft`, `axolotl` and `llama_factory` hold what `peft.LoraConfig(r=8, **content["peft"])` and the files
+        of these trainers take. They are left out if no layer is chosen, as an empty list would mean all of them.
+
+        Args:
+            path: The file.
+            projections: As for `lora_config`.
+
+        Raises:
+            UserError: The model has no such projection, or fuses it with one that is not asked for.
+        """
+        tools = {}
+        if self.layers:
+            tools = places_by_tool(self.modules, self.layers, self.target_modules(projections))
+        write_json(Path(path), self.to_dict() | tools)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Selection":
+        """Reads what `save` wrote, or the selection.json of a run.
+
+        Raises:
+            UserError: There is no such file, or it holds no selection.
+        """
+        try:
+            return cls.from_dict(read_json(Path(path), "write it anew"))
+        except FileNotFoundError as error:
+            raise UserError(f"path: {error}; expected a file that Selection.save has written") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"path: expected a selection in {str(path)!r}, but it holds something else") from error
+
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Selection":
-        """Restores what `to_dict` gave; a null, which is how JSON keeps NaN, becomes NaN again."""
+        """Restores what `to_dict` gave; a null, which is how JSON keeps NaN, becomes NaN again.
+
+        Keys that are no attributes, such as those that `save` adds, are left out.
+        """
+        content = {name: value for name, value in content.items() if name in {own.name for own in fields(cls)}}
         stability = content["stability"]
         if stability is not None:
             correlation = _nan_if_null(stability["rank_correlation"])
