@@ -3,7 +3,7 @@
 Example:
     from layersel import select_layers
 
-    selection = select_layers(model, texts, n=3, score="cka", tokenizer=tokenizer, pooling="cls")
+    selection = select_layers(model, texts, n=3, score="cka", tokenizer=tokenizer)
     model = peft.get_peft_model(model, selection.lora_config(r=8))
 """
 

@@ -85,7 +85,9 @@ ENCODERS: dict[str, Make] = {
 DECODERS: dict[str, Make] = {
     "gpt2": lambda: hf.GPT2Model(gpt2()),
     "llama": lambda: hf.LlamaModel(llama()),
+    "mistral": lambda: hf.MistralModel(hf.MistralConfig(**_DECODER)),
     "qwen2": lambda: hf.Qwen2Model(hf.Qwen2Config(**_DECODER)),
+    "qwen3": lambda: hf.Qwen3Model(hf.Qwen3Config(**_DECODER)),
     "gemma": lambda: hf.GemmaModel(hf.GemmaConfig(**_DECODER)),
     "gemma3": lambda: hf.Gemma3TextModel(hf.Gemma3TextConfig(**_DECODER, sliding_window=8)),
     "phi3": lambda: hf.Phi3Model(hf.Phi3Config(**_DECODER)),

@@ -27,7 +27,7 @@ Batch = Mapping[str, Tensor]
 
 
 class Backbone(nn.Module):
-    """A Hugging Face encoder or decoder that turns token batches into one vector for each text.
+    """An encoder or a decoder of transformers that turns token batches into one vector for each text.
 
     Args:
         model: The model, with or without a head; a head is never run.
@@ -170,22 +170,38 @@ class Backbone(nn.Module):
         """
         _ = self._layer_arity
 
-    def pooled_states(self, batch: Batch) -> Tensor:
-        """Computes pooled hidden states ((L+1)×B×D): each layer's input, then the last output before a final norm."""
+    def pooled_states(self, batch: Batch, final_norm: bool = False) -> Tensor:
+        """Computes pooled hidden states ((L+1)×B×D): each layer's input, then the last layer's output.
+
+        Args:
+            batch: The texts.
+            final_norm: Whether the last one stands behind the model's final norm, if it has one, as the last of the
+                library's `hidden_states` does.
+        """
         pooled: list[Tensor] = []
+        mask_BT = batch["attention_mask"]
 
         def see(_: int, states_BTD: Tensor) -> None:
-            pooled.append(self.pool(states_BTD, batch["attention_mask"]))
+            texts, length = mask_BT.shape
+            if states_BTD.shape[0] != texts or states_BTD.shape[1] < length:
+                raise UserError(
+                    "model: expected layers that pass on states of texts and tokens, but those of "
+                    f"{type(self.model).__name__} pass on another shape; it cannot be scored"
+                )
+            pooled.append(self.pool(states_BTD[:, :length], mask_BT))  # Longformer pads texts to its window
 
         def leave(_: nn.Module, __: Sequence[Any], output: Any) -> None:
             see(self.n_layers, output[0] if isinstance(output, tuple) else output)
 
-        last = self.layers[-1].register_forward_hook(leave)
+        last = None if final_norm else self.layers[-1].register_forward_hook(leave)
         try:
             with entering(self.layers, see):
-                self._run(batch)
+                states_BTD = self._run(batch)
         finally:
-            last.remove()
+            if last is not None:
+                last.remove()
+        if final_norm:
+            see(self.n_layers, states_BTD)
         if len(pooled) != self.n_layers + 1:
             raise RuntimeError(f"expected the states of {self.n_layers + 1} depths, but got {len(pooled)}")
         return torch.stack(pooled)

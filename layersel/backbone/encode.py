@@ -37,13 +37,19 @@ def encode(cache: PrefixCache, what: str) -> Tensor:
     return encoded
 
 
-def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: str) -> Tensor:
+def layer_representations(backbone: Backbone, batches: Iterable[Batch], what: str, final_norm: bool = False) -> Tensor:
     """Computes pooled states ((L+1)×n×D, float32, CPU) of all texts: the first layer's input, then each layer's output.
 
     This takes one pass, which keeps only the pooled vectors of a batch.
+
+    Args:
+        backbone: The model.
+        batches: The texts.
+        what: The name of the progress bar.
+        final_norm: Whether the last output is taken behind the model's final norm.
     """
     with evaluating(backbone):
-        pooled = [backbone.pooled_states(batch).float().cpu() for batch in progress(batches, what)]
+        pooled = [backbone.pooled_states(batch, final_norm).float().cpu() for batch in progress(batches, what)]
     return torch.cat(pooled, dim=1)
 
 

@@ -19,24 +19,36 @@ def find_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     """Finds the stack of transformer layers; returns its module name in `model`, and the stack.
 
     Raises:
-        UserError: The model has no single stack of `config.num_hidden_layers` layers (an encoder-decoder, say).
+        UserError: The model has no single stack of `config.num_hidden_layers` layers, or does not read texts.
     """
+    whole = getattr(model.config, "is_encoder_decoder", False) and hasattr(model.base_model, "encoder")
     depth = getattr(model.config, "num_hidden_layers", None)
-    if not getattr(model.config, "is_encoder_decoder", False):
+    if not whole and model.main_input_name == "input_ids":
         for name, module in model.named_modules():
             if isinstance(module, nn.ModuleList) and len(module) == depth:
                 return name, module
     raise UserError(
-        f"model: expected an encoder or a decoder with one stack of layers, but got {type(model).__name__} "
-        "in which none was found; give its encoder or decoder alone"
+        f"model: expected an encoder or a decoder of texts with one stack of layers, but got {type(model).__name__}, "
+        + _why_not(model, whole)
     )
+
+
+def _why_not(model: PreTrainedModel, whole: bool) -> str:
+    if model.main_input_name != "input_ids":
+        return f"which reads {model.main_input_name}"
+    if whole:
+        return "which is an encoder and a decoder; give one of them alone"
+    if model.config.get_text_config() is not model.config:
+        return "which is made of several models; give its language model alone"
+    return "whose layers are shared or not in one list, so that no adapter could be put into a single one"
 
 
 def find_projections(model: PreTrainedModel) -> list[dict[str, str]]:
     """Finds, for each layer, the full module name in `model` of each projection that it has.
 
     Projections carry the standard names query, key, value, output, gate, up and down. Where the architecture fuses
-    some of them in one module, that module's name stands under each.
+    some of them in one module, that module's name stands under each. An adapted module has the name that
+    it has without its adapter.
     """
     stack, layers = find_layers(model)
     return [_projections_of(layer, f"{stack}.{index}") for index, layer in enumerate(layers)]
@@ -92,6 +104,11 @@ def modules_of(named: Mapping[str, str], projections: Sequence[str]) -> list[str
     Raises:
         UserError: The layer has no such projection, or fuses it with one that is not asked for.
     """
+    if not named:
+        raise UserError(
+            "projections: expected a model whose projections layersel knows, but got one without such modules in a "
+            "chosen layer; give PEFT the names of its modules yourself"
+        )
     for projection in projections:
         if projection not in PROJECTIONS:
             raise one_of("projection", projection, PROJECTIONS)
@@ -107,12 +124,5 @@ def modules_of(named: Mapping[str, str], projections: Sequence[str]) -> list[str
 
 
 def _projections_of(layer: nn.Module, prefix: str) -> dict[str, str]:
-    linear = [
-        name for name, module in layer.named_modules() if isinstance(module, nn.Linear | Conv1D) and "cross" not in name
-    ]
-    found = {}
-    for projection, pattern in _PATTERNS.items():
-        for name in linear:
-            if pattern.search(name):
-                found[projection] = f"{prefix}.{name}"
-    return found
+    linear = [name for name, _ in _linear_in(layer, prefix)]
+    return {projection: name for projection, pattern in _PATTERNS.items() for name in linear if pattern.search(name)}

@@ -14,6 +14,7 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import logging as transformers_logging
 
@@ -54,7 +55,7 @@ def load(pretrained: Pretrained, auto_class: str) -> Backbone:
         raise _cannot_load(pretrained.path, error) from error
     _check_tokenizer(pretrained, tokenizer)
     _check_weights(pretrained, loading)
-    _check_length(pretrained, _positions(model.base_model, pretrained.max_length))
+    _check_length(pretrained, positions(model, pretrained.max_length))
     return pretrained.backbone(model, tokenizer)
 
 
@@ -127,11 +128,11 @@ def _check_length(pretrained: Pretrained, most: int) -> None:
         )
 
 
-def _positions(model: PreTrainedModel, default: int) -> int:
+def positions(model: PreTrainedModel, default: int) -> int:
     """Returns the longest text that has positions; RoBERTa-like models number them from behind the padding's own."""
-    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
-    if table is None or table.padding_idx is None:
-        return default
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    if not isinstance(table, nn.Embedding) or table.padding_idx is None:
+        return int(getattr(model.config, "max_position_embeddings", default))
     return int(table.num_embeddings - table.padding_idx - 1)
 
 

@@ -3,6 +3,11 @@
 from collections.abc import Callable
 
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from layersel.backbone.pooling_names import POOLING_NAMES
 from layersel.errors import one_of
@@ -41,6 +46,21 @@ def pooling_named(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     if name not in POOLINGS:
         raise one_of("pooling", name, POOLINGS)
     return POOLINGS[name]
+
+
+def default_pooling(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
+    """Returns what stands for a text where nothing is said: `last` for decoders, `cls` for encoders that have a [CLS].
+
+    A decoder is of a kind that transformers has with a causal language model's head only: many encoders have such a
+    head too, but also one for masked tokens, and `config.is_decoder` is false in most decoders. Encoders of any other
+    kind, and those whose tokenizer has no [CLS], have the mean.
+    """
+    kind = model.config.model_type
+    masked = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not masked:
+        return "last"
+    has_cls = tokenizer is None or tokenizer.cls_token_id is not None
+    return "cls" if masked and has_cls else "mean"
 
 
 def _row(hidden_BTD: Tensor, positions_B: Tensor) -> Tensor:

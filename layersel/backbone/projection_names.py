@@ -2,7 +2,7 @@
 
 # Standard name of a projection -> how the modules that compute it are called, over the architectures. A fused
 # module computes several projections at once and stands under each of them.
-FUSED_QKV = r"Wqkv|c_attn|query_key_value|qkv_proj"
+FUSED_QKV = r"Wqkv|c_attn|query_key_value|qkv_proj|self\.in_proj"
 PROJECTIONS = {
     "query": rf"query|q|q_proj|q_lin|query_proj|{FUSED_QKV}",
     "key": rf"key|k|k_proj|k_lin|key_proj|{FUSED_QKV}",

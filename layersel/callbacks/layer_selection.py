@@ -96,8 +96,8 @@ class LayerSelection(Callback):
             backbone.to(trainer.strategy.root_device)
             if trainer.is_global_zero:
                 data = trainer.datamodule  # type: ignore[attr-defined]
-                size = self.score.n_texts
-                batches = token_batches(backbone, data.probe_tokens(size)) if size else []
+                size, first = self.score.n_texts, self.score.takes_first
+                batches = token_batches(backbone, data.probe_tokens(size, first)) if size else []
                 selection = make_selection(backbone, self.score, Probe(batches, stream(self.seed, "selection")))
             selection = trainer.strategy.broadcast(selection)
         if selection is None:

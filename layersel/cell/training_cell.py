@@ -121,7 +121,7 @@ class TrainingCell:
         """Returns what the score needs to look at, and no more."""
         score = self.cell.selection
         generator = stream(self.cell.seed, "selection")
-        batches = token_batches(backbone, data.probe_tokens(score.n_texts)) if score.n_texts else []
+        batches = token_batches(backbone, data.probe_tokens(score.n_texts, score.takes_first)) if score.n_texts else []
         if score.n_batches == 0:
             return Probe(batches, generator)
         module = self.problem.module(backbone)

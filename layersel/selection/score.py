@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 SCORES = "layersel.selection.scores"
 
+RANDOM, FIRST = "random", "first"
+DRAWS = (RANDOM, FIRST)
+"""The names of the ways to take a probe out of all texts."""
+
 STATES = "states"
 """A score that needs these looks at hidden states of unlabelled texts."""
 GRADIENTS = "gradients"
@@ -94,6 +98,11 @@ class Score:
         return 0
 
     @property
+    def takes_first(self) -> bool:
+        """Returns whether these are the first texts of the dataset, and not drawn."""
+        return False
+
+    @property
     def n_batches(self) -> int:
         """The number of labelled batches that it looks at."""
         return 0
@@ -144,7 +153,9 @@ class ProbeScore(Score):
     """A score that runs the model over a probe of unlabelled texts."""
 
     probe_size: int = 128
-    """Texts in the probe, drawn from all of the dataset; their labels are never looked at."""
+    """Texts in the probe, out of all of the dataset; their labels are never looked at."""
+    draw: str = RANDOM
+    """Which texts: random (drawn by the seed), or the first of the dataset in its order."""
 
     needs: ClassVar[frozenset[str]] = frozenset({STATES})
 
@@ -153,12 +164,19 @@ class ProbeScore(Score):
         """The size of the probe."""
         return self.probe_size
 
+    @property
+    def takes_first(self) -> bool:
+        """Returns what `draw` says."""
+        return self.draw == FIRST
+
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, a probe without texts among them."""
-        size = self.probe_size
-        return super().problems() + (
-            [] if size >= 1 else [f"selection.probe_size: expected at least 1, but got {size}"]
-        )
+        found = super().problems()
+        if self.probe_size < 1:
+            found.append(f"selection.probe_size: expected at least 1, but got {self.probe_size}")
+        if self.draw not in DRAWS:
+            found.append(str(one_of("selection.draw", self.draw, DRAWS)))
+        return found
 
 
 @dataclass

@@ -1,15 +1,22 @@
 """From scores to chosen layers: the library's front door."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
+from peft import PeftModel
 from scipy.stats import spearmanr
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.encode import token_batches
+from layersel.backbone.layers import find_linear
+from layersel.backbone.loading import positions
+from layersel.backbone.modes import adapters_off
+from layersel.backbone.pooling import default_pooling
 from layersel.data.tokens import tokenize
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores, Probe, Score, score_named
@@ -17,26 +24,28 @@ from layersel.selection.selection import Selection, Stability
 
 
 def select_layers(
-    model: PreTrainedModel,
+    model: PreTrainedModel | PeftModel,
     texts: Sequence[str] | Sequence[Batch],
     n: float = 0.5,
     score: str | Score = "cka",
     tokenizer: PreTrainedTokenizerBase | None = None,
-    pooling: str = "cls",
+    pooling: str | None = None,
     max_length: int = 512,
     seed: int = 0,
 ) -> Selection:
     """Chooses the `n` layers of `model` that most need an adapter.
 
     Args:
-        model: Any Hugging Face encoder or decoder, with or without a head; it is left as it was.
+        model: An encoder or a decoder of texts, of transformers and with one stack of layers, with or without a head;
+            it is left as it was. Of a `PeftModel` the base model is scored, with its adapters switched off.
         texts: Probe texts (some 100 are enough), or ready batches with `input_ids` and `attention_mask` (and
             `position_ids` where they are padded on the left, as everywhere in Hugging Face).
         n: A number of layers, or a share of them below 1.
-        score: Name of a score that needs no labels (`cka`, `last`, `first`, `spread`, `random`, `all`, `none`), or a
-            `Score` with its own n.
+        score: Name of a score that needs no labels (`cka`, `last`, `first`, `first_last`, `spread`, `random`, `all`,
+            `none`), or a `Score` with its own n.
         tokenizer: Needed for texts.
-        pooling: What stands for a text: `cls`, `mean`, or `last` for decoders.
+        pooling: What stands for a text: `cls`, `mean` or `last` (token). None is `last` for a decoder, `cls` for an
+            encoder with a [CLS] token, and `mean` for one without.
         max_length: Longest text in tokens; less where the model has fewer positions.
         seed: Decides the random draws (bootstrap, `random`).
 
@@ -44,17 +53,30 @@ def select_layers(
         A `Selection` with `scores` (one float a layer), `layers` (sorted indices from 0) and `lora_config(r=8)`.
 
     Raises:
-        UserError: Unknown score or pooling, n larger than the model, texts without a tokenizer, too few texts.
+        UserError: Unknown score or pooling, n larger than the model, texts without a tokenizer, too few texts, a model
+            that is not such a one.
     """
-    positions = getattr(model.config, "max_position_embeddings", max_length)
-    backbone = Backbone(model, tokenizer, pooling, min(max_length, positions))
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not isinstance(base, PreTrainedModel):
+        raise UserError(
+            f"model: expected a PreTrainedModel of transformers or a PeftModel, but got {type(base).__name__}"
+        )
+    pooling = default_pooling(base, tokenizer) if pooling is None else pooling
+    backbone = Backbone(base, tokenizer, pooling, min(max_length, positions(base, max_length)))
     chooser = score if isinstance(score, Score) else score_named(score)
     if not isinstance(score, Score) and chooser.takes_n:
         chooser.n = n
     problems = chooser.problems()
     if problems:
         raise UserError("; ".join(problems))
-    return make_selection(backbone, chooser, Probe(_batches(texts, backbone), torch.Generator().manual_seed(seed)))
+    probe = Probe(_batches(texts, backbone), torch.Generator().manual_seed(seed))
+    with adapters_off(base) as found:
+        if found:
+            warnings.warn(
+                "select_layers: the model is scored without its adapters; merge_and_unload() has them in the scores",
+                stacklevel=2,
+            )
+        return make_selection(backbone, chooser, probe)
 
 
 def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: LayerScores | None = None) -> Selection:
@@ -80,6 +102,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
             f"selection: layers {unseen} were chosen, above all that vectors are made of ({backbone.vector_layers}), "
             "so that training them changes nothing; use selection=manual or none, or let model.layers have the last one"
         )
+    head = backbone.model.get_output_embeddings()
     return Selection(
         score=score.name,
         scores=values_L.tolist(),
@@ -88,6 +111,8 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         modules=backbone.projections,
         stability=_stability(scores, budget),
         measured=score.measures,
+        weights=[sum(map(_size, linears.values())) for linears in find_linear(backbone.model)],
+        head_weights=0 if head is None else head.weight.numel(),
     )
 
 
@@ -116,6 +141,12 @@ def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = Non
         [1, 2]
     """
     return sorted(_best_first(values_L, excluded or set())[:budget])
+
+
+def _size(linear: nn.Module) -> int:
+    """Returns how many weights a linear module has, packed ones counted one by one."""
+    sides = (linear.nf, linear.nx) if isinstance(linear, Conv1D) else (linear.out_features, linear.in_features)
+    return int(sides[0] * sides[1])  # type: ignore[operator]
 
 
 def _best_first(values_L: Tensor, excluded: set[int]) -> list[int]:

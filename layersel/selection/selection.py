@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
 
 from layersel.backbone.layers import modules_of
 from layersel.errors import UserError
+from layersel.files import read_json, write_json
+from layersel.selection.places import places_by_tool
+
+PLACES = ("target_modules", "target_parameters", "layers_to_transform", "layers_pattern", "exclude_modules")
+"""The arguments of `peft.LoraConfig` that say where adapters stand."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Selection:
         modules: For each layer, the full module name of each projection, by standard names.
         stability: How stable the choice is under resampling of the probe, where the score offers this.
         measured: Whether the scores say something about the layers; those of a control only order them.
+        weights: For each layer, the number of weights in its linear modules; empty if they were not counted.
+        head_weights: The number of weights of the language model's head, if the model has one.
     """
 
     score: str
@@ -47,36 +55,49 @@ class Selection:
     modules: list[dict[str, str]]
     stability: Stability | None = None
     measured: bool = True
+    weights: list[int] = field(default_factory=list)
+    head_weights: int = 0
 
-    def target_modules(self, projections: Sequence[str]) -> list[str]:
+    def target_modules(self, projections: Sequence[str] | None = None) -> list[str]:
         """Returns the full names of the modules that compute these projections in the chosen layers.
 
         Args:
-            projections: Standard names: query, key, value, output, gate, up, down.
+            projections: Standard names: query, key, value, output, gate, up, down. None is query and value, and the key
+                too where the model fuses them.
 
         Raises:
             UserError: The model has no such projection, or fuses it with one that is not asked for.
         """
-        return sorted({name for layer in self.layers for name in modules_of(self.modules[layer], projections)})
+        return sorted({name for layer in self.layers for name in self._modules_of(layer, projections)})
+
+    def _modules_of(self, layer: int, projections: Sequence[str] | None) -> list[str]:
+        named = self.modules[layer]
+        if projections is None:
+            fused = "query" in named and named["query"] == named.get("key")
+            projections = ("query", "key", "value") if fused else ("query", "value")
+        return modules_of(named, projections)
 
     def lora_config(
         self,
         r: int = 8,
+        lora_alpha: float | None = None,
+        projections: Sequence[str] | None = None,
         alpha: float | None = None,
-        projections: Sequence[str] = ("query", "value"),
         **options: Any,
     ) -> LoraConfig:
         """Makes a PEFT configuration that puts LoRA on the chosen layers only.
 
         Args:
             r: Rank.
-            alpha: Scale of the update, alpha/r; 2·r by default.
-            projections: Standard names of the projections to adapt in each chosen layer.
-            options: Further arguments of `peft.LoraConfig`.
+            lora_alpha: Scale of the update, lora_alpha/r; 2·r by default.
+            projections: Standard names of the projections to adapt in each chosen layer. None is query and value; where
+                the model computes these and the key in one module, that module whole.
+            alpha: Another name of `lora_alpha`.
+            options: Further arguments of `peft.LoraConfig`, such as task_type="CAUSAL_LM".
 
         Raises:
             UserError: No layer is chosen (an empty list would make PEFT adapt nothing or everything), rank below 1,
-                or a projection that the model lacks.
+                both names of the scale, modules to adapt beside the selection's, or a projection that the model lacks.
         """
         if not self.layers:
             raise UserError(
@@ -84,9 +105,15 @@ class Selection:
             )
         if r < 1:
             raise UserError(f"r: expected a rank of at least 1, but got {r}")
+        if None not in (lora_alpha, alpha):
+            raise UserError(f"lora_alpha: expected one scale, but got lora_alpha={lora_alpha} and alpha={alpha}")
+        for name in PLACES:
+            if name in options:
+                raise UserError(f"{name}: expected none, as the selection says where; use projections=…, or its layers")
+        given = lora_alpha if alpha is None else alpha
         return LoraConfig(
             r=r,
-            lora_alpha=2 * r if alpha is None else alpha,
+            lora_alpha=2 * r if given is None else given,
             target_modules=self.target_modules(projections),
             **options,
         )
@@ -103,9 +130,45 @@ class Selection:
         """Returns plain lists and numbers, for JSON and checkpoints."""
         return asdict(self)
 
+    def save(self, path: str | Path, projections: Sequence[str] | None = None) -> None:
+        """Writes the selection as JSON, and where its adapters stand, for tools that know nothing of layersel.
+
+        The keys `peft`, `axolotl` and `llama_factory` hold what `peft.LoraConfig(r=8, **content["peft"])` and the files
+        of these trainers take. They are left out if no layer is chosen, as an empty list would mean all of them.
+
+        Args:
+            path: The file.
+            projections: As for `lora_config`.
+
+        Raises:
+            UserError: The model has no such projection, or fuses it with one that is not asked for.
+        """
+        tools = {}
+        if self.layers:
+            tools = places_by_tool(self.modules, self.layers, self.target_modules(projections))
+        write_json(Path(path), self.to_dict() | tools)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Selection":
+        """Reads what `save` wrote, or the selection.json of a run.
+
+        Raises:
+            UserError: There is no such file, or it holds no selection.
+        """
+        try:
+            return cls.from_dict(read_json(Path(path), "write it anew"))
+        except FileNotFoundError as error:
+            raise UserError(f"path: {error}; expected a file that Selection.save has written") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"path: expected a selection in {str(path)!r}, but it holds something else") from error
+
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Selection":
-        """Restores what `to_dict` gave; a null, which is how JSON keeps NaN, becomes NaN again."""
+        """Restores what `to_dict` gave; a null, which is how JSON keeps NaN, becomes NaN again.
+
+        Keys that are no attributes, such as those that `save` adds, are left out.
+        """
+        content = {name: value for name, value in content.items() if name in {own.name for own in fields(cls)}}
         stability = content["stability"]
         if stability is not None:
             correlation = _nan_if_null(stability["rank_correlation"])

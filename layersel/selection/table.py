@@ -2,12 +2,13 @@
 
 import math
 
+from layersel.selection.cost import cost_line
 from layersel.selection.selection import Selection
 from layersel.terminal.tables import note, show_table
 
 
 def show_selection(selection: Selection) -> None:
-    """Prints each layer with its score, if that was measured, whether it was chosen, and why."""
+    """Prints each layer with its score, if that was measured, whether and why it was chosen, and the cost of a step."""
     stability, measured = selection.stability, selection.measured
     rows = []
     for layer, score in enumerate(selection.scores):
@@ -24,3 +25,4 @@ def show_selection(selection: Selection) -> None:
             f"stability: rank correlation {stability.rank_correlation:.2f} over {stability.samples} bootstrap samples "
             "of the probe"
         )
+    note(cost_line(selection))

@@ -52,9 +52,10 @@ class TrainingData(LightningDataModule):
         """Token ids of the texts that are learnt from, those of the pool after the others."""
         return [*(self.tokens[text] for text in self.train), *self.pool]
 
-    def probe_tokens(self, size: int) -> list[TokenIds]:
-        """Token ids of a probe: `size` texts (or all), drawn without replacement and without their labels."""
-        order = torch.randperm(len(self.visible), generator=stream(self.seed, "probe"))
+    def probe_tokens(self, size: int, first: bool = False) -> list[TokenIds]:
+        """Token ids of a probe without labels: `size` texts (or all), the first ones or drawn without replacement."""
+        count = len(self.visible)
+        order = range(count) if first else torch.randperm(count, generator=stream(self.seed, "probe")).tolist()
         return [self.tokens[self.visible[place]] for place in order[:size]]
 
     def labelled_batches(self, count: int) -> list[Any]:

@@ -17,13 +17,15 @@ def _final_norm(model: PreTrainedModel) -> nn.Module:
     return next((named[name] for name in ("norm", "ln_f", "final_norm") if name in named), nn.Identity())
 
 
-def _pooled(model: PreTrainedModel, pooling: str) -> tuple[Tensor, list[Tensor]]:
+def _pooled(model: PreTrainedModel, pooling: str, **options: bool) -> tuple[Tensor, list[Tensor]]:
     """The states under test, and the reference that the model gives itself."""
     backbone = Backbone(model, None, pooling)
     batch = padded(model, ragged())
     with torch.no_grad():
         hidden = model.base_model(**batch, output_hidden_states=True).hidden_states
-        return backbone.pooled_states(batch), [backbone.pool(depth, batch["attention_mask"]) for depth in hidden]
+        return backbone.pooled_states(batch, **options), [
+            backbone.pool(depth, batch["attention_mask"]) for depth in hidden
+        ]
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -46,6 +48,15 @@ def test_the_last_depth_is_the_last_layers_output_before_any_final_norm(
         vectors = Backbone(shared_model, None, pooling)(padded(shared_model, ragged()))
     torch.testing.assert_close(normed, reference[-1], rtol=0, atol=1e-5)
     torch.testing.assert_close(normed, vectors, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_behind_the_final_norm_all_depths_are_the_models_hidden_states(
+    shared_model: PreTrainedModel, pooling: str
+) -> None:
+    """The last one too, as the library gives it."""
+    states, reference = _pooled(shared_model, pooling, final_norm=True)
+    torch.testing.assert_close(states, torch.stack(reference), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "deberta", "deberta_conv"])

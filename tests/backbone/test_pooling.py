@@ -12,7 +12,7 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.pooling import POOLINGS, pooling_named
 from layersel.errors import UserError
 
-FREE_OF_ABSOLUTE_POSITIONS = ["deberta", "modernbert", "llama", "qwen2", "gemma", "gemma3", "phi3"]
+FREE_OF_ABSOLUTE_POSITIONS = ["deberta", "modernbert", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma3", "phi3"]
 POSITIONS_FROM_PADDING = ["roberta", "mpnet"]
 POSITIONS_BY_COLUMN = ["bert", "gpt2"]
 

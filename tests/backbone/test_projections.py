@@ -11,7 +11,7 @@ from layersel.backbone.layers import find_layers, find_projections
 from layersel.errors import UserError
 
 ATTENTION_AND_MLP = {"query", "key", "value", "output", "up", "down"}
-GATED = {"modernbert", "llama", "qwen2", "gemma", "gemma3_text", "phi3"}
+GATED = {"modernbert", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma3_text", "phi3"}
 
 
 def _shape(module: nn.Module) -> tuple[int, int]:

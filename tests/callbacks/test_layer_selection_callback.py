@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from toy_training import N_LAYERS, toy_training
+from toy_training import N_LAYERS, toy_tokens, toy_training
 
 from layersel.adapters.placement import adapted_layers, count_parameters
+from layersel.data.tokens import collate
 from layersel.selection.score import score_named
+from layersel.selection.select import select_layers
 from layersel.selection.selection import Selection
 
 
@@ -34,6 +36,20 @@ def test_adapters_stand_in_the_chosen_layers(
     assert (written.score, written.layers, len(written.scores)) == (name, layers, N_LAYERS)
     trainable, _ = count_parameters(training.module.backbone.model)
     assert trainable == len(layers) * 2 * 2 * 32 * 4  # query and value, A and B of 32 × 4
+
+
+def test_the_probe_may_be_the_first_texts(tmp_path: Path) -> None:
+    """`draw=first` scores the first texts of the data in their order, `draw=random` others."""
+    options = {"n": 1, "bootstrap": 0, "probe_size": 6}
+    first, drawn = (
+        toy_training(tmp_path, score=score_named("cka", **options, draw=draw), epochs=1).fit().selector.selection
+        for draw in ("first", "random")
+    )
+    model = toy_training(tmp_path).module.backbone.model
+    batch = collate(toy_tokens()[:6], pad=0)
+    expected = select_layers(model, [batch], score=score_named("cka", **options), pooling="mean")
+    assert first.scores == pytest.approx(expected.scores, abs=1e-5)
+    assert drawn.scores != pytest.approx(expected.scores, abs=1e-5)
 
 
 def test_a_second_stage_places_nothing(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ CELLS = {
     "lora": ["selection=cka", "selection.n=2"],
     "frozen": ["adapter=frozen"],
     "pruned": ["pruning=wanda", "selection=cka", "selection.n=1"],
+    "first texts": ["selection=cka", "selection.n=1", "selection.draw=first", "selection.probe_size=8"],
     "another budget": ["selection=cka", "selection.n=1", "adapter.rank=4"],
     "moved base": ["adapter=pissa", "adapter.rank=4", "selection=last", "selection.n=2"],
     "several layers": ["selection=last", "selection.n=2", "model.layers=all", "model.combine=concat"],

@@ -119,10 +119,11 @@ def _chosen(name: str, n: float, n_layers: int) -> list[int]:
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3, 6, 12, 13])
 def test_positional_controls_take_their_end_for_every_budget(n_layers: int) -> None:
-    """Last and first n; spread is n different layers with both ends, whose gaps differ by at most one."""
+    """Last and first n; first n−1 and the last; spread is n layers with both ends, whose gaps differ by at most one."""
     for n in range(n_layers + 1):
         assert _chosen("last", n, n_layers) == list(range(n_layers - n, n_layers))
         assert _chosen("first", n, n_layers) == list(range(n))
+        assert _chosen("first_last", n, n_layers) == ([*range(n - 1), n_layers - 1] if n else [])
         spread = _chosen("spread", n, n_layers)
         assert len(spread) == n
         assert n == 0 or spread[-1] == n_layers - 1
@@ -135,6 +136,12 @@ def test_spread_is_the_known_example() -> None:
     """The numbers of the documentation's kind: 3 of 12 and 1 of 12."""
     assert _chosen("spread", 3, 12) == [0, 5, 11]
     assert _chosen("spread", 1, 12) == [11]
+
+
+def test_first_last_is_the_shape_of_the_published_choices() -> None:
+    """8 of 32 layers, and with a budget of one the last layer."""
+    assert _chosen("first_last", 0.25, 32) == [0, 1, 2, 3, 4, 5, 6, 31]
+    assert _chosen("first_last", 1, 32) == [31]
 
 
 def _random(n: float, seed: int, n_texts: int = 4) -> tuple[list[int], list[float]]:
@@ -187,18 +194,19 @@ def test_manual_refuses_an_empty_list_and_a_repeated_layer(layers: list[int], ex
 def test_unknown_names_list_the_known_ones() -> None:
     """This holds for scores and for a score's options."""
     with pytest.raises(
-        UserError, match="score: expected one of all, cka, first, grad_norm, last, manual, none, random, spread"
+        UserError,
+        match="score: expected one of all, cka, first, first_last, grad_norm, last, manual, none, random, spread",
     ):
         score_named("ckaa")
     with pytest.raises(
-        UserError, match=r"option of score 'cka': expected one of n, probe_size, kernel, .* got 'kernal'"
+        UserError, match=r"option of score 'cka': expected one of n, probe_size, draw, kernel, .* got 'kernal'"
     ):
         score_named("cka", kernal="rbf")
     with pytest.raises(UserError, match="option of score 'last': expected one of n, but got 'takes_n'"):
         score_named("last", takes_n=False)
 
 
-@pytest.mark.parametrize("name", ["all", "cka", "first", "last", "none", "random", "spread"])
+@pytest.mark.parametrize("name", ["all", "cka", "first", "first_last", "last", "none", "random", "spread"])
 def test_every_score_gives_one_number_a_layer_and_is_deterministic(name: str) -> None:
     """The contract of `Score`, twice from the same seed."""
     model = tiny("bert")

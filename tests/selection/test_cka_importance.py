@@ -29,21 +29,21 @@ def _cka(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.linalg.norm(x.T @ y) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
 
 
-def _states(model: PreTrainedModel, text: TokenIds) -> list[np.ndarray]:
-    """(T, D) at each depth for a text alone; the last before a final norm, which is no part of the layer."""
+def _states(model: PreTrainedModel, text: TokenIds, final_norm: bool) -> list[np.ndarray]:
+    """(T, D) at each depth for a text alone; the last before a final norm, which is no part of the layer, or behind."""
     last: list[Tensor] = []
     layer = Backbone(model, None, "mean").layers[-1]
     handle = layer.register_forward_hook(lambda _, __, out: last.append(out[0] if isinstance(out, tuple) else out))
     with torch.no_grad():
         hidden = model.base_model(input_ids=torch.tensor([text]), output_hidden_states=True).hidden_states
     handle.remove()
-    return [state[0].double().numpy() for state in (*hidden[:-1], last[0])]
+    return [state[0].double().numpy() for state in (*hidden[:-1], hidden[-1] if final_norm else last[0])]
 
 
-def _reference(model: PreTrainedModel, texts: list[TokenIds], pooling: str) -> list[float]:
+def _reference(model: PreTrainedModel, texts: list[TokenIds], pooling: str, final_norm: bool = False) -> list[float]:
     """1 − CKA(R_{i−1}, R_i) of every layer, in numpy, text by text, without padding."""
     pool = {"cls": lambda s: s[0], "mean": lambda s: s.mean(0), "last": lambda s: s[-1]}[pooling]
-    by_text = [[pool(state) for state in _states(model, text)] for text in texts]
+    by_text = [[pool(state) for state in _states(model, text, final_norm)] for text in texts]
     depths = [np.stack(rows) for rows in zip(*by_text, strict=True)]
     return [1 - _cka(before, after) for before, after in pairwise(depths)]
 
@@ -67,6 +67,17 @@ def test_scores_are_the_formula_on_the_models_hidden_states(name: str) -> None:
     pooling = "last" if name in DECODERS or name == "llama_causal" else "mean"
     reference = _reference(model, TEXTS, pooling)
     assert _select(model, pooling=pooling).scores == pytest.approx(reference, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_librarys_hidden_states_change_the_last_score_where_there_is_a_final_norm(name: str) -> None:
+    """As the paper's code takes them; the other layers' scores stay."""
+    model = tiny(name)
+    blocks, hidden = (_select(model, pooling="last", states=states).scores for states in ("blocks", "hidden_states"))
+    assert hidden == pytest.approx(_reference(model, TEXTS, "last", final_norm=True), rel=1e-3, abs=1e-5)
+    assert hidden[:-1] == blocks[:-1]
+    has_norm = name in DECODERS or name in ("modernbert", "llama_causal")
+    assert (abs(hidden[-1] - blocks[-1]) > 1e-6) == has_norm
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "mpnet", "distilbert", "deberta", "modernbert"])
@@ -174,6 +185,8 @@ def test_a_probe_of_equal_texts_is_refused_by_the_layers() -> None:
     ("options", "expected"),
     [
         ({"kernel": "cosine"}, "selection.kernel: expected one of linear, rbf"),
+        ({"states": "model"}, "selection.states: expected one of blocks, hidden_states, but got 'model'"),
+        ({"draw": "last"}, "selection.draw: expected one of random, first, but got 'last'"),
         ({"probe_size": 3}, "selection.probe_size: expected at least 4 for CKA, but got 3"),
         ({"bootstrap": -1}, "selection.bootstrap: expected 0 or more, but got -1"),
     ],

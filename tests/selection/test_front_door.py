@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+import transformers as hf
 from models import (
     ARCHITECTURES,
     ENCODERS,
     N_LAYERS,
+    bert,
     hooks_and_wrappers,
     padded,
     ragged,
@@ -16,9 +18,11 @@ from models import (
     tiny,
     tokenizer_without_cls,
 )
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, T5EncoderModel
 
 from layersel.backbone.backbone import Backbone
+from layersel.backbone.pooling import default_pooling
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores, Probe, Score
 from layersel.selection.scores.cka import CKA
@@ -26,10 +30,6 @@ from layersel.selection.select import select_layers
 
 WORDS = ["war and trauma", "the care of children", "a study", "posttraumatic stress disorder after combat", "sleep"]
 TEXTS = ragged([7, 12, 3, 30, 12, 5])
-
-
-def _pooling(name: str) -> str:
-    return "cls" if name in ENCODERS or name == "bert_classifier" else "last"
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -46,7 +46,7 @@ def test_every_architecture_gives_a_selection_and_stays_as_it_was(name: str, glo
     hooks = hooks_and_wrappers(model)
 
     score = CKA(n=2, bootstrap=3)
-    selection = select_layers(model, [padded(model, TEXTS)], score=score, pooling=_pooling(name))
+    selection = select_layers(model, [padded(model, TEXTS)], score=score)
 
     assert len(selection.layers) == 2
     assert len(selection.scores) == N_LAYERS
@@ -92,10 +92,28 @@ def test_texts_and_their_ready_batches_give_the_same(tokenizer: PreTrainedTokeni
 def test_texts_work_for_decoders(tokenizer: PreTrainedTokenizerFast) -> None:
     """The last token is the text's vector; CLS is refused for such a tokenizer."""
     decoder_tokenizer = tokenizer_without_cls()
-    selection = select_layers(tiny("llama"), WORDS, n=1, tokenizer=decoder_tokenizer, pooling="last")
-    assert len(selection.layers) == 1
+    selection = select_layers(tiny("llama"), WORDS, n=1, tokenizer=decoder_tokenizer)
+    assert selection == select_layers(tiny("llama"), WORDS, n=1, tokenizer=decoder_tokenizer, pooling="last")
     with pytest.raises(UserError, match="use mean, or last for a decoder"):
-        select_layers(tiny("llama"), WORDS, tokenizer=decoder_tokenizer)
+        select_layers(tiny("llama"), WORDS, tokenizer=decoder_tokenizer, pooling="cls")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_pooling_follows_the_kind_of_the_model(name: str) -> None:
+    """Last token for a decoder, [CLS] for an encoder, with or without a head."""
+    model = tiny(name)
+    expected = "cls" if name in ENCODERS or name == "bert_classifier" else "last"
+    assert default_pooling(model) == expected
+    batches, score = [padded(model, TEXTS)], CKA(n=1, bootstrap=0)
+    by_default = select_layers(model, batches, score=score)
+    assert repr(by_default) == repr(select_layers(model, batches, score=score, pooling=expected))  # NaN is not NaN
+
+
+def test_an_encoder_without_cls_has_the_mean(tokenizer: PreTrainedTokenizerFast) -> None:
+    """One whose tokenizer lacks the token, and T5's, which never had one."""
+    assert default_pooling(tiny("bert"), tokenizer) == "cls"
+    assert default_pooling(tiny("bert"), tokenizer_without_cls()) == "mean"
+    assert default_pooling(seeded(lambda: T5EncoderModel(t5()))) == "mean"
 
 
 def test_long_texts_are_cut_to_the_length_allowed(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -140,6 +158,123 @@ def test_an_encoder_that_cannot_be_split_can_still_be_scored() -> None:
     selection = select_layers(model, [padded(model, TEXTS)], n=1, pooling="mean")
     assert len(selection.layers) == 1
     assert len(selection.lora_config(projections=["query"]).target_modules) == 1
+
+
+def test_positions_that_padding_takes_are_not_used(tokenizer: PreTrainedTokenizerFast) -> None:
+    """RoBERTa's table of 64 positions serves 62 tokens: a text of more is cut to these."""
+    endless = [" ".join([text, *["and", "more"] * 50]) for text in WORDS]
+    assert len(select_layers(tiny("roberta"), endless, tokenizer=tokenizer).scores) == N_LAYERS
+
+
+ALBERT = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+BART = {"vocab_size": 400, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48}
+XLNET = {"vocab_size": 400, "d_model": 32, "n_layer": 3, "n_head": 4, "d_inner": 48}
+REFUSED = {
+    "encoder and decoder": (lambda: hf.T5Model(t5()), "T5Model, which is an encoder and a decoder; give one of them"),
+    "BART": (
+        lambda: hf.BartModel(hf.BartConfig(d_model=32, encoder_layers=2, decoder_layers=2)),
+        "BartModel, which is",
+    ),
+    "images": (lambda: hf.ViTModel(hf.ViTConfig(hidden_size=36, num_hidden_layers=2)), "ViTModel, which reads pixel"),
+    "shared layers": (lambda: hf.AlbertModel(hf.AlbertConfig(**ALBERT)), "AlbertModel, whose layers are shared"),
+    "images and texts": (lambda: hf.CLIPModel(hf.CLIPConfig()), "CLIPModel, which is made of several models; give its"),
+    "another layout": (lambda: hf.XLNetModel(hf.XLNetConfig(**XLNET)), "those of XLNetModel pass on another shape"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_model_that_cannot_be_scored_is_refused_with_the_reason(name: str) -> None:
+    """One line says what is expected and what there is."""
+    make, reason = REFUSED[name]
+    batch = {"input_ids": torch.ones(4, 6, dtype=torch.long), "attention_mask": torch.ones(4, 6, dtype=torch.long)}
+    with pytest.raises(UserError, match=reason) as refused:
+        select_layers(make().eval(), [batch], score=CKA(n=1))
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_model_of_transformers_is_refused() -> None:
+    """The kind of what was given is in the line."""
+    with pytest.raises(UserError, match="expected a PreTrainedModel of transformers or a PeftModel, but got Linear"):
+        select_layers(torch.nn.Linear(2, 2), WORDS)
+
+
+def test_a_half_of_an_encoder_decoder_is_scored() -> None:
+    """As the refusal of the whole says."""
+    model = seeded(lambda: hf.BartModel(hf.BartConfig(d_model=32, encoder_layers=3, decoder_layers=2, **BART)))
+    assert len(select_layers(model.get_encoder(), [padded(model, TEXTS)], score=CKA(n=1)).scores) == 3
+    encoder = seeded(lambda: hf.T5Model(t5())).get_encoder()
+    assert len(select_layers(encoder, [padded(encoder, TEXTS)], score=CKA(n=1)).scores) == N_LAYERS
+
+
+def test_a_model_that_pads_texts_to_its_window_is_scored_on_the_texts() -> None:
+    """Longformer's states are longer than the batch: what is pooled are those of its own tokens."""
+    sizes = bert(attention_window=8, pad_token_id=1).to_diff_dict()
+    model = seeded(lambda: hf.LongformerModel(hf.LongformerConfig(**{**sizes, "attention_window": 8})))
+    batch = padded(model, TEXTS)
+    with torch.no_grad():
+        hidden = model(**batch, output_hidden_states=True).hidden_states
+    for pooling in ("cls", "mean", "last"):
+        backbone = Backbone(model, None, pooling)
+        reference = [backbone.pool(state, batch["attention_mask"]) for state in hidden]
+        with torch.no_grad():
+            torch.testing.assert_close(backbone.pooled_states(batch), torch.stack(reference), rtol=0, atol=1e-5)
+
+
+# Models with adapters
+
+
+def _adapted(name: str, trained: bool = True) -> PeftModel:
+    model = get_peft_model(tiny(name), LoraConfig(r=2, target_modules="all-linear"))
+    if trained:
+        with torch.no_grad():
+            for key, value in model.named_parameters():
+                if "lora_B" in key:
+                    value.normal_()
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize("name", ["bert", "llama_causal"])
+def test_of_a_peft_model_the_base_model_is_scored(name: str) -> None:
+    """Adapters are off while it is scored, which a line says; they are as before afterwards, names are the base's."""
+    expected = select_layers(tiny(name), [padded(tiny(name), TEXTS)], n=1)
+    for trained in (False, True):
+        model = _adapted(name, trained)
+        model.requires_grad_(False)
+        batch = padded(model, TEXTS)
+        with torch.no_grad():
+            before = model(**batch)[0]
+        for given in (model, model.get_base_model()):
+            with pytest.warns(UserWarning, match=r"without its adapters; merge_and_unload\(\) has them"):
+                found = select_layers(given, [batch], n=1)
+            assert repr(found) == repr(expected)
+        with torch.no_grad():
+            torch.testing.assert_close(model(**batch)[0], before, rtol=0, atol=0)
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.filterwarnings("ignore:select_layers:UserWarning")
+def test_a_second_adapter_of_a_peft_model_stands_in_the_chosen_layers() -> None:
+    """The configuration fits `add_adapter`."""
+    model = _adapted("llama_causal")
+    selection = select_layers(model, [padded(model, TEXTS)], n=1)
+    model.add_adapter("second", selection.lora_config(r=2))
+    found = {name.split(".lora_A")[0] for name, _ in model.named_modules() if name.endswith("lora_A.second")}
+    assert found == {f"base_model.model.{name}" for name in selection.target_modules()}
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_merged_adapters_are_refused_and_unloaded_ones_are_part_of_the_model() -> None:
+    """Merged, the pretrained weights are no longer there; unloaded, the model is a plain one that differs."""
+    model = _adapted("llama_causal")
+    batch = padded(model, TEXTS)
+    model.merge_adapter()
+    with pytest.raises(UserError, match="expected adapters beside the weights, but they are merged"):
+        select_layers(model, [batch], n=1)
+    model.unmerge_adapter()
+    merged = select_layers(model.merge_and_unload(), [batch], n=1)
+    assert merged.scores != pytest.approx(select_layers(tiny("llama_causal"), [batch], n=1).scores, abs=1e-3)
 
 
 @dataclass

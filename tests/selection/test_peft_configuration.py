@@ -5,12 +5,14 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from models import ARCHITECTURES, ENCODERS, N_LAYERS, bert, fused, padded, ragged, seeded, tiny
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, PeftModelForCausalLM, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import BertModel, PreTrainedModel
+from transformers import BertModel, MambaConfig, MambaModel, PreTrainedModel, Trainer, TrainingArguments
 
 from layersel.errors import UserError
 from layersel.files import write_json
@@ -86,7 +88,9 @@ def test_a_fused_projection_is_named_whole_or_refused(name: str) -> None:
         with pytest.raises(UserError, match=r"query, key, value in one module .*name all of them or none"):
             selection.lora_config(projections=["query", "value"])
         assert len(selection.target_modules(ATTENTION)) == 1
+        assert selection.lora_config().target_modules == {selection.modules[0]["query"]}
     else:
+        assert selection.lora_config().target_modules == {selection.modules[0][role] for role in ("query", "value")}
         assert len(selection.target_modules(["query", "value"])) == 2
         assert len(selection.target_modules(ATTENTION)) == 3
 
@@ -119,6 +123,30 @@ def test_alpha_is_twice_the_rank_unless_given() -> None:
     assert (config.lora_dropout, config.use_rslora) == (0.1, True)
 
 
+def test_the_scale_has_pefts_name_too() -> None:
+    """Either name sets it; both are refused, even where they agree."""
+    selection = _selection(tiny("bert"), [0])
+    assert selection.lora_config(r=4, lora_alpha=0).lora_alpha == 0
+    assert selection.lora_config(r=4, lora_alpha=32).lora_alpha == 32
+    with pytest.raises(UserError, match="expected one scale, but got lora_alpha=8 and alpha=8"):
+        selection.lora_config(lora_alpha=8, alpha=8)
+
+
+@pytest.mark.parametrize("name", ["target_modules", "layers_to_transform", "exclude_modules"])
+def test_places_beside_the_selections_are_refused(name: str) -> None:
+    """They would put adapters into other layers."""
+    with pytest.raises(UserError, match=f"{name}: expected none, as the selection says where"):
+        _selection(tiny("bert"), [0]).lora_config(**{name: ["query"]})
+
+
+def test_a_model_without_known_projections_is_refused() -> None:
+    """Mamba has no attention: PEFT needs the names of its modules."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": N_LAYERS, "vocab_size": 400, "state_size": 4}
+    model = seeded(lambda: MambaModel(MambaConfig(**sizes)))
+    with pytest.raises(UserError, match="one without such modules in a chosen layer; give PEFT the names"):
+        _selection(model, [0]).lora_config()
+
+
 def test_a_selection_survives_json(tmp_path: Path) -> None:
     """It keeps the NaN of an excluded layer and its stability, and still makes the same configuration."""
     model = tiny("bert")
@@ -148,6 +176,143 @@ def test_a_selection_without_stability_survives_json() -> None:
     """The controls have none."""
     selection = _selection(tiny("bert"), [0, 2])
     assert Selection.from_dict(json.loads(json.dumps(selection.to_dict()))) == selection
+
+
+# Files for other tools
+
+
+def _written(selection: Selection, path: Path, roles: list[str] | None = None) -> dict[str, Any]:
+    selection.save(path, roles)
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("layers", [[1], [0, 2]])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_saved_selection_adapts_exactly_the_chosen_layers_in_any_tool(
+    name: str, layers: list[int], tmp_path: Path
+) -> None:
+    """Each projection alone, all of them, and the default, as each tool hands its arguments to PEFT."""
+    selection = _selection(tiny(name), layers)
+    modules = selection.modules[0]
+    alone = [[role for role, own in modules.items() if own == module] for module in set(modules.values())]
+    for roles in [*alone, list(modules), None]:
+        expected = set(selection.target_modules(roles))
+        content = _written(selection, tmp_path / "selection.json", roles)
+        axolotl = content["axolotl"]
+        by_axolotl = {
+            "target_modules": axolotl["lora_target_modules"],
+            "layers_to_transform": axolotl.get("peft_layers_to_transform"),
+            "layers_pattern": axolotl.get("peft_layers_pattern"),
+        }
+        by_llama_factory = {"target_modules": content["llama_factory"]["lora_target"].split(",")}
+        for places in (content["peft"], by_axolotl, by_llama_factory):
+            assert _with_lora(get_peft_model(tiny(name), LoraConfig(r=2, **places))) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "roles", "endings", "pattern"),
+    [
+        ("llama_causal", ["query", "up"], ["q_proj", "up_proj"], "layers"),
+        ("gpt2", None, ["c_attn"], "h"),
+        ("gpt2", ["output"], ["attn.c_proj"], "h"),
+        ("bert", None, ["query", "value"], "layer"),
+        ("mpnet", ["output"], ["o"], "layer"),
+        ("bert", ["output", "up"], ["attention.output.dense", "intermediate.dense"], "layer"),
+    ],
+)
+def test_a_saved_selection_names_modules_as_short_as_is_safe(
+    name: str, roles: list[str] | None, endings: list[str], pattern: str, tmp_path: Path
+) -> None:
+    """By their own name, unless another module of the layer has the same: BERT's `dense`, GPT-2's `c_proj`."""
+    content = _written(_selection(tiny(name), [0, 2]), tmp_path / "selection.json", roles)
+    assert content["peft"] == {"target_modules": endings, "layers_to_transform": [0, 2], "layers_pattern": pattern}
+
+
+def test_a_module_whose_name_ends_the_name_of_another_is_named_in_full(tmp_path: Path) -> None:
+    """BERT's `output.dense` is the end of `attention.output.dense`: no ending tells it from that one."""
+    content = _written(_selection(tiny("bert"), [1]), tmp_path / "selection.json", ["down"])
+    assert content["peft"] == {"target_modules": ["encoder.layer.1.output.dense"]}
+
+
+def test_layers_whose_modules_differ_are_named_in_full(tmp_path: Path) -> None:
+    """The short form would adapt `q` of layer 1 too, which is no projection there that was asked for."""
+    first = {"query": "layers.0.q", "value": "layers.0.v"}
+    second = {"query": "layers.1.v", "value": "layers.1.w", "up": "layers.1.q"}
+    selection = Selection("last", [0.0, 1.0], [0, 1], ["", ""], [first, second])
+    content = _written(selection, tmp_path / "selection.json")
+    assert content["peft"] == {"target_modules": ["layers.0.q", "layers.0.v", "layers.1.v", "layers.1.w"]}
+    assert content["axolotl"] == {"lora_target_modules": content["peft"]["target_modules"]}
+
+
+def test_a_saved_selection_is_loaded_as_it_was(tmp_path: Path) -> None:
+    """Its own file, the one of a run, and one of a version that did not count weights."""
+    model = tiny("bert")
+    selection = select_layers(model, [padded(model, ragged([9] * 6))], n=1, pooling="mean")
+    selection.save(tmp_path / "a.json")
+    write_json(tmp_path / "b.json", selection.to_dict())
+    former = {name: value for name, value in selection.to_dict().items() if "weights" not in name}
+    write_json(tmp_path / "c.json", former)
+    assert Selection.load(tmp_path / "a.json") == Selection.load(str(tmp_path / "b.json")) == selection
+    assert Selection.load(tmp_path / "c.json") == replace(selection, weights=[], head_weights=0)
+
+
+def test_a_saved_selection_of_no_layer_has_no_places(tmp_path: Path) -> None:
+    """An empty list would make PEFT adapt all layers."""
+    selection = _selection(tiny("bert"), [])
+    assert set(_written(selection, tmp_path / "a.json")) == set(selection.to_dict())
+    assert Selection.load(tmp_path / "a.json").layers == []
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "is missing; expected a file that Selection.save has written"),
+        ("{", r"cannot be read \(.*\); write it anew"),
+        ("[1]", "expected a selection in .*, but it holds something else"),
+        ('{"layers": [1]}', "expected a selection in .*, but it holds something else"),
+        ('{"stability": null, "scores": [1]}', "expected a selection in .*, but it holds something else"),
+    ],
+)
+def test_what_is_no_saved_selection_is_refused(content: str | None, expected: str, tmp_path: Path) -> None:
+    """One line with the file's name."""
+    path = tmp_path / "selection.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=expected) as refused:
+        Selection.load(path)
+    assert "selection.json" in str(refused.value)
+
+
+def test_the_configuration_trains_in_the_trainer_of_transformers(tmp_path: Path) -> None:
+    """Five steps: the loss falls, and what has changed is LoRA in the chosen layers alone."""
+    model = tiny("llama_causal")
+    selection = _selection(model, [0, 2])
+    adapted = get_peft_model(model, selection.lora_config(r=4, lora_alpha=16, lora_dropout=0.0, task_type="CAUSAL_LM"))
+    assert isinstance(adapted, PeftModelForCausalLM)
+    before = {name: value.clone() for name, value in adapted.state_dict().items()}
+    texts = [{"input_ids": torch.tensor(ids), "labels": torch.tensor(ids)} for ids in ragged([8] * 4)]
+    options = TrainingArguments(
+        output_dir=str(tmp_path),
+        max_steps=5,
+        learning_rate=1e-2,
+        per_device_train_batch_size=4,
+        logging_steps=1,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        save_strategy="no",
+        seed=0,
+    )
+    trainer = Trainer(model=adapted, args=options, train_dataset=texts)
+    with torch.random.fork_rng():
+        trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses[-1] < losses[0]
+    changed = {name for name, value in adapted.state_dict().items() if not torch.equal(value, before[name])}
+    assert all("lora_" in name for name in changed)
+    assert {name.split(".lora_")[0].removeprefix("base_model.model.") for name in changed} == set(
+        selection.target_modules()
+    )
 
 
 def test_the_table_has_a_row_for_each_layer() -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from layersel.errors import UserError, one_of
-from layersel.selection.kernel_names import KERNEL_NAMES, MIN_TEXTS
+from layersel.selection.kernel_names import BLOCKS, HIDDEN_STATES, KERNEL_NAMES, MIN_TEXTS, STATES_NAMES
 from layersel.selection.score import LayerScores, Probe, ProbeScore
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ class CKA(ProbeScore):
     """Kernel of the similarity: linear or rbf."""
     debiased: bool = False
     """Use the unbiased HSIC of Song et al.; the biased one is inflated when the probe is small against the width."""
+    states: str = BLOCKS
+    """What is compared: the outputs of the blocks, or the library's hidden_states, whose last one stands behind the
+    model's final norm (the paper's code takes these)."""
     bootstrap: int = 100
     """Resamples of the probe for the stability of the choice; 0 = none."""
 
@@ -36,7 +39,8 @@ class CKA(ProbeScore):
         from layersel.backbone.encode import layer_representations
         from layersel.selection.similarity import KERNELS
 
-        representations = layer_representations(backbone, probe.batches, "probing the layers")
+        final_norm = self.states == HIDDEN_STATES
+        representations = layer_representations(backbone, probe.batches, "probing the layers", final_norm)
         n_texts = representations.shape[1]
         if n_texts < MIN_TEXTS:
             raise UserError(f"probe: expected at least {MIN_TEXTS} texts for CKA, but got {n_texts}")
@@ -44,7 +48,7 @@ class CKA(ProbeScore):
         spread = (representations[0] - representations[0, :1]).abs().max()
         constant = bool(spread <= 1e-5 * representations[0].abs().max())  # up to rounding, if a projection makes it
         excluded = (
-            {0: "its input, the pooled embedding, is the same for every text (CLS): nothing to compare"}
+            {0: "its input, the pooled embedding, is the same for every text, as of [CLS]: nothing to compare"}
             if constant
             else {}
         )
@@ -72,10 +76,12 @@ class CKA(ProbeScore):
         return torch.stack([self._importance(grams, rows) for rows in samples]) if samples else None
 
     def problems(self) -> list[str]:
-        """Returns one line for each option that is wrong: kernel, size of the probe, number of resamples among them."""
+        """Returns one line for each option that is wrong: kernel, states, size of the probe among them."""
         found = super().problems()
         if self.kernel not in KERNEL_NAMES:
             found.append(str(one_of("selection.kernel", self.kernel, KERNEL_NAMES)))
+        if self.states not in STATES_NAMES:
+            found.append(str(one_of("selection.states", self.states, STATES_NAMES)))
         if self.probe_size < MIN_TEXTS:
             found.append(f"selection.probe_size: expected at least {MIN_TEXTS} for CKA, but got {self.probe_size}")
         if self.bootstrap < 0:

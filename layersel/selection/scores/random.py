@@ -13,8 +13,17 @@ if TYPE_CHECKING:
 class Random(Control):
     """n layers drawn by the cell's seed."""
 
+    choice: int = 0
+    """Which of the choices that the seed draws one after the other."""
+
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Draws uniformly from the probe's generator."""
         import torch
 
-        return LayerScores(torch.rand(backbone.n_layers, generator=probe.generator, dtype=torch.float64))
+        shape = (self.choice + 1, backbone.n_layers)
+        return LayerScores(torch.rand(shape, generator=probe.generator, dtype=torch.float64)[-1])
+
+    def problems(self) -> list[str]:
+        """Returns one line for each option that is wrong, a number of a choice below 0 among them."""
+        found = [] if self.choice >= 0 else [f"selection.choice: expected 0 or more, but got {self.choice}"]
+        return super().problems() + found

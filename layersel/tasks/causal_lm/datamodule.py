@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from layersel.data.tokens import TokenizedTexts
+from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.training.datamodule import TrainingData
 
 
@@ -29,12 +29,22 @@ class AnswerData(TrainingData):
         train: Indices of those that are learnt from.
         batch_size: Examples in a batch.
         seed: Of the order and the probe.
+        end: The token that ends every answer; None if there is none.
     """
 
-    def __init__(self, texts: TokenizedTexts, train: Sequence[int], batch_size: int, seed: int):
+    def __init__(self, texts: TokenizedTexts, train: Sequence[int], batch_size: int, seed: int, end: int | None):
         super().__init__(texts.tokens, train, seed, visible=train)
+        self.end = end
         self.answers = [texts.answers[text] for text in train]
         self.batch_size = batch_size
+
+    def probe_tokens(self, size: int, first: bool = False) -> list[TokenIds]:
+        """Token ids of a probe, without the token that ends every answer: as the last one it would tell no text.
+
+        So it is in the paper's code too, which pads with that token and masks what pads.
+        """
+        probe = super().probe_tokens(size, first)
+        return [ids[:-1] if ids[-1] == self.end and len(ids) > 1 else ids for ids in probe]
 
     def epoch_batches(self, generator: torch.Generator) -> Sequence[AnswerBatch]:
         """Returns all examples, in an order of the epoch's own."""

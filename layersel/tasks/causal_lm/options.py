@@ -69,9 +69,7 @@ class CausalLM(Task):
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
         """Returns what the losses are means over."""
-        line = f"{metrics['n_test']} held-out examples, {metrics['n_answer_tokens']} tokens to predict"
-        count = metrics.get("n_retention", 0)
-        return f"{line}; retention: {count} texts" if count else line
+        return f"{metrics['n_test']} held-out examples, {metrics['n_answer_tokens']} tokens to predict"
 
     def shown(self, folder: Path) -> Shown | None:
         """Returns what the model answers to the first prompts."""

@@ -114,3 +114,4 @@ def test_probe_is_drawn_from_all_records_without_repeats() -> None:
     assert data.probe_tokens(5) == probe[:5]
     other = ScreeningData(toy_tokens(), range(4), torch.arange(4) % 2, OPTIONS, seed=1)
     assert other.probe_tokens(5) != probe[:5]
+    assert data.probe_tokens(5, first=True) == other.probe_tokens(5, first=True) == toy_tokens()[:5]

@@ -1,0 +1,49 @@
+"""What a training step costs with adapters in some of the layers and all other weights frozen.
+
+Counted are the floating-point operations (FLOPs) of the matrix products with weights: 2 for each weight and token in
+the forward pass, in which all layers take part, and 2 more in the backward pass, which brings the gradient of the
+activations from the top down to the lowest adapted layer. Frozen weights have no gradients, and the adapters' are
+small. Left out are the products of attention itself, which grow with the texts' length and are the same in every layer.
+The lowest adapted layer is counted whole, although what enters it needs no gradient.
+"""
+
+from collections.abc import Sequence
+
+from layersel.selection.selection import Selection
+
+
+def step_flops(weights: Sequence[int], head: int, layers: Sequence[int], kept: bool = False) -> int:
+    """Computes the FLOPs of a training step for each token.
+
+    Args:
+        weights: The number of weights of each layer.
+        head: The number of weights of the head above them.
+        layers: The adapted layers.
+        kept: Whether what enters the lowest of them is kept from an earlier epoch, so that nothing below is run.
+
+    Example:
+        >>> step_flops([10, 10, 10, 10], 5, [2, 3]), step_flops([10, 10, 10, 10], 5, [2, 3], kept=True)
+        (140, 100)
+    """
+    lowest = min(layers)
+    above = sum(weights[lowest:]) + head
+    return 4 * above + (0 if kept else 2 * sum(weights[:lowest]))
+
+
+def cost_line(selection: Selection) -> str | None:
+    """Returns the line that compares the chosen layers with all of them, and with the last ones, which cost least.
+
+    None where no layer is chosen, or the model's weights have not been counted.
+    """
+    depth, chosen = len(selection.weights), selection.layers
+    if not chosen or not sum(selection.weights):
+        return None
+    last = list(range(depth - len(chosen), depth))
+
+    def cost(layers: Sequence[int], kept: bool = False) -> str:
+        flops = step_flops(selection.weights, selection.head_weights, layers, kept)
+        return f"{flops / step_flops(selection.weights, selection.head_weights, range(depth)):.2f}"
+
+    line = f"cost of a training step, with all layers as 1: {cost(chosen)}, or {cost(chosen, True)} where what enters "
+    line += f"layer {chosen[0]} is kept"
+    return line if chosen == last else f"{line}; of the last {len(last)}, the least: {cost(last)} or {cost(last, True)}"
