@@ -1,12 +1,9 @@
 """Models in one GGUF file, the format of llama.cpp: made into a plain Hugging Face folder, once."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from layersel.files import atomic_folder, sha256
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 def dequantised(file: Path) -> Path:
@@ -30,6 +27,8 @@ def _write(file: Path, folder: Path) -> None:
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from layersel.backbone.tied import tied_names
+
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     tokenizer = AutoTokenizer.from_pretrained(**where)
     model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
@@ -38,10 +37,5 @@ def _write(file: Path, folder: Path) -> None:
         model.config.save_pretrained(draft)
         model.generation_config.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
-        save_file(untied(model), draft / "model.safetensors", metadata={"format": "pt"})
-
-
-def untied(model: "PreTrainedModel") -> "dict[str, Any]":
-    """Returns the model's tensors but for those that it takes from others of them, as its configuration says."""
-    tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
-    return {name: value.contiguous() for name, value in model.state_dict().items() if name not in tied}
+        tensors = {name: own.contiguous() for name, own in model.state_dict().items() if name not in tied_names(model)}
+        save_file(tensors, draft / "model.safetensors", metadata={"format": "pt"})

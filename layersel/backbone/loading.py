@@ -25,6 +25,7 @@ from layersel.data.download import hub_answers
 from layersel.errors import UserError
 
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError, StrictDataclassError)
+CAUSAL_LM = "AutoModelForCausalLM"
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
@@ -52,8 +53,12 @@ def load(pretrained: Pretrained, auto_class: str) -> Backbone:
     except UnpicklingError as error:
         raise _cannot_load(pretrained.path, "pytorch_model.bin is damaged or holds more than tensors") from error
     except UNREADABLE as error:
+        if auto_class == CAUSAL_LM and "Unrecognized configuration class" in str(error):
+            raise _no_language_model(pretrained, "its architecture has no such head") from error
         raise _cannot_load(pretrained.path, error) from error
-    _check_tokenizer(pretrained, tokenizer)
+    _check_tokenizer(pretrained, tokenizer, model.get_input_embeddings().num_embeddings)
+    if auto_class == CAUSAL_LM:
+        _check_language_model(pretrained, model, loading)
     _check_weights(pretrained, loading)
     _check_length(pretrained, positions(model, pretrained.max_length))
     return pretrained.backbone(model, tokenizer)
@@ -98,16 +103,48 @@ def _config(pretrained: Pretrained, location: str, options: dict[str, Any]) -> P
     return config
 
 
-def _check_tokenizer(pretrained: Pretrained, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuses a tokenizer that knows its special tokens only: transformers makes it of a folder without its files."""
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+def _check_tokenizer(pretrained: Pretrained, tokenizer: PreTrainedTokenizerBase, embedded: int) -> None:
+    """Refuses a tokenizer that knows its special tokens only, as transformers makes it of a folder without its files.
+
+    One of another model, which has tokens without one of the `embedded` vectors, is refused too.
+    """
+    vocabulary = tokenizer.get_vocab()
+    if set(vocabulary) <= set(tokenizer.all_special_tokens):
         raise _cannot_load(pretrained.path, "it has no tokenizer.json and no other vocabulary")
+    largest = max(vocabulary.values())
+    if largest >= embedded:
+        raise UserError(
+            f"model.path: the tokenizer of {pretrained.path!r} has tokens up to number {largest}, but the model "
+            f"{embedded} embeddings; give the tokenizer that the model was trained with"
+        )
     special = tokenizer.num_special_tokens_to_add()
     if pretrained.max_length <= special:  # which would cut nothing
         raise UserError(
             f"model.max_length: expected more than the {special} special tokens of {pretrained.path}, "
             f"but got {pretrained.max_length}"
         )
+
+
+def _check_language_model(pretrained: Pretrained, model: PreTrainedModel, loading: dict[str, Any]) -> None:
+    """Refuses a model without a head for next tokens, or whose layers look at the tokens that follow."""
+    head = [name for name, module in model.named_modules() if module is model.get_output_embeddings()]
+    without = {name for name in loading["missing_keys"] if not name.startswith(f"{model.base_model_prefix}.")}
+    if not head or without:
+        raise _no_language_model(pretrained, "it has no head that was trained for the next token")
+    ids = torch.arange(2, 6).unsqueeze(0)
+    with torch.no_grad():
+        one, other = (
+            model.eval().base_model(input_ids=own)[0][0, :3] for own in (ids, ids - torch.tensor([0, 0, 0, 1]))
+        )
+    if not torch.allclose(one, other, rtol=1e-3, atol=1e-4):
+        raise _no_language_model(pretrained, "its layers look at the tokens that follow")
+
+
+def _no_language_model(pretrained: Pretrained, why: str) -> UserError:
+    return UserError(
+        f"model.path: expected a decoder with its head, but got {pretrained.path!r}: {why}; give another model, such as "
+        "model=smollm2"
+    )
 
 
 def _check_weights(pretrained: Pretrained, loading: dict[str, Any]) -> None:

@@ -7,16 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import transformers
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import MODEL_MAPPING, AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from transformers import logging as transformers_logging
 from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.pretrained import Pretrained
+from layersel.backbone.tied import tied_names
 from layersel.compression.quantisation.engines import ENGINES, usable_engines
 from layersel.compression.quantisation.int8_linear import Int8Linear
 from layersel.compression.quantisation.integer_grid import IntegerGrid, pack, unpack
@@ -34,7 +36,7 @@ UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeE
 
 
 def save_model(backbone: Backbone, folder: Path, quantised: Quantised | None) -> None:
-    """Writes the model of `backbone`, pruned, shortened or quantised as it may be, without its head and its adapters.
+    """Writes the model of `backbone`, pruned, shortened or quantised as it may be, without its adapters.
 
     A float model becomes a plain Hugging Face folder. A quantised one has its integers, two of 4 bits in a byte, and
     their scales in `packed.safetensors`, everything else there in float32, and in `quantised.json` what is packed how.
@@ -42,8 +44,9 @@ def save_model(backbone: Backbone, folder: Path, quantised: Quantised | None) ->
     Raises:
         RuntimeError: Weights have left their grid since they were quantised.
     """
-    model: PreTrainedModel = backbone.model.base_model
-    tensors = _without_adapters(model)
+    model: PreTrainedModel = backbone.model
+    tied = tied_names(model)
+    tensors = {name: own for name, own in _without_adapters(model).items() if name not in tied}
     with atomic_folder(folder) as draft:
         model.config.save_pretrained(draft)
         if backbone.tokenizer is not None:
@@ -58,21 +61,22 @@ def save_model(backbone: Backbone, folder: Path, quantised: Quantised | None) ->
         write_json(draft / MANIFEST, {"format": quantised.format, "bits": bits})
 
 
-def load_model(folder: Path, pretrained: Pretrained) -> Backbone:
-    """Loads the model that `save_model` wrote; it gives the same vectors.
+def load_model(folder: Path, pretrained: Pretrained, auto_class: str = "AutoModel") -> Backbone:
+    """Loads the model that `save_model` wrote; it gives the same vectors, and the same logits if it has a head.
 
     Args:
         folder: The model's folder.
         pretrained: How its texts become vectors; its `path` is not looked at.
+        auto_class: The class of transformers that loads it.
 
     Raises:
         UserError: The folder is damaged, or holds something else.
     """
     if not (folder / MANIFEST).is_file():
-        return replace(pretrained, path=str(folder.resolve()), revision="main").load()
+        return replace(pretrained, path=str(folder.resolve()), revision="main").load(auto_class)
     with _reading(folder):
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        model = _build(folder, load_file(folder / PACKED), manifest["bits"])
+        model = _build(folder, load_file(folder / PACKED), manifest["bits"], auto_class)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return pretrained.backbone(model, tokenizer)
 
@@ -100,9 +104,9 @@ def _packed(model: PreTrainedModel, name: str, weight: Tensor, grid: IntegerGrid
     return pack(integers_OI, grid.bits)
 
 
-def _build(folder: Path, tensors: dict[str, Tensor], bits: dict[str, int]) -> PreTrainedModel:
+def _build(folder: Path, tensors: dict[str, Tensor], bits: dict[str, int], auto_class: str) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    kind = MODEL_MAPPING[type(config)]
+    kind = getattr(transformers, auto_class)._model_mapping[type(config)]
     with torch.device("meta"):
         blank = kind(config)
     for name, width in bits.items():

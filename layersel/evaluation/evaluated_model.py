@@ -145,7 +145,7 @@ def _backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbo
     kept = folder.holds(folder.model)
     if {PRUNE, QUANTISE} & set(steps) and not kept:
         raise UserError("run: it kept no compressed model; train with keep_model=true")
-    backbone = load_model(folder.checked(folder.model), model) if kept else model.load(task.auto_class)
+    backbone = load_model(folder.checked(folder.model), model, task.auto_class) if kept else model.load(task.auto_class)
     if folder.holds(folder.adapter) and MERGE not in steps:
         load_adapter(backbone, folder.checked(folder.adapter))
     return backbone
