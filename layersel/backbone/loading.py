@@ -142,7 +142,7 @@ def _check_language_model(pretrained: Pretrained, model: PreTrainedModel, loadin
 
 def _no_language_model(pretrained: Pretrained, why: str) -> UserError:
     return UserError(
-        f"model.path: expected a decoder with its head, but got {pretrained.path!r}: {why}; give another model, such as "
+        f"model.path: expected a decoder with its head, but got {pretrained.path!r}: {why}; give another, such as "
         "model=smollm2"
     )
 
