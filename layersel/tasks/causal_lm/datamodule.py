@@ -32,9 +32,7 @@ class AnswerData(TrainingData):
         ends: The tokens that may end an answer: the tokenizer's own, or that of a template.
     """
 
-    def __init__(
-        self, texts: TokenizedTexts, train: Sequence[int], batch_size: int, seed: int, ends: Collection[int]
-    ):
+    def __init__(self, texts: TokenizedTexts, train: Sequence[int], batch_size: int, seed: int, ends: Collection[int]):
         super().__init__(texts.tokens, train, seed, visible=train)
         self.ends = ends
         self.answers = [texts.answers[text] for text in train]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from grids import finish, start
 from in_process import cells, here
+from models import CHAT, LANGUAGE_MODELS, decoder_tokenizer, seeded
 from peft import PeftModel
-from torch.testing import assert_close
 from toy_instructions import examples, small_training, write_instructions, write_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -329,4 +329,36 @@ def test_every_kind_of_adapter(adapter: str, command: list[str], tmp_path: Path)
     own = train(tmp_path / "runs", *command, NO_RETENTION, *options)
     found = metrics(own)
     assert (found["loss"] == found["base/loss"]) == (adapter == "frozen")
+    assert_same(evaluated(own, tmp_path / "out.json"), found)
+
+
+@pytest.mark.parametrize("options", [[], ["precision=int4"], ["pruning=layers"], ["precision=int8"]], ids=str)
+@pytest.mark.parametrize("name", ["gpt2", "llama_tied", "gemma2"])
+def test_other_decoders(name: str, options: list[str], command: list[str], tmp_path: Path) -> None:
+    """Tied heads, capped logits, and prompts as long as the model has positions, which leave none to an answer."""
+    seeded(LANGUAGE_MODELS[name]).save_pretrained(tmp_path / name)
+    decoder_tokenizer(template=CHAT).save_pretrained(tmp_path / name)
+    rows = [{"prompt": f"{number} " * 60, "response": "So."} for number in range(12)]
+    data = write_rows(tmp_path / "long.jsonl", rows)
+    more = [f"model.path={tmp_path / name}", f"data.path={data}", "task.new_tokens=20", *options]
+    own = train(tmp_path / "runs", *command, NO_RETENTION, "adapter.projections=[query,key,value]", *more)
+    found = metrics(own)
+    assert found["loss"] != found["base/loss"]
+    assert_same(evaluated(own, tmp_path / "out.json"), found)
+
+
+PLAIN = [{"text": f"The {word} is here. " * 9} for word in ("cat", "dog", "tree")]
+TURNS = [("user", "Hi"), ("assistant", "Hello.")]
+CHATS = [{"messages": [{"role": role, "content": said + name} for role, said in TURNS]} for name in "abc"]
+
+
+@pytest.mark.parametrize(("rows", "samples"), [(PLAIN, 0), (CHATS, 2)], ids=["plain texts", "chats"])
+def test_other_forms(rows: list[dict[str, object]], samples: int, command: list[str], tmp_path: Path) -> None:
+    """Plain texts in passages, and conversations; samples continue only what has a beginning."""
+    data = write_rows(tmp_path / "rows.jsonl", rows * 4)
+    options = [option for option in command if not option.startswith("data=")]
+    own = train(tmp_path / "runs", *options, "data=text", f"data.path={data}", NO_RETENTION, "task.passage=10")
+    found = metrics(own)
+    assert found["loss"] < found["base/loss"]
+    assert len((own.path / "samples.jsonl").read_text().splitlines()) == samples
     assert_same(evaluated(own, tmp_path / "out.json"), found)

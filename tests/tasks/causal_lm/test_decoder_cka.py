@@ -31,7 +31,7 @@ def scores(backbone: Backbone, tokens: Sequence[TokenIds], states: str = "blocks
 
 def depths(model: PreTrainedModel, tokens: Sequence[TokenIds], side: str | None, final_norm: bool) -> list[Tensor]:
     """The state of each text's last token at every depth; without a side each text runs alone."""
-    layers = [module for name, module in model.named_modules() if name.endswith((".layers", ".h"))][0]
+    layers = next(module for name, module in model.named_modules() if name.endswith((".layers", ".h")))
     groups = [[own] for own in tokens] if side is None else [list(tokens)]
     found: list[list[Tensor]] = [[] for _ in range(len(layers) + 1)]
     for group in groups:
@@ -95,7 +95,7 @@ def probe_of(backbone: Backbone, dataset: Dataset, size: int) -> list[TokenIds]:
 
 
 def test_the_probe_of_a_cell() -> None:
-    """It is scored at the answers' last words: with the token that ends them all, the first score would be undefined."""
+    """It is scored at the answers' last words: with the token that ends them all, the first score is undefined."""
     model, tokenizer = seeded(LANGUAGE_MODELS["llama"]), decoder_tokenizer(template=CHAT)
     backbone = Backbone(model, tokenizer, pooling="last", max_length=60)
     tokens = probe_of(backbone, Titles().load(), 24)

@@ -8,7 +8,6 @@ from transformers import MixtralConfig, MixtralForCausalLM
 
 from layersel.backbone.backbone import Backbone
 
-
 SIZES = {
     name: own for name, own in llama().to_diff_dict().items() if name not in {"model_type", "transformers_version"}
 }
