@@ -45,6 +45,11 @@ class Example:
     messages: tuple[Message, ...] = ()
     split: str | None = None
 
+    @property
+    def is_to_be_classified(self) -> bool:
+        """Returns whether it has a label, or is a pair of texts, rather than a text to be written."""
+        return self.label is not None or self.pair is not None
+
 
 @dataclass(frozen=True, slots=True)
 class TextDataset(Dataset):
