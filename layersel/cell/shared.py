@@ -49,8 +49,8 @@ class Shared:
         texts = problem.texts(tokenizer)
         found = self.store.tensors(
             "tokens",
-            [self._model(backbone), max_length, texts],
-            lambda: _packed_tokens(TokenizedTexts.of(texts, tokenizer, max_length)),
+            [self._model(backbone), max_length, texts, class_path(problem)],
+            lambda: _packed_tokens(problem.tokenized(tokenizer, max_length)),
             code=[TokenizedTexts],
         )
         return _unpacked_tokens(texts, found, max_length)

@@ -149,4 +149,4 @@ def _backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbo
 def _texts(problem: Problem, backbone: Backbone) -> TokenizedTexts:
     if backbone.tokenizer is None:
         raise RuntimeError("a pretrained model is loaded with its tokenizer")
-    return TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, backbone.max_length)
+    return problem.tokenized(backbone.tokenizer, backbone.max_length)

@@ -84,6 +84,10 @@ class Problem(ABC):
     def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """Returns all texts, as this tokenizer wants them."""
 
+    def tokenized(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedTexts:
+        """Returns all texts with their token ids; a task of pairs or conversations has a way of its own."""
+        return TokenizedTexts.of(self.texts(tokenizer), tokenizer, max_length)
+
     @abstractmethod
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> TrainingData:
         """Returns the datamodule of the training.
@@ -104,7 +108,7 @@ class Problem(ABC):
 
         Args:
             subject: The model.
-            head: What was fitted on top of it in a run; None fits it anew on what is learnt from.
+            head: What was fitted or trained on top of it in a run; None fits it anew on what is learnt from.
             exclude: Fingerprints of texts that must not be judged on, since the adapter has learnt from them.
         """
 

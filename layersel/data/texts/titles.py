@@ -16,7 +16,7 @@ class Titles(TextSource):
     Example:
         >>> Titles().load().examples[0].response
         'The Roles of Love, Attachment, and Altruism in the Adjustment to Military Trauma'
-        """
+    """
 
     @property
     def name(self) -> str:
@@ -32,4 +32,6 @@ class Titles(TextSource):
         records = Demo(duplicates="drop").load().records
         whole = [own for own in records if own.title and own.abstract]
         examples = tuple(Example(prompt=INSTRUCTION + own.abstract, response=own.title) for own in whole)
-        return TextDataset(self.name, examples, (f"{len(records) - len(whole)} records without a title or an abstract are left out",))
+        return TextDataset(
+            self.name, examples, (f"{len(records) - len(whole)} records without a title or an abstract are left out",)
+        )
