@@ -26,7 +26,7 @@ def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task
 
     `compressed` says that the merged model is; the two others never are.
     """
-    metric, kinds = task.metric.name, ("", "own/", "base/")
+    metric, kinds = task.primary.name, ("", "own/", "base/")
     rows = [
         [
             name,

@@ -50,6 +50,7 @@ class TrainingCell:
         self.shared = Shared(cell)
         self.parameters = (0, 0)
         self.logged: list[dict[str, float]] = []
+        self.head: Any = None
 
     def run(self) -> None:
         """Does everything; the results are in the folder."""
@@ -135,6 +136,7 @@ class TrainingCell:
         )
         trained = training.run(self.attempt.tracker.loggers)
         model.placed, model.report["train precision"], self.logged = trained.placed, trained.precision, trained.logged
+        self.head = trained.head
         self.parameters = count_parameters(model.backbone.model)
         model.placed.save(self.folder.adapter)
 
@@ -146,10 +148,10 @@ class TrainingCell:
             cache = self.shared.prefixes(texts, model.backbone, start=min(model.placed.layers, default=0))
             with model.placed.disabled():
                 base = self.judge_base(model, texts, cache)
-            if not model.placed.layers:
+            if not model.placed.layers and self.head is None:
                 return {ADAPTED: base, BASE: base}
         with self.clock("judge_adapted"):
-            return {ADAPTED: self.problem.judge(model.subject(texts, cache, ADAPTED)), BASE: base}
+            return {ADAPTED: self.problem.judge(model.subject(texts, cache, ADAPTED), self.head), BASE: base}
 
     def judge_base(self, model: AdaptedModel, texts: TokenizedTexts, cache: PrefixCache) -> Outcome:
         """Judges the pretrained model, of which another cell may have computed what is needed."""

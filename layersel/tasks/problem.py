@@ -147,7 +147,7 @@ class Problem(ABC):
 
         Args:
             subject: The model.
-            head: What was fitted on top of it in a run; None fits it anew on what is learnt from.
+            head: What was fitted or trained on top of it in a run; None fits it anew on what is learnt from.
             exclude: Fingerprints of texts that must not be judged on, since the adapter has learnt from them.
         """
 

@@ -148,7 +148,7 @@ class AnswerProblem(Problem):
 
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> AnswerData:
         """Batches of the examples that are learnt from."""
-        return AnswerData(texts, self.train, self.task.batch_size, seed, tokenizer.eos_token_id)
+        return AnswerData(texts, self.train, self.task, seed, tokenizer.eos_token_id)
 
     def module(self, backbone: Backbone) -> AnswerTraining:
         """Returns the training by the answers' loss."""
