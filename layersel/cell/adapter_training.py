@@ -30,12 +30,14 @@ class Trained:
         placed: The adapter in its place.
         precision: The training's effective precision.
         logged: What was logged, a dict of values and `step` for each step.
+        n_tokens: Tokens that this attempt has trained on.
         head: What was trained beside the adapter, as `Problem.judge` takes it; None for nothing.
     """
 
     placed: Placed
     precision: str
     logged: list[dict[str, float]]
+    n_tokens: int
     head: Any
 
 
@@ -70,7 +72,7 @@ class AdapterTraining:
         cell.trainer.apply_threads()  # Lightning has shared them out among the processes
         self.backbone.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
         (logged,) = (logger.rows for logger in trainer.loggers if isinstance(logger, LoggedRows))
-        return Trained(module.placed, str(trainer.precision), logged, module.trained_head())
+        return Trained(module.placed, str(trainer.precision), logged, module.n_tokens, module.trained_head())
 
     def help(self, environment: RankEnvironment) -> None:
         """Does the part of one further rank in a process of its own, which logs nothing."""

@@ -14,6 +14,7 @@ from layersel.cell.adapter_training import AdapterTraining
 from layersel.cell.attempt import CellAttempt
 from layersel.cell.loss_curve import loss_curve
 from layersel.cell.options import Cell
+from layersel.cell.printing import TOKENS
 from layersel.cell.shared import Shared
 from layersel.cell.steps import TRAIN
 from layersel.cell.worth import BASE, HIGH, LOW, best_without_adapter
@@ -51,6 +52,7 @@ class TrainingCell:
         self.parameters = (0, 0)
         self.logged: list[dict[str, float]] = []
         self.head: Any = None
+        self.n_tokens = 0
 
     def run(self) -> None:
         """Does everything; the results are in the folder."""
@@ -136,7 +138,7 @@ class TrainingCell:
         )
         trained = training.run(self.attempt.tracker.loggers)
         model.placed, model.report["train precision"], self.logged = trained.placed, trained.precision, trained.logged
-        self.head = trained.head
+        self.head, self.n_tokens = trained.head, trained.n_tokens
         self.parameters = count_parameters(model.backbone.model)
         model.placed.save(self.folder.adapter)
 
@@ -185,6 +187,8 @@ class TrainingCell:
             metrics |= {LOW: low, HIGH: high}
         metrics |= self.problem.changes(outcomes[ADAPTED], outcomes[BASE])
         metrics |= outcomes[ADAPTED].counts | model.metrics() | self.clock.metrics()
+        if self.n_tokens:
+            metrics[TOKENS] = 1000 * metrics[f"seconds/{TRAIN}"] / self.n_tokens
         write_json(self.folder.metrics, metrics)
         return metrics
 

@@ -23,11 +23,14 @@ class Metric:
         name: Its key in `metrics.json`.
         title: How people write it.
         higher_is_better: Its direction.
+        beside: The key of a second number, the lower the better, that a gain in this one may cost: it is a column of a
+            grid's tables and an axis of its Pareto front. None if there is none.
     """
 
     name: str
     title: str
     higher_is_better: bool = True
+    beside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Task(Hyperparameters, ABC):
     """The class of sources whose datasets it can learn from."""
     auto_class: ClassVar[str] = "AutoModel"
     """The class of transformers that loads the model it needs."""
-    undeciding: ClassVar[frozenset[str]] = frozenset({"prefix_cache_mb"})
+    undeciding: ClassVar[frozenset[str]] = frozenset({"prefix_cache_mb", "recompute"})
     """Options that change no number."""
     judging: ClassVar[tuple[str, ...]] = ()
     """Options that decide how a trained model is judged: those of adapters that are merged must agree."""

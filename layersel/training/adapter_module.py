@@ -15,6 +15,7 @@ from layersel.adapters.placed import Placed, Unadapted
 from layersel.adapters.placement import adapted_layers
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.recomputing import recomputed
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
 from layersel.training.hyperparameters import Hyperparameters
@@ -48,6 +49,9 @@ class AdapterModule(LightningModule):
     Args:
         backbone: Is adapted.
         options: The task's options.
+
+    Attributes:
+        n_tokens: Tokens of the texts that this process has trained on, the frozen prefix' among them.
     """
 
     strict_loading = False  # a checkpoint holds the trained parameters only; `load_state_dict` checks their names
@@ -63,6 +67,7 @@ class AdapterModule(LightningModule):
         self.options = options
         self.placed: Placed = Unadapted(backbone)
         self.skipped_batches = 0
+        self.n_tokens = 0
         self._step_losses: list[Tensor] = []
         self._adapter_start = 0
         self._awake = False
@@ -71,7 +76,10 @@ class AdapterModule(LightningModule):
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor | None:
-        """Returns the loss (0-dimensional) of a batch of the datamodule; None where undefined: the step is skipped."""
+        """Returns the loss (0-dimensional) of a batch of the datamodule; None where undefined: the step is skipped.
+
+        A batch has the indices of its texts in `texts`.
+        """
 
     def adapter_start(self, steps: int) -> int:
         """Returns the step, out of so many, at which the training of the adapter begins; before it stays as placed."""
@@ -135,7 +143,9 @@ class AdapterModule(LightningModule):
         place, size = self._place_in_step()
         if place == 0:
             self._step_losses = []
-        loss = self.loss(batch)
+        self.n_tokens += sum(len(self._prepared().tokens[text]) for text in batch.texts)
+        with recomputed(self.backbone.layers if self.options.recompute else ()):
+            loss = self.loss(batch)
         if loss is None:
             self.skipped_batches += 1
         elif not torch.isfinite(loss):

@@ -31,6 +31,9 @@ class Hyperparameters:
     """How the learning rate goes on: `linear` or `cosine` down to 0, or `constant`."""
     dropout: bool = False
     """Use the pretrained model's hidden dropout in the trained layers."""
+    recompute: bool = False
+    """Compute what happens within the trained layers again in the backward pass instead of keeping it: the same numbers
+    with a fraction of the memory, and a third more time."""
     prefix_cache_mb: int = 1024
     """Memory for the frozen layers' output, which later passes reuse, in MB."""
 

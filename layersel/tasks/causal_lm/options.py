@@ -49,7 +49,7 @@ class CausalLM(Task):
     """Texts of another domain, whose loss before and after the training shows what is forgotten."""
 
     name: ClassVar[str] = "causal_lm"
-    metric: ClassVar[Metric] = Metric("loss", "held-out loss", higher_is_better=False)
+    primary: ClassVar[Metric] = Metric("loss", "held-out loss", higher_is_better=False, beside="retention_change")
     takes: ClassVar[type] = TextSource
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     judging: ClassVar[tuple[str, ...]] = ("template", "passage", "retention")

@@ -168,7 +168,7 @@ class AnswerProblem(Problem):
             [text_losses],
         )
         own_N2, others_N2 = torch.split(losses_N2, [len(test), len(self.elsewhere)])
-        metrics = _metrics("", own_N2) | (_metrics("retention/", others_N2) if self.elsewhere else {})
+        metrics = _metrics("", own_N2) | (_metrics("retention_", others_N2) if self.elsewhere else {})
         counts = {"n_test": len(test), "n_answer_tokens": int(own_N2[:, 1].sum()), "n_retention": len(self.elsewhere)}
         return AnswerOutcome(metrics, counts, losses_N2=own_N2, samples=self._samples(subject, test))
 
@@ -180,10 +180,10 @@ class AnswerProblem(Problem):
 
     def changes(self, adapted: Outcome, base: Outcome) -> dict[str, float]:
         """Returns how far the loss on texts of another domain has risen: what the training has made it forget."""
-        name = "retention/loss"
+        name = "retention_loss"
         if name not in adapted.metrics:
             return {}
-        return {"retention/change": adapted.metrics[name] - base.metrics[name]}
+        return {"retention_change": adapted.metrics[name] - base.metrics[name]}
 
     def tables(self, outcomes: Mapping[str, Outcome]) -> dict[str, tuple[list[str], list[list[Any]]]]:
         """Returns the sample answers of all outcomes side by side."""
