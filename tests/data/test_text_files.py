@@ -4,6 +4,7 @@ import gzip
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,25 @@ def test_what_is_no_conversation_is_refused(tmp_path: Path, value: Any) -> None:
         read(tmp_path, [{"messages": value}])
 
 
+def test_whole_characters_and_bytes(tmp_path: Path) -> None:
+    """An escaped character of two halves is whole; bytes are no text."""
+    (tmp_path / "a.jsonl").write_text('{"text": "\\ud83d\\ude00"}')
+    assert Text(path=str(tmp_path / "a.jsonl")).load().examples == (Example(text="\U0001f600"),)
+    (tmp_path / "a.parquet").write_bytes(parquet([{"text": b"a"}]))
+    with pytest.raises(UserError, match=r"row 1, column 'text': expected a text, but got a bytes"):
+        Text(path=str(tmp_path / "a.parquet")).load()
+
+
+def test_every_field_counts() -> None:
+    """The fingerprint changes with each field of an example, and with classes and metrics."""
+    example = Example("a", "b", "c", "d", "e", CHAT, "train")
+    changed = [replace(example, **{own.name: CHAT[1:] if own.name == "messages" else "x"}) for own in fields(example)]
+    datasets = [TextDataset("a", (own,)) for own in (example, *changed)]
+    datasets += [TextDataset("a", (example,), classes=("x",)), TextDataset("a", (example,), metrics=("x",))]
+    assert len({own.fingerprint() for own in datasets}) == len(datasets) == 10
+    assert TextDataset("b", (example,), notes=("read",)).fingerprint() == datasets[0].fingerprint()
+
+
 def test_splits_of_files(tmp_path: Path) -> None:
     """Each file is a split; rows of one that stand in another are told."""
     for name, rows in {"a": ROWS, "b": ROWS[:1], "c": [{"sentence": "new"}]}.items():
@@ -367,6 +387,13 @@ def test_plain_text(tmp_path: Path) -> None:
         ("a.xlsx", "PK", r"a\.xlsx: cannot be read as a workbook"),
         ("a.txt", " \n", r"a\.txt: expected rows"),
         ("a.csv.gz", "text\n", r"a\.csv\.gz: cannot be read"),
+        (
+            "a.jsonl",
+            '{"text": "a"}\n{"text": "b \\ud83d"}',
+            r"a\.jsonl, line 2: expected whole characters, .*\(\\ud83d\)",
+        ),
+        ("a.json", '[{"messages": "b \\uDC00"}]', r"a\.json: expected whole characters, .*\(\\udc00\)"),
+        ("a.csv", "text\n" + "a" * 200_000, r"a\.csv, near line 1: .* in a form that is no table"),
         ("a.jsonl", '{"text": ["a"]}', r"a\.jsonl, row 1, column 'text': expected a text, but got a list"),
     ],
 )

@@ -8,7 +8,7 @@ from layersel.errors import UserError
 
 _KEYS = (("role", "content"), ("from", "value"))
 _ROLES = {
-    **dict.fromkeys(("system",), "system"),
+    **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "assistant"),
 }

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from layersel.data.packing import known_extension, read_unpacked
 from layersel.errors import UserError
 
 EXTENSIONS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".xlsx", ".txt")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 DOCUMENT = "text"
 """The column of the documents of a plain text."""
 
@@ -129,7 +131,19 @@ def _object(line: str, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: expected a JSON object, but got {_cut(line)} ({error}); write one a line") from error
     if not isinstance(content, dict):
         raise UserError(f"{where}: expected a JSON object, but got {_cut(line)}; write one a line")
+    _check_characters(content, line, where)
     return content
+
+
+def _check_characters(content: Any, text: str, where: str) -> None:
+    """Refuses halves of characters, which no tokenizer takes: texts that were cut in UTF-16 end in one."""
+    if _SURROGATE.search(text) is None:
+        return
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start].encode("unicode_escape").decode()
+        raise UserError(f"{where}: expected whole characters, but got half of one ({half}); remove it") from error
 
 
 def _json(text: str, source: str) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
@@ -140,6 +154,7 @@ def _json(text: str, source: str) -> tuple[list[dict[str, Any]], tuple[str, ...]
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             return _json_lines(text, source), ()
         raise UserError(f"{source}: expected JSON, but it cannot be read ({error}); export it again") from error
+    _check_characters(content, text, source)
     if _of_objects(content):
         return content, ()
     lists = [name for name, value in content.items() if _of_objects(value)] if isinstance(content, dict) else []
@@ -187,6 +202,6 @@ def listed(names: Iterable[str], most: int = 12) -> str:
         >>> listed(["id", "text", "label"], most=2)
         'id, text, …'
     """
-    own = [" ".join(name.split()) for name in names]
+    own = [" ".join(name.split()) or "''" for name in names]
     shown = [name if len(name) <= 40 else name[:40] + "…" for name in own[:most]]
     return ", ".join(shown + ["…"] * (len(own) > most)) or "none"
