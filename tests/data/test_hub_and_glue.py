@@ -215,6 +215,14 @@ def test_hub_splits_that_are_named(tmp_path: Path) -> None:
         Hub(path=str(tmp_path / "letters")).load()
 
 
+def test_hub_reads_classes_as_numbers(tmp_path: Path) -> None:
+    """Grades that are stored as classes are numbers where they are asked for."""
+    films()["train"].save_to_disk(str(tmp_path / "films"))
+    dataset = Hub(path=str(tmp_path / "films"), labels="numbers").load()
+    assert [own.label for own in dataset.examples] == [0.0, 1.0]
+    assert dataset.classes == ()
+
+
 def test_hub_reads_conversations(tmp_path: Path) -> None:
     """Lists of objects are read as they are; columns can be named."""
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from layersel.data.packing import PACKED
 from layersel.data.texts.examples import Example, Message, TextDataset
 from layersel.data.texts.instructions import Instructions
+from layersel.data.texts.rows import EXTENSIONS
 from layersel.data.texts.text import Text
 from layersel.errors import UserError
 
@@ -245,6 +248,27 @@ def test_classes_of_parquet_have_names(tmp_path: Path) -> None:
     assert "1 row without a label" in dataset.notes
 
 
+@pytest.mark.parametrize(
+    "stored", ["{", "[]", '{"info": null}', '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}']
+)
+def test_broken_names_of_classes(tmp_path: Path, stored: str) -> None:
+    """Numbers are not taken for names without a word."""
+    import pyarrow as pa
+    from pyarrow import parquet as files
+
+    table = pa.table({"text": ["a"], "label": [1]}).replace_schema_metadata({"huggingface": stored})
+    files.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match=r"rows\.parquet: the names of its classes cannot be read"):
+        Text(path=str(tmp_path / "rows.parquet")).load()
+
+
+def test_the_readme_names_every_extension() -> None:
+    """What the README says can be read is what the reader takes."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `text` \| (.*) \|$", text, flags=re.MULTILINE)
+    assert sorted(re.findall(r"`(\.\w+)`", row)) == sorted([*EXTENSIONS, *PACKED])
+
+
 def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     """Rows that cannot be learnt from, with the first of them; rows without a label stay."""
     (tmp_path / "rows.csv").write_text("text,label\na,x\n ,y\n,\nb,\na,x\na,y\n\n", encoding="utf-8")
@@ -381,6 +405,7 @@ def test_plain_text(tmp_path: Path) -> None:
         ("a.json", '{"a"', r"a\.json: expected JSON, but it cannot be read \(Expecting ':'"),
         ("a.json", "[" * 100_000, r"a\.json: expected JSON, but it cannot be read \(maximum recursion"),
         ("a.json", "[]", r"a\.json: expected rows, but found none"),
+        ("a.jsonl", '{"text": ' + "1" * 5000 + "}", r"a\.jsonl, line 1: expected a JSON object, .*Exceeds the limit"),
         ("a.csv", "text,label\n", r"a\.csv: expected rows, but found only a header \(text, label\)"),
         ("a.csv", 'text,label\n"a,b\n', r"a\.csv, near line 2: a quoted value is broken"),
         ("a.parquet", "PAR1", r"a\.parquet: cannot be read as Parquet"),

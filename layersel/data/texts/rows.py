@@ -127,7 +127,7 @@ def _json_lines(text: str, source: str) -> list[dict[str, Any]]:
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
         content = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: expected a JSON object, but got {_cut(line)} ({error}); write one a line") from error
     if not isinstance(content, dict):
         raise UserError(f"{where}: expected a JSON object, but got {_cut(line)}; write one a line")
@@ -150,7 +150,7 @@ def _json(text: str, source: str) -> tuple[list[dict[str, Any]], tuple[str, ...]
     """Returns the objects of a list, of the only list of objects within an object, or of lines."""
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             return _json_lines(text, source), ()
         raise UserError(f"{source}: expected JSON, but it cannot be read ({error}); export it again") from error
@@ -181,9 +181,18 @@ def _parquet(raw: bytes, source: str) -> TextRows:
         rows = table.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{source}: cannot be read as Parquet ({_first_line(error)}); write it again") from error
-    features = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-    named = class_names(features.get("info", {}).get("features", {}))
-    return TextRows("parquet", table.column_names, rows, classes=named)
+    return TextRows("parquet", table.column_names, rows, classes=_stored_classes(table.schema.metadata or {}, source))
+
+
+def _stored_classes(metadata: Mapping[bytes, bytes], source: str) -> dict[str, tuple[str, ...]]:
+    """Returns the names of classes that the package `datasets` has stored in a file."""
+    stored = metadata.get(b"huggingface")
+    if stored is None:
+        return {}
+    try:
+        return class_names(json.loads(stored)["info"]["features"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{source}: the names of its classes cannot be read ({error!r}); write it again") from error
 
 
 def _first_line(error: Exception) -> str:
