@@ -21,7 +21,7 @@ from layersel.errors import UserError
 ROWS = [
     {"sentence": "a fine film, it is", "label": "pos"},
     {"sentence": 'dull "and" long', "label": "neg"},
-    {"sentence": "two\nlines, naïve", "label": "pos"},
+    {"sentence": "two\nlines, naïve,\u2028or three", "label": "pos"},
 ]
 EXAMPLES = tuple(Example(text=row["sentence"], label=row["label"]) for row in ROWS)
 ALPACA = [
@@ -154,6 +154,9 @@ def test_named_columns_decide(tmp_path: Path) -> None:
         prompt="Greet.", response="Greet: Hello"
     )
     rows = [{"a": "1", "b": "2", "text": "3", "label": "4"}]
+    rows_of_two = [{"sentence1": "1", "sentence2": "2", "a": "3"}]
+    for column, value in (("sentence1", "1"), ("a", "3")):
+        assert read(tmp_path, rows_of_two, text_column=column).examples == (Example(text=value),)
     assert read(tmp_path, rows, text_column="a", pair_column="b").examples == (Example(text="1", pair="2", label="4"),)
 
 
@@ -208,6 +211,7 @@ def test_instructions_read_no_texts(tmp_path: Path) -> None:
         (["1", "0"], "numbers", [1.0, 0.0], ()),
         (["1.5", "0.5"], "classes", ["1.5", "0.5"], ("0.5", "1.5")),
         ([str(value) for value in range(77)], "auto", [str(value) for value in range(77)], tuple(map(str, range(77)))),
+        (list(range(5, 30)), "auto", [float(value) for value in range(5, 30)], ()),
         (list(range(0, 66, 3)), "auto", [float(value) for value in range(0, 66, 3)], ()),
         (["1e5", "inf"], "auto", ["1e5", "inf"], ()),
     ],
@@ -271,9 +275,15 @@ def test_the_readme_names_every_extension() -> None:
 
 def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     """Rows that cannot be learnt from, with the first of them; rows without a label stay."""
-    (tmp_path / "rows.csv").write_text("text,label\na,x\n ,y\n,\nb,\na,x\na,y\n\n", encoding="utf-8")
+    (tmp_path / "rows.csv").write_text("text,label\na,x\n ,y\n,\nb,\na,x\na,y\nb,y\n\n", encoding="utf-8")
     dataset = Text(path=str(tmp_path / "rows.csv")).load()
-    assert [(own.text, own.label) for own in dataset.examples] == [("a", "x"), ("b", None), ("a", "x"), ("a", "y")]
+    assert [(own.text, own.label) for own in dataset.examples] == [
+        ("a", "x"),
+        ("b", None),
+        ("a", "x"),
+        ("a", "y"),
+        ("b", "y"),
+    ]
     assert dataset.notes[1:] == (
         "1 empty row left out",
         "labels are classes (2): x, y",
@@ -388,7 +398,7 @@ def test_splits_of_a_column(tmp_path: Path) -> None:
 
 def test_plain_text(tmp_path: Path) -> None:
     """A document is a block of lines; an empty line ends it."""
-    (tmp_path / "rows.txt").write_text("\nOne,\r\nto its end.\n \n\n\nTwo, naïve.\n", encoding="latin-1")
+    (tmp_path / "rows.txt").write_text("\nOne, \r\nto its end.\n \n\n\nTwo, naïve.\n", encoding="latin-1")
     dataset = Text(path=str(tmp_path / "rows.txt")).load()
     assert [own.text for own in dataset.examples] == ["One,\nto its end.", "Two, naïve."]
     assert "not UTF-8: 1 character" in dataset.notes[1]
