@@ -1,6 +1,6 @@
 """One row of a dataset of texts, and the dataset."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from layersel.data.source import Dataset
 from layersel.runs.fingerprints import fingerprint
@@ -71,7 +71,19 @@ class TextDataset(Dataset):
 
     def fingerprint(self) -> str:
         """Returns a hash of the rows and of what else decides results, wherever they were read from."""
-        return fingerprint([[asdict(example) for example in self.examples], self.classes, self.metrics])
+        rows = [
+            (
+                own.text,
+                own.pair,
+                own.label,
+                own.prompt,
+                own.response,
+                [(one.role, one.content) for one in own.messages],
+                own.split,
+            )
+            for own in self.examples
+        ]
+        return fingerprint([rows, self.classes, self.metrics])
 
     def lines(self) -> list[str]:
         """Returns what was read, in lines for the terminal."""
