@@ -9,8 +9,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from models import ARCHITECTURES, bert, seeded, tiny, tiny_tokenizer
-from transformers import BertModel, PreTrainedModel, PreTrainedTokenizerFast
+from models import ARCHITECTURES, CHAT, bert, decoder_tokenizer, llama, seeded, tiny, tiny_tokenizer
+from transformers import BertModel, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 torch.set_num_threads(1)
 
@@ -28,6 +28,16 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTr
     config = bert(num_hidden_layers=4, max_position_embeddings=512)
     seeded(lambda: BertModel(config)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved Llama of 4 layers and 512 positions, with its head and a tokenizer that knows chats. Read only."""
+    folder = tmp_path_factory.mktemp("tiny") / "llama"
+    config = llama(num_hidden_layers=4, max_position_embeddings=512)
+    seeded(lambda: LlamaForCausalLM(config)).save_pretrained(folder)
+    decoder_tokenizer(template=CHAT).save_pretrained(folder)
     return folder
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 import transformers as hf
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 from transformers import BertTokenizerFast, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -97,6 +99,20 @@ WITH_HEADS: dict[str, Make] = {
     "llama_causal": lambda: hf.LlamaForCausalLM(llama()),
 }
 ARCHITECTURES = ENCODERS | DECODERS | WITH_HEADS
+LANGUAGE_MODELS: dict[str, Make] = {
+    "gpt2": lambda: hf.GPT2LMHeadModel(gpt2()),
+    "llama": lambda: hf.LlamaForCausalLM(llama()),
+    "llama_tied": lambda: hf.LlamaForCausalLM(llama(tie_word_embeddings=True)),
+    "mistral": lambda: hf.MistralForCausalLM(hf.MistralConfig(**_DECODER)),
+    "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**_DECODER)),
+    "qwen3": lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**_DECODER)),
+    "gemma": lambda: hf.GemmaForCausalLM(hf.GemmaConfig(**_DECODER)),
+    "gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**_DECODER, sliding_window=8, final_logit_softcapping=3.0)),
+    "gemma3": lambda: hf.Gemma3ForCausalLM(hf.Gemma3TextConfig(**_DECODER, sliding_window=8)),
+    "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**_DECODER)),
+    "granite": lambda: hf.GraniteForCausalLM(hf.GraniteConfig(**_DECODER, logits_scaling=4.0)),
+}
+"""Decoders with their heads: tied or not, capped (Gemma 2) and scaled (Granite)."""
 
 
 def tiny(name: str, seed: int = 0) -> PreTrainedModel:
@@ -169,3 +185,35 @@ def tokenizer_without_cls() -> PreTrainedTokenizerFast:
     base.post_processor = None
     special = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
     return PreTrainedTokenizerFast(tokenizer_object=base, **special)
+
+
+CHAT = (
+    "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+"""A template of conversations like that of ChatML."""
+
+
+def decoder_tokenizer(bos: bool = False, eos: bool = True, template: str | None = None) -> PreTrainedTokenizerFast:
+    """A tokenizer of bytes and of pairs learnt from the demo review, so that every text is read back as it was.
+
+    Args:
+        bos: Whether it puts its first token before a text, which only then is a token of its own.
+        eos: Whether it has a token that ends a text.
+        template: The template of conversations.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<unk>", "<s>", "<|end|>", "<|start|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([record.abstract for record in Demo().load().records[:40]], trainer)
+    own = {"pad_token": "<pad>"} | ({"eos_token": "<|end|>"} if eos else {}) | ({"bos_token": "<s>"} if bos else {})
+    if bos:
+        tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
+    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **own)
+    made.chat_template = template
+    return made

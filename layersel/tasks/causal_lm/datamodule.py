@@ -1,6 +1,6 @@
 """The examples that are learnt from as a datamodule: each epoch puts them into batches anew."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,14 +32,14 @@ class AnswerData(TrainingData):
         train: Indices of those that are learnt from.
         options: How large a batch and a step are.
         seed: Of the order and the probe.
-        end: The token that ends every answer; None if there is none.
+        ends: The tokens that may end an answer: the tokenizer's own, or that of a template.
     """
 
     def __init__(
-        self, texts: TokenizedTexts, train: Sequence[int], options: Hyperparameters, seed: int, end: int | None
+        self, texts: TokenizedTexts, train: Sequence[int], options: Hyperparameters, seed: int, ends: Collection[int]
     ):
         super().__init__(texts.tokens, train, seed, visible=train)
-        self.end = end
+        self.ends = ends
         self.answers = [texts.answers[text] for text in train]
         self.options = options
 
@@ -49,7 +49,7 @@ class AnswerData(TrainingData):
         So it is in the paper's code too, which pads with that token and masks what pads.
         """
         probe = super().probe_tokens(size, first)
-        return [ids[:-1] if ids[-1] == self.end and len(ids) > 1 else ids for ids in probe]
+        return [ids[:-1] if ids[-1] in self.ends and len(ids) > 1 else ids for ids in probe]
 
     def epoch_batches(self, generator: torch.Generator) -> Sequence[AnswerBatch]:
         """Returns all examples, in an order of the epoch's own; each token of a step weighs as much as any other."""

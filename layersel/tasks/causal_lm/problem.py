@@ -139,7 +139,7 @@ class AnswerProblem(Problem):
 
     def token_lines(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """Returns how long the examples are, and how many answers are cut."""
-        cut = cut_answers(texts, tokenizer)
+        cut = cut_answers(self._written(tokenizer), texts, tokenizer)
         return super().token_lines(texts, tokenizer) + (
             [f"{counted(cut, 'example')} whose answer ends early, at model.max_length={texts.max_length}"]
             if cut
@@ -148,7 +148,8 @@ class AnswerProblem(Problem):
 
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> AnswerData:
         """Batches of the examples that are learnt from."""
-        return AnswerData(texts, self.train, self.task, seed, tokenizer.eos_token_id)
+        ends = {token for token, own in tokenizer.added_tokens_decoder.items() if own.special}
+        return AnswerData(texts, self.train, self.task, seed, ends)
 
     def module(self, backbone: Backbone) -> AnswerTraining:
         """Returns the training by the answers' loss."""
@@ -259,7 +260,7 @@ def _split(task: CausalLM, examples: Sequence[Example], seed: int) -> tuple[list
         count = _amount(task.train, len(rest))
         if not 0 < count <= len(rest):
             raise UserError(
-                f"task.train: expected at most {len(rest)}, the examples left to learn from, but got {count}"
+                f"task.train: expected 1 to {len(rest)} of the examples left to learn from, but got {task.train:g}"
             )
         order = torch.randperm(len(rest), generator=generator).tolist()
         rest = sorted(rest[place] for place in order[:count])
@@ -274,7 +275,7 @@ def _amount(value: float, total: int) -> int:
 
 def _has_answer(example: Example) -> bool:
     if example.messages:
-        return any(own.role == "assistant" and own.content.strip() for own in example.messages)
+        return any(own.role == "assistant" and own.content.strip() for own in example.messages[1:])
     return bool((example.text or "").strip() or (example.prompt and (example.response or "").strip()))
 
 
@@ -285,7 +286,8 @@ def _passages(example: Example, most: int) -> list[Example]:
     said = example.text.split(" ")
     count = math.ceil(len(said) / most)
     bounds = [len(said) * place // count for place in range(count + 1)]
-    return [replace(example, text=" ".join(said[start:end])) for start, end in pairwise(bounds)]
+    passages = [" ".join(said[start:end]) for start, end in pairwise(bounds)]
+    return [replace(example, text=passage) for passage in passages if passage.strip()]
 
 
 def _metrics(prefix: str, losses_N2: Tensor) -> dict[str, float]:

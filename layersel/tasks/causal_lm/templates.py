@@ -1,8 +1,9 @@
 """How an example is written for a language model: pieces of text, of which some are to be answered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from layersel.data.texts.examples import Example, Message
@@ -14,6 +15,8 @@ BEFORE_ALPACA = (
     "\n\n### Instruction:\n"
 )
 AFTER_ALPACA = "\n\n### Response:\n"
+MARK = "\u2063asked\u2063"
+"""Stands in for what is asked, to find where a template writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +77,40 @@ def _conversation(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBas
         )
     done, pieces = "", []
     for turn, message in enumerate(messages):
-        if message.role != "assistant":
+        if turn == 0 or message.role != "assistant":
             continue
         before = _rendered(messages[:turn], tokenizer, opens=True)
-        answer = _rendered(messages[: turn + 1], tokenizer)[len(before) :].rstrip()
-        if not before.startswith(done) or not answer:
+        answered = _rendered(messages[: turn + 1], tokenizer)
+        answer = answered.removeprefix(before).rstrip()
+        if not before.startswith(done) or not answered.startswith(before) or not answer:
             raise UserError(
                 "task.template: the tokenizer's chat template writes earlier turns in another way once others follow, "
                 f"so that what is to be answered cannot be told; give task.template={PLAIN} or {ALPACA}"
             )
-        pieces += [
-            *_yielding(before.removeprefix(done), messages[turn - 1].content if turn else ""),
-            Piece(answer, True),
-        ]
+        pieces += [*_asked(messages[:turn], before, done, tokenizer), Piece(answer, True)]
         done = before + answer
     return pieces
 
 
 def _rendered(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, opens: bool = False) -> str:
     turns = [{"role": message.role, "content": message.content} for message in messages]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opens))
+    try:
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opens))
+    except TemplateError as error:
+        roles = ", ".join(message.role for message in messages)
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"task.template: the tokenizer's chat template cannot write a conversation of {roles} ({reason}); leave "
+            f"such examples out, or give prompts with responses and task.template={PLAIN} or {ALPACA}"
+        ) from error
 
 
-def _yielding(text: str, content: str) -> list[Piece]:
-    """Returns the pieces of what stands before an answer: what is asked may be cut, what frames it never."""
-    before, found, after = text.rpartition(content.strip()) if content.strip() else (text, "", "")
-    return [Piece(before), Piece(found, yields=True), Piece(after)] if found else [Piece(text)]
+def _asked(messages: Sequence[Message], before: str, done: str, tokenizer: PreTrainedTokenizerBase) -> list[Piece]:
+    """Returns the pieces of what stands between two answers: what is asked may be cut, what frames it never."""
+    text = before.removeprefix(done)
+    marked = _rendered([*messages[:-1], replace(messages[-1], content=MARK)], tokenizer, opens=True)
+    start, _, end = marked.removeprefix(done).rpartition(MARK)
+    asked = text[len(start) : len(text) - len(end)]
+    if not asked or start + asked + end != text:
+        return [Piece(text)]
+    return [Piece(start), Piece(asked, yields=True), Piece(end)]

@@ -38,11 +38,14 @@ def tokenized(
     return TokenizedTexts(texts, tokens, lengths, max_length, answers)
 
 
-def cut_answers(texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Returns of how many examples the answer ends early."""
-    end = tokenizer.eos_token_id
-    pairs = zip(texts.tokens, texts.full_lengths, strict=True)
-    return sum(length > texts.max_length and ids[-1] != end for ids, length in pairs)
+def cut_answers(
+    examples: Sequence[Sequence[Piece]], texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase
+) -> int:
+    """Returns of how many of the examples, tokenised in `texts`, the end is left out, beyond what is asked."""
+    pairs = zip(examples, texts.full_lengths, strict=True)
+    long = [[piece for piece in pieces if not piece.yields] for pieces, length in pairs if length > texts.max_length]
+    known = _ids([piece.text for pieces in long for piece in pieces], tokenizer) if long else {}
+    return sum(sum(len(known[piece.text]) for piece in pieces) > texts.max_length for pieces in long)
 
 
 def prompt_of(tokens: TokenIds, answers: Sequence[int]) -> TokenIds:
