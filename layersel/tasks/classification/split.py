@@ -102,8 +102,8 @@ def _drawn(
     most = len(places) - spare * n_classes
     if not least * n_classes <= count <= most:
         raise UserError(
-            f"task.{name}: expected {least * n_classes} to {most} of the {len(places)} examples that are left to choose "
-            f"from, but got {count}"
+            f"task.{name}: expected {least * n_classes} to {most} of the {len(places)} examples that are left to "
+            f"choose from, but got {count}"
         )
     drawn = {places[place] for place in stratified(groups, count, stream(seed, name), least)}
     return sorted(drawn), [place for place in places if place not in drawn]
