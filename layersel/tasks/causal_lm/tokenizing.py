@@ -38,9 +38,7 @@ def tokenized(
     return TokenizedTexts(texts, tokens, lengths, max_length, answers)
 
 
-def cut_answers(
-    examples: Sequence[Sequence[Piece]], texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase
-) -> int:
+def cut_answers(examples: Sequence[Sequence[Piece]], texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> int:
     """Returns of how many of the examples, tokenised in `texts`, the end is left out, beyond what is asked."""
     pairs = zip(examples, texts.full_lengths, strict=True)
     long = [[piece for piece in pieces if not piece.yields] for pieces, length in pairs if length > texts.max_length]

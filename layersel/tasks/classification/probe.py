@@ -9,6 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from layersel.tasks.classification.head import LinearHead, standard
@@ -39,11 +40,12 @@ def fit_probe(
     mean_D, scale_D = (own.double().cpu() for own in standard(vectors_ND.double()))
     inputs_ND = ((vectors_ND.double().cpu() - mean_D) / scale_D).numpy()
     targets = targets_N.double().cpu().numpy()
-    if classes:
-        weight_KD, bias_K = _logistic(inputs_ND, targets.astype(int), len(classes), balanced, c)
-    else:
-        ridge = RidgeCV(alphas=RIDGE if c is None else [1 / c]).fit(inputs_ND, targets)
-        weight_KD, bias_K = ridge.coef_[None], np.array([ridge.intercept_])
+    with threadpool_limits(torch.get_num_threads()):  # else BLAS takes all cores, whatever trainer.threads says
+        if classes:
+            weight_KD, bias_K = _logistic(inputs_ND, targets.astype(int), len(classes), balanced, c)
+        else:
+            ridge = RidgeCV(alphas=RIDGE if c is None else [1 / c]).fit(inputs_ND, targets)
+            weight_KD, bias_K = ridge.coef_[None], np.array([ridge.intercept_])
     weight = torch.from_numpy(weight_KD) / scale_D
     return LinearHead(weight, torch.from_numpy(bias_K) - weight @ mean_D, tuple(classes))
 

@@ -138,6 +138,7 @@ class ClassificationProblem(Problem):
         Raises:
             UserError: There are classes that the head does not know.
         """
+        targets_N = self.targets if head is None else self._as_head_has_them(head)
         vectors_ND = subject.vectors()
         if head is None:
             known = sorted([*self.train, *self.validation])
@@ -145,7 +146,7 @@ class ClassificationProblem(Problem):
             head = fit_probe(vectors_ND[known], self.targets[known], self.classes, balanced)
         outputs_NK = head.outputs(vectors_ND.cpu())
         test = [index for index in self.test if text_fingerprint(subject.texts.texts[index]) not in exclude]
-        metrics = _metrics(head.predicted(outputs_NK)[test], self._as_head_has_them(head)[test], head.classes)
+        metrics = _metrics(head.predicted(outputs_NK)[test], targets_N[test], head.classes)
         counts = {"n_test": len(test)}
         return ClassificationOutcome(metrics, counts, head, outputs_NK, head.predicted(outputs_NK))
 

@@ -7,6 +7,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 
@@ -26,7 +27,7 @@ def tfidf_predictions(
     inputs, targets = vectorizer.fit([texts[index] for index in known]).transform(texts), targets_N.numpy()
     weights = "balanced" if balanced else None
     model = LogisticRegression(C=10.0, class_weight=weights, max_iter=1000) if of_classes else Ridge(alpha=1.0)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
         warnings.simplefilter("ignore", ConvergenceWarning)
         predicted = model.fit(inputs[list(known)], targets).predict(inputs)
     return torch.from_numpy(predicted).double()

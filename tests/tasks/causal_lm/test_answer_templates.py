@@ -140,7 +140,10 @@ def test_plain(template: str, bos: bool, first: str) -> None:
 def test_of_a_plain_text_all_is_predicted(template: str, bos: bool, first: str) -> None:
     """All of it but the tokenizer's first token, with the end, whatever the template."""
     tokenizer = decoder_tokenizer(bos=bos, template=CHAT)
-    assert read_back(Example(text="All of it."), tokenizer, template) == (f"{first}All of it.{END}", [f"All of it.{END}"])
+    assert read_back(Example(text="All of it."), tokenizer, template) == (
+        f"{first}All of it.{END}",
+        [f"All of it.{END}"],
+    )
 
 
 def test_without_a_token_that_ends_a_text() -> None:

@@ -90,7 +90,9 @@ def test_an_example_without_a_token_to_predict_is_refused(
 
 
 PIECES = st.lists(
-    st.builds(Piece, st.text("abc de\n", max_size=12), answer=st.booleans(), yields=st.booleans()), min_size=1, max_size=6
+    st.builds(Piece, st.text("abc de\n", max_size=12), answer=st.booleans(), yields=st.booleans()),
+    min_size=1,
+    max_size=6,
 )
 
 
@@ -159,7 +161,9 @@ def test_an_answer_without_an_end_is_whole() -> None:
     assert len(asked.token_lines(asked.tokenized(tokenizer, 20), tokenizer)) == 1
 
 
-@pytest.mark.parametrize(("words", "passage", "expected"), [(10, 250, 1), (10, 4, 3), (12, 4, 3), (13, 4, 4), (3, 1, 3)])
+@pytest.mark.parametrize(
+    ("words", "passage", "expected"), [(10, 250, 1), (10, 4, 3), (12, 4, 3), (13, 4, 4), (3, 1, 3)]
+)
 def test_plain_texts_in_passages(words: int, passage: int, expected: int) -> None:
     """No passage is longer than asked for, none much shorter than others, and none is lost."""
     said = [f"w{number}" for number in range(words)]
