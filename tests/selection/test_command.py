@@ -99,7 +99,7 @@ def test_the_probe_is_drawn_by_the_seed_or_the_first_texts(run: Run, tiny_model_
     assert len({tuple(selection.scores) for selection in (first, drawn, other)}) == 3
 
 
-@pytest.mark.parametrize("score", sorted({*choices("selection")} - {"cka", "grad_norm", "manual"}))
+@pytest.mark.parametrize("score", sorted({*choices("selection")} - {"cka", "cka_paper", "grad_norm", "manual"}))
 def test_a_control_needs_no_texts(score: str, run: Run, tiny_model_folder: Path) -> None:
     """Nor does it look at those that it is given."""
     found = run(f"score={score}")
