@@ -41,8 +41,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path` as `atomic_path` does; one that stands at `path` is replaced whole."""
+def atomic_folder(path: Path, keep: bool = False) -> Iterator[Path]:
+    """Yields a temporary folder beside `path` as `atomic_path` does; one that stands at `path` is replaced whole.
+
+    With `keep` that one stays, for another process has made the same and may be reading it.
+    """
     make_folder(path.parent)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
@@ -51,7 +54,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         for file in draft.rglob("*"):
             file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())  # some libraries write for the owner only
             _sync(file)
-        if path.exists():
+        if keep:
+            _move_unless_there(draft, path)
+        elif path.exists():
             path.rename(old := draft.with_name(f"{draft.name}-old"))
             draft.replace(path)
             remove(old)
@@ -59,6 +64,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _move_unless_there(draft: Path, path: Path) -> None:
+    try:
+        draft.rename(path)
+    except OSError:  # a folder with files is never renamed onto
+        if not path.is_dir():
+            raise
 
 
 def make_folder(folder: Path) -> None:

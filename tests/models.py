@@ -107,9 +107,10 @@ LANGUAGE_MODELS: dict[str, Make] = {
     "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**_DECODER)),
     "qwen3": lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**_DECODER)),
     "gemma": lambda: hf.GemmaForCausalLM(hf.GemmaConfig(**_DECODER)),
-    "gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**_DECODER, sliding_window=8, final_logit_softcapping=3.0)),
+    "gemma2": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**_DECODER, sliding_window=32, final_logit_softcapping=3.0)),
     "gemma3": lambda: hf.Gemma3ForCausalLM(hf.Gemma3TextConfig(**_DECODER, sliding_window=8)),
     "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**_DECODER)),
+    "gpt_neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**_SIZES | _SPECIAL)),
     "granite": lambda: hf.GraniteForCausalLM(hf.GraniteConfig(**_DECODER, logits_scaling=4.0)),
 }
 """Decoders with their heads: tied or not, capped (Gemma 2) and scaled (Granite)."""

@@ -26,6 +26,15 @@ Batch = Mapping[str, Tensor]
 """Token ids `input_ids` and `attention_mask`, both of shape (B, T), and whatever else the model takes."""
 
 
+class _LastStates(BaseModelOutputWithPast):  # type: ignore[misc]
+    """Last hidden states and nothing else; some heads ask for more, such as cross attentions, only to pass it on."""
+
+    def __getattr__(self, name: str) -> None:
+        """Returns nothing for whatever is not there."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
 class Backbone(nn.Module):
     """An encoder or a decoder of transformers that turns token batches into one vector for each text.
 
@@ -142,7 +151,7 @@ class Backbone(nn.Module):
 
         The model itself does it, with whatever it scales or caps, so that only tokens that matter pass its head.
         """
-        last = BaseModelOutputWithPast(last_hidden_state=states.unsqueeze(0))
+        last = _LastStates(last_hidden_state=states.unsqueeze(0))
         nothing = torch.zeros(1, 1, dtype=torch.long, device=states.device)
         with giving(self.model.base_model, lambda *_, **__: last):
             return self.model(input_ids=nothing, **self._options).logits.squeeze(0)  # type: ignore[no-any-return]

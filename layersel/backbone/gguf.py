@@ -33,7 +33,7 @@ def _write(file: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(**where)
     model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     del model.config.quantization_config  # of the file; these weights are plain
-    with atomic_folder(folder) as draft:
+    with atomic_folder(folder, keep=True) as draft:
         model.config.save_pretrained(draft)
         model.generation_config.save_pretrained(draft)
         tokenizer.save_pretrained(draft)

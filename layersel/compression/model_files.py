@@ -54,10 +54,12 @@ def save_model(backbone: Backbone, folder: Path, quantised: Quantised | None) ->
         if quantised is None:
             save_file(tensors, draft / WEIGHTS, metadata={"format": "pt"})
             return
-        for name, grid in quantised.grids.items():
+        inside = "" if model.base_model is model else f"{model.base_model_prefix}."
+        grids = {inside + name: grid for name, grid in quantised.grids.items()}
+        for name, grid in grids.items():
             tensors |= {name: _packed(model, name, tensors[name], grid), name + SCALES: grid.scales_O}
         save_file(tensors, draft / PACKED)
-        bits = {name: grid.bits for name, grid in quantised.grids.items()}
+        bits = {name: grid.bits for name, grid in grids.items()}
         write_json(draft / MANIFEST, {"format": quantised.format, "bits": bits})
 
 

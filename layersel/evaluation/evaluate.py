@@ -45,12 +45,15 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
 
 
 def judge(model: EvaluatedModel) -> tuple[Any, dict[str, Any]]:
-    """Returns the head, and the metrics on all labelled data that neither it nor the adapter has learnt from."""
+    """Returns the head, and the metrics on all labelled data that neither it nor the adapter has learnt from.
+
+    Data are split if they are the run's own, or if a head is to be fitted on a part of them.
+    """
     if model.dataset is None:
         if model.head is None:
             raise UserError("head: expected a run's head or labelled data to fit one on, but got neither")
         return model.head, {}
-    splits = model.head is None or model.own_data
+    splits = model.own_data or (model.head is None and bool(model.task.head_files))
     problem = model.task.problem(model.dataset, model.seed if splits else None)
     subject = model.subject(problem)
     if model.own_data:

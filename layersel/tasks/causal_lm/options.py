@@ -99,4 +99,4 @@ class CausalLM(Task):
 
 
 def _is_amount(value: float) -> bool:
-    return 0 < value < 1 or (value >= 1 and value == int(value))
+    return 0 < value < 1 or (value >= 1 and value % 1 == 0)

@@ -94,6 +94,11 @@ class AnswerProblem(Problem):
             raise UserError(
                 f"data: expected texts for task={task.name}, but got {dataset.name}; give data=titles or text"
             )
+        if any(example.label is not None or example.pair is not None for example in dataset.examples):
+            raise UserError(
+                f"data: expected prompts with responses, conversations or plain texts for task={task.name}, but "
+                f"{dataset.name} has texts to be classified; write labels as responses, or leave their columns out"
+            )
         usable = [example for example in dataset.examples if _has_answer(example)]
         if not usable:
             raise UserError(
@@ -223,10 +228,10 @@ class AnswerProblem(Problem):
 
     def _samples(self, subject: Subject, test: Sequence[int]) -> list[dict[str, str]]:
         chosen, texts = test[: self.task.samples], subject.texts
-        if not chosen or subject.backbone.tokenizer is None:
-            return []
         prompts = [prompt_of(texts.tokens[index], texts.answers[index]) for index in chosen]
         asked = [(index, prompt) for index, prompt in zip(chosen, prompts, strict=True) if prompt]
+        if not asked or subject.backbone.tokenizer is None:
+            return []
         new_tokens = self.task.new_tokens
         answers = subject.computed(
             "samples",

@@ -1,5 +1,6 @@
 """What a model answers to a few prompts."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from layersel.backbone.backbone import Backbone
+from layersel.backbone.loading import positions
 from layersel.backbone.modes import evaluating
 from layersel.data.tokens import TokenIds, pad_id
 from layersel.terminal.progress import progress
@@ -18,6 +20,8 @@ NOTHING = -1
 
 def answered(backbone: Backbone, prompts: Sequence[TokenIds], new_tokens: int, what: str) -> Tensor:
     """Returns the likeliest next tokens (prompts × `new_tokens`), one by one, up to the one that ends the answer.
+
+    An answer ends earlier where the model has no position for a further token.
 
     They are computed in the format of the weights: with one token at a time, casting these to half precision takes
     longer than what is gained.
@@ -32,12 +36,14 @@ def answered(backbone: Backbone, prompts: Sequence[TokenIds], new_tokens: int, w
     if tokenizer is None:
         raise RuntimeError("a pretrained model is loaded with its tokenizer")
     ends = getattr(backbone.model.generation_config, "eos_token_id", None) or tokenizer.eos_token_id
-    greedy = GenerationConfig(
-        max_new_tokens=new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=pad_id(tokenizer)
-    )
+    greedy = GenerationConfig(do_sample=False, eos_token_id=ends, pad_token_id=pad_id(tokenizer))
+    most = positions(backbone.model, sys.maxsize)
     answers = torch.full((len(prompts), new_tokens), NOTHING)
     with evaluating(backbone), torch.autocast(backbone.device.type, enabled=False):
         for row, prompt in enumerate(progress(prompts, what)):
+            greedy.max_new_tokens = min(new_tokens, most - len(prompt))
+            if greedy.max_new_tokens < 1:
+                continue
             ids = torch.tensor([prompt], device=backbone.device)
             given: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
             answer = backbone.model.generate(**given, generation_config=greedy)[0, len(prompt) :].cpu()

@@ -104,9 +104,11 @@ def test_of_any_pieces(pieces: list[Piece], max_length: int) -> None:
     kept: list[int] = []
     marks: list[int] = []
     for piece, part in zip(pieces, parts, strict=True):
-        while piece.yields and part and excess:
-            part, excess = part[:-1], excess - 1
-        kept, marks = kept + part, marks + [int(piece.answer)] * len(part)
+        left = list(part)
+        while piece.yields and left and excess:
+            left.pop()
+            excess -= 1
+        kept, marks = kept + left, marks + [int(piece.answer)] * len(left)
     kept, marks = kept[:max_length], marks[:max_length]
     if not any(marks[1:]):
         with pytest.raises(UserError):
@@ -201,7 +203,7 @@ def test_batches_of_an_epoch() -> None:
 
 @pytest.mark.parametrize("template", [CHAT, OTHER_END])
 def test_the_probe_is_what_is_learnt_from_without_its_ends(template: str) -> None:
-    """The last token of a text, which stands for it, is not the one that all of them share; no held-out text is seen."""
+    """The last token of a text, which stands for it, is not the one that all of them share."""
     asked = problem([Example(prompt=f"{number}?", response=str(number)) for number in range(12)])
     tokenizer = decoder_tokenizer(template=template)
     texts = asked.tokenized(tokenizer, 100)
