@@ -85,7 +85,7 @@ class Problem(ABC):
         """Returns all texts, as this tokenizer wants them."""
 
     def tokenized(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedTexts:
-        """Returns all texts with their token ids; a task of pairs or conversations has a way of its own."""
+        """Returns all texts with their token ids; a task whose texts have parts does it its own way."""
         return TokenizedTexts.of(self.texts(tokenizer), tokenizer, max_length)
 
     @abstractmethod
