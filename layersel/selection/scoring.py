@@ -12,7 +12,6 @@ from layersel.backbone.pooling_names import POOLING_NAMES
 from layersel.backbone.pretrained import Pretrained
 from layersel.backbone.projection_names import PROJECTIONS
 from layersel.config import build, build_group, choice, choices
-from layersel.data.texts.examples import Example
 from layersel.data.texts.text import Text
 from layersel.errors import UserError, one_of
 from layersel.seeding import stream
@@ -141,7 +140,7 @@ def _texts(options: Scoring, score: Score) -> list[str]:
     problems = source.problems()
     if problems:
         raise UserError("\n".join(problems))
-    found = [_plain(example) for example in source.load().examples]
+    found = [example.said for example in source.load().examples]
     if len(found) < MIN_TEXTS:
         raise UserError(f"texts: expected at least {MIN_TEXTS} texts in {options.texts!r}, but got {len(found)}")
     if score.takes_first:
@@ -150,12 +149,6 @@ def _texts(options: Scoring, score: Score) -> list[str]:
 
     order = torch.randperm(len(found), generator=stream(options.seed, "probe"))
     return [found[text] for text in order[: score.n_texts]]
-
-
-def _plain(example: Example) -> str:
-    """Returns what stands in a row, as one text."""
-    said = (example.text, example.pair, example.prompt, example.response, *(turn.content for turn in example.messages))
-    return "\n".join(part.strip() for part in said if part)
 
 
 def _selection(options: Scoring, score: Score, texts: list[str]) -> "Selection":

@@ -119,7 +119,7 @@ class Problem(ABC):
         return None
 
     def tokenized(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedTexts:
-        """Returns all texts with their token ids, cut to `max_length`."""
+        """Returns all texts with their token ids; a task whose texts have parts does it its own way."""
         return TokenizedTexts.of(self.texts(tokenizer), tokenizer, max_length)
 
     @property

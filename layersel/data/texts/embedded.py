@@ -29,22 +29,31 @@ def inclusion(records: Sequence[Record]) -> Iterator[Example]:
 
 
 def place(records: Sequence[Record]) -> Iterator[Example]:
-    """Yields the first and the last sentence of each abstract of four or more, without headings and notices."""
+    """Yields the first or the last sentence of each abstract of four or more, in turn, without headings and notices.
+
+    Of an abstract there is one sentence only: with both, what it is about would tell a sentence from the other one.
+    """
+    openings = True
     for own in records:
         parts = [_HEADING.sub("", text) for text in _END.split(_NOTICE.sub("", own.abstract or ""))]
         sentences = [text for text in parts if len(text) >= _SHORTEST]
         if len(sentences) >= 4:
-            yield Example(text=sentences[0], label="opening")
-            yield Example(text=sentences[-1], label="closing")
+            yield Example(text=sentences[0 if openings else -1], label="opening" if openings else "closing")
+            openings = not openings
 
 
 def matching(records: Sequence[Record]) -> Iterator[Example]:
-    """Yields each title with an abstract: with its own, and with that of the next record but one."""
+    """Yields each title with an abstract, in turn with its own and with that of the last record that lacks it.
+
+    Each title and each abstract is there once: a second time would tell that the first was the other way round.
+    """
     whole = [own for own in records if own.title and own.abstract]
+    others = whole[1::2]
     for index, own in enumerate(whole):
-        other = whole[(index + 2) % len(whole)]
-        yield Example(text=own.title, pair=own.abstract, label="same")
-        yield Example(text=own.title, pair=other.abstract, label="other")
+        other = others[index // 2 - 1]
+        yield Example(
+            text=own.title, pair=(other if index % 2 else own).abstract, label="other" if index % 2 else "same"
+        )
 
 
 def year(records: Sequence[Record]) -> Iterator[Example]:

@@ -45,6 +45,17 @@ class Example:
     messages: tuple[Message, ...] = ()
     split: str | None = None
 
+    @property
+    def to_classify(self) -> bool:
+        """Returns whether the row is one to classify: it has a label, or two texts."""
+        return self.label is not None or self.pair is not None
+
+    @property
+    def said(self) -> str:
+        """Returns all that stands in the row but its label, as one text."""
+        parts = (self.text, self.pair, self.prompt, self.response, *(turn.content for turn in self.messages))
+        return "\n".join(part.strip() for part in parts if part)
+
 
 @dataclass(frozen=True, slots=True)
 class TextDataset(Dataset):

@@ -94,7 +94,7 @@ class AnswerProblem(Problem):
             raise UserError(
                 f"data: expected texts for task={task.name}, but got {dataset.name}; give data=titles or text"
             )
-        if any(example.label is not None or example.pair is not None for example in dataset.examples):
+        if any(example.to_classify for example in dataset.examples):
             raise UserError(
                 f"data: expected prompts with responses, conversations or plain texts for task={task.name}, but "
                 f"{dataset.name} has texts to be classified; write labels as responses, or leave their columns out"

@@ -116,6 +116,8 @@ def test_the_embedded_questions_can_be_learnt(question: str) -> None:
     problem = Classification().suited([data]).problem(data, 0)
     assert len(problem.train) > 200
     assert len(problem.test) > 50
+    texts = [part for own in data.examples for part in (own.text, own.pair) if part]
+    assert len(set(texts)) > 0.99 * len(texts)  # two examples of one text would tell each other's label
     assert data.fingerprint() == Embedded(question).load().fingerprint()
     if question == "place":
         texts = " ".join(own.text or "" for own in data.examples)

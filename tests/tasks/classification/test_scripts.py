@@ -78,7 +78,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> La
     """A lab in which one cell has run: sentences of abstracts, the last two layers, early stopping."""
     lab = Lab(tmp_path_factory.mktemp("classes"), tiny_model_folder)
     printed = in_own_process("train.py", *OPTIONS, *lab.options)
-    assert "32 examples to learn from, 8 to stop by, 472 to test on" in printed
+    assert "32 examples to learn from, 8 to stop by, 216 to test on" in printed
     return lab
 
 
@@ -88,7 +88,7 @@ PLACE = "place-last2-seed0"
 def test_a_cell_learns_and_is_the_same_again(lab: Lab) -> None:
     """What the run says of its test examples is what scikit-learn says; `force=true` gives every number again."""
     first = lab.read(PLACE)
-    assert first["n_test"] == 512 - 40
+    assert first["n_test"] == 256 - 40
     file = pd.read_csv(lab.cell(PLACE) / "predictions.csv", encoding="utf-8-sig")
     assert len(file) == first["n_test"]
     assert first["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(file["label"], file["predicted"]))
