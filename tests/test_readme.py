@@ -66,7 +66,7 @@ def test_modules_take_their_options(command: str) -> None:
     arguments = shlex.split(command.partition(" ")[2])
     process = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (2, "")
-    assert re.fullmatch(r"error: [^\n]*(runs/grids/NAME|evidence\.yaml)[^\n]*\n", process.stderr)
+    assert re.fullmatch(r"error: [^\n]*(runs/grids/NAME|evidence\.yaml|texts\.txt)[^\n]*\n", process.stderr)
 
 
 def test_make_targets_exist() -> None:

@@ -169,7 +169,8 @@ def positions(model: PreTrainedModel, default: int) -> int:
     """Returns the longest text that has positions; RoBERTa-like models number them from behind the padding's own."""
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if not isinstance(table, nn.Embedding) or table.padding_idx is None:
-        return int(getattr(model.config, "max_position_embeddings", default))
+        most = getattr(model.config, "max_position_embeddings", None)
+        return most if most is not None and most > 0 else default  # XLNet, which has no limit, says -1
     return int(table.num_embeddings - table.padding_idx - 1)
 
 

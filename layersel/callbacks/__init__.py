@@ -1,5 +1,6 @@
-"""Lightning callbacks: the layer selection, checkpoints and the progress of training."""
+"""Lightning callbacks: the layer selection, checkpoints, early stopping and the progress of training."""
 
+from layersel.callbacks.best_weights import BestWeights
 from layersel.callbacks.checkpoint import TrainingCheckpoint
 from layersel.callbacks.checkpoint_file import AtomicCheckpointIO
 from layersel.callbacks.layer_selection import LayerSelection
@@ -8,6 +9,7 @@ from layersel.callbacks.training_progress import TrainingProgress
 
 __all__ = [
     "AtomicCheckpointIO",
+    "BestWeights",
     "LayerSelection",
     "LoggedRows",
     "TrainingCheckpoint",

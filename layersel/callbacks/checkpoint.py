@@ -47,11 +47,13 @@ class TrainingCheckpoint(Callback):
         self._signals.hold()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Pauses between two steps: the former is done, counted and logged, the next has only its batch."""
+        """Pauses between two steps: the former is done, counted and logged, the next has only its first batch."""
         if self._random is not None:
             _set_random_states(self._random, trainer.strategy.root_device)
             self._random = None
-        self._pause(trainer, self._due())
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        if done % trainer.accumulate_grad_batches == 0:  # else there are gradients, which no checkpoint holds
+            self._pause(trainer, self._due())
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the end of the training, which a later interruption leaves done."""

@@ -72,8 +72,8 @@ class LayerSelection(Callback):
         chosen = self.selection
         self.placed = self.adapter.place(backbone, chosen, generator) if chosen.layers else Unadapted(backbone)
         pl_module.placed = self.placed  # type: ignore[assignment]
-        if not self.placed.layers:
-            trainer.fit_loop.max_epochs = 0  # nothing to train
+        if not any(parameter.requires_grad for parameter in pl_module.parameters()):
+            trainer.fit_loop.max_epochs = 0  # neither an adapter nor a head to train
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the selection and the options that led to it, for checkpoints."""

@@ -18,8 +18,8 @@ class TrainingProgress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Moves the bar on by a step."""
-        self.bar.update()
+        """Moves the bar on to the steps that are done."""
+        self.bar.update(trainer.global_step - self.bar.n)
         if isinstance(outputs, dict) and "loss" in outputs:
             self.bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
 

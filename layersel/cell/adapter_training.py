@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
@@ -29,11 +30,15 @@ class Trained:
         placed: The adapter in its place.
         precision: The training's effective precision.
         logged: What was logged, a dict of values and `step` for each step.
+        n_tokens: Tokens that this attempt has trained on.
+        head: What was trained beside the adapter, as `Problem.judge` takes it; None for nothing.
     """
 
     placed: Placed
     precision: str
     logged: list[dict[str, float]]
+    n_tokens: int
+    head: Any
 
 
 @dataclass
@@ -61,13 +66,13 @@ class AdapterTraining:
     def run(self, loggers: Sequence[Logger]) -> Trained:
         """Trains on as many devices as the cell wants, if there is anything to train."""
         cell = self.cell
-        trains = cell.adapter.trains and bool(self.selection.layers)
+        trains = cell.task.trains_head or (cell.adapter.trains and bool(self.selection.layers))
         with helper_processes(self.help, cell.trainer.devices if trains else 1) as environment:
             trainer, module = self._fit([TrainingProgress()], loggers, environment)
         cell.trainer.apply_threads()  # Lightning has shared them out among the processes
         self.backbone.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
         (logged,) = (logger.rows for logger in trainer.loggers if isinstance(logger, LoggedRows))
-        return Trained(module.placed, str(trainer.precision), logged)
+        return Trained(module.placed, str(trainer.precision), logged, module.n_tokens, module.trained_head())
 
     def help(self, environment: RankEnvironment) -> None:
         """Does the part of one further rank in a process of its own, which logs nothing."""
@@ -84,7 +89,13 @@ class AdapterTraining:
         placing = LayerSelection(cell.selection, cell.adapter, cell.seed, selection=self.selection)
         resume_from = self.folder.checkpoint if self.resumes else None
         training = Training(
-            cell.task.epochs, cell.task.max_steps, self.folder.path, self.folder.checkpoints, resume_from
+            cell.task.epochs,
+            cell.task.max_steps,
+            self.folder.path,
+            self.folder.checkpoints,
+            resume_from,
+            cell.task.accumulate,
+            cell.task.clip,
         )
         trainer = make_trainer(cell.trainer, cell.precision, training, [placing, *callbacks], loggers, environment)
         module = self.problem.module(self.backbone)

@@ -120,7 +120,7 @@ def training_identity(cell: Cell, dataset: Dataset) -> Identity:
         data=_read(cell, dataset),
         lineage={},
         code=_code(cell, groups, "layersel.cell.training_cell"),
-        metric=cell.task.metric,
+        metric=cell.task.primary,
         references=cell.task.references,
     )
 
@@ -142,7 +142,7 @@ def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member])
             "configuration": fingerprint(sorted({own["configuration"] for own in known})),
         },
         code=_code(cell, (*groups, "task"), "layersel.cell.merging_cell"),
-        metric=cell.task.metric,
+        metric=cell.task.primary,
         references=cell.task.references,
     )
 

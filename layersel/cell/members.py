@@ -61,7 +61,8 @@ class Member:
         task: Task = build_group("task", config["task"])
         _check_judged_alike(folder, config, task, cell)
         source: Source = build_group("data", config["data"])
-        return cls(folder, task, source.load(), config["seed"], folder.read_metrics())
+        dataset = source.load()
+        return cls(folder, task.suited([dataset]), dataset, config["seed"], folder.read_metrics())
 
     @property
     def name(self) -> str:

@@ -143,7 +143,7 @@ class MergingCell:
 
     def report(self, model: AdaptedModel, metrics: dict[str, Any]) -> None:
         """Draws the figure and logs what was measured once."""
-        metric, tracker = self.cell.task.metric, self.attempt.tracker
+        metric, tracker = self.cell.task.primary, self.attempt.tracker
         values = {
             member.name: {
                 title: _nan_for_none(metrics[f"{member.name}/{kind}{metric.name}"]) for kind, title in KINDS.items()

@@ -7,6 +7,9 @@ from layersel.cell.worth import titles, what_the_adapter_adds
 from layersel.tasks.task import Task
 from layersel.terminal.tables import format_number, note, show_table
 
+TOKENS = "seconds/train_1000_tokens"
+"""The seconds of the training, setting up and checkpoints included, for 1000 tokens of its texts."""
+
 
 def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
     """Prints the closing table: each metric of the adapted model, of the pretrained one, and of the references."""
@@ -18,7 +21,8 @@ def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
     if line is not None:
         note(line)
     trainable, total = metrics["parameters/trainable"], metrics["parameters/total"]
-    note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all")
+    speed = f", {1000 / metrics[TOKENS]:.0f} tokens/s in training" if metrics.get(TOKENS) else ""
+    note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all{speed}")
 
 
 def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task, compressed: bool) -> None:
@@ -26,7 +30,7 @@ def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task
 
     `compressed` says that the merged model is; the two others never are.
     """
-    metric, kinds = task.metric.name, ("", "own/", "base/")
+    metric, kinds = task.primary.name, ("", "own/", "base/")
     rows = [
         [
             name,

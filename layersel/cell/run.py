@@ -1,6 +1,6 @@
 """Runs a cell, unless the same cell has finished before."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from layersel.cell.options import Cell
 from layersel.cell.printing import show_merging, show_metrics
 from layersel.cell.steps import TRAIN
 from layersel.config import build
+from layersel.data.source import Dataset
 from layersel.errors import UserError
 from layersel.merging.method import MergeMethod
 from layersel.runs.folder import FAILED, Attempt, RunFolder
@@ -69,9 +70,11 @@ def train(config: DictConfig, on_folder: OnFolder | None = None) -> RunFolder:
 
 def run_training(call: Call) -> RunFolder:
     """Reads the dataset and trains, unless the same cell has finished before."""
-    cell, clock = call.cell, Stopwatch()
+    clock = Stopwatch()
     with clock("read"):
-        dataset = cell.data.load()
+        dataset = call.cell.data.load()
+    call = suited(call, [dataset])
+    cell = call.cell
     identity = training_identity(cell, dataset)
     folder = finished_before(call, identity)
     if folder is None:
@@ -99,9 +102,11 @@ def run_training(call: Call) -> RunFolder:
 
 def run_merging(call: Call, method: MergeMethod) -> RunFolder:
     """Runs the training cells that are missing, then merges all, unless the same cell has finished before."""
-    cell, clock = call.cell, Stopwatch()
+    clock = Stopwatch()
     with clock("members"):
         members = trained_members(call, method)
+    call = suited(call, [member.dataset for member in members])
+    cell = call.cell
     identity = merging_identity(cell, method, members)
     folder = finished_before(call, identity)
     if folder is None:
@@ -132,6 +137,11 @@ def trained_members(call: Call, method: MergeMethod) -> list[Member]:
     ]
     check_datasets([member.name for member in found] + [own.cell.data.name for own in calls])
     return [*(Member.of(run_training(own), cell) for own in calls), *found]
+
+
+def suited(call: Call, datasets: Sequence[Dataset]) -> Call:
+    """Returns the call with what the datasets decide of the task's options."""
+    return replace(call, cell=replace(call.cell, task=call.cell.task.suited(datasets)))
 
 
 def finished_before(call: Call, identity: Identity) -> RunFolder | None:

@@ -14,6 +14,7 @@ from layersel.cell.adapter_training import AdapterTraining
 from layersel.cell.attempt import CellAttempt
 from layersel.cell.loss_curve import loss_curve
 from layersel.cell.options import Cell
+from layersel.cell.printing import TOKENS
 from layersel.cell.shared import Shared
 from layersel.cell.steps import TRAIN
 from layersel.cell.worth import BASE, HIGH, LOW, best_without_adapter
@@ -50,6 +51,8 @@ class TrainingCell:
         self.shared = Shared(cell)
         self.parameters = (0, 0)
         self.logged: list[dict[str, float]] = []
+        self.head: Any = None
+        self.n_tokens = 0
 
     def run(self) -> None:
         """Does everything; the results are in the folder."""
@@ -135,6 +138,7 @@ class TrainingCell:
         )
         trained = training.run(self.attempt.tracker.loggers)
         model.placed, model.report["train precision"], self.logged = trained.placed, trained.precision, trained.logged
+        self.head, self.n_tokens = trained.head, trained.n_tokens
         self.parameters = count_parameters(model.backbone.model)
         model.placed.save(self.folder.adapter)
 
@@ -146,10 +150,10 @@ class TrainingCell:
             cache = self.shared.prefixes(texts, model.backbone, start=min(model.placed.layers, default=0))
             with model.placed.disabled():
                 base = self.judge_base(model, texts, cache)
-            if not model.placed.layers:
+            if not model.placed.layers and self.head is None:
                 return {ADAPTED: base, BASE: base}
         with self.clock("judge_adapted"):
-            return {ADAPTED: self.problem.judge(model.subject(texts, cache, ADAPTED)), BASE: base}
+            return {ADAPTED: self.problem.judge(model.subject(texts, cache, ADAPTED), self.head), BASE: base}
 
     def judge_base(self, model: AdaptedModel, texts: TokenizedTexts, cache: PrefixCache) -> Outcome:
         """Judges the pretrained model, of which another cell may have computed what is needed."""
@@ -183,6 +187,8 @@ class TrainingCell:
             metrics |= {LOW: low, HIGH: high}
         metrics |= self.problem.changes(outcomes[ADAPTED], outcomes[BASE])
         metrics |= outcomes[ADAPTED].counts | model.metrics() | self.clock.metrics()
+        if self.n_tokens:
+            metrics[TOKENS] = 1000 * metrics[f"seconds/{TRAIN}"] / self.n_tokens
         write_json(self.folder.metrics, metrics)
         return metrics
 

@@ -23,7 +23,7 @@ def best_without_adapter(metrics: Mapping[str, Any], task: Task) -> str | None:
 
     The pretrained model is none where the final one is the same.
     """
-    metric, own = task.metric, metrics.get(task.metric.name)
+    metric, own = task.primary, metrics.get(task.primary.name)
     same = not metrics["parameters/trainable"] and own == metrics.get(f"{BASE}/{metric.name}")
     names = [*([] if same else [BASE]), *task.references]
     values = {name: metrics.get(f"{name}/{metric.name}") for name in names}
@@ -42,7 +42,7 @@ def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
     best = best_without_adapter(metrics, task)
     if best is None:
         return None
-    metric, own, other = task.metric, metrics[task.metric.name], metrics[f"{best}/{task.metric.name}"]
+    metric, own, other = task.primary, metrics[task.primary.name], metrics[f"{best}/{task.primary.name}"]
     trained, difference = bool(metrics["parameters/trainable"]), own - other
     beside = "no better and no worse than" if difference == 0 else f"{difference:+.3f} beside"
     what = "the best without it" if trained else "the best other outcome"

@@ -127,7 +127,7 @@ def _cells(text: str, source: str, wanted: Wanted) -> Iterator[list[str]]:
         yield from table
     except csv.Error as error:
         line = skipped + (1 if table is None else table.line_num)
-        raise UserError(
-            f"{source}, near line {line}: a quoted value is broken ({error}); double the quotes that stand inside "
-            "values"
-        ) from error
+        remedy = "double the quotes that stand inside values"
+        if "field limit" in str(error):
+            remedy += ", or save values this long in a form that is no table"
+        raise UserError(f"{source}, near line {line}: a quoted value is broken ({error}); {remedy}") from error

@@ -1,6 +1,6 @@
 """Turns texts into token ids, and token ids into padded batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,10 +21,25 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else 0
 
 
-def tokenize(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> list[TokenIds]:
-    """Returns the token ids of each text with special tokens, cut to `max_length`; an empty text has at least one."""
+def tokenize(
+    texts: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None = None,
+    pairs: Sequence[str] | None = None,
+) -> list[TokenIds]:
+    """Returns the token ids of each text with special tokens, cut to `max_length`; an empty text has at least one.
+
+    Args:
+        texts: The texts.
+        tokenizer: The model's tokenizer.
+        max_length: The most tokens of a text; None cuts nothing.
+        pairs: The second texts of pairs: the tokenizer joins the two in its own way, and cuts the longer one first.
+    """
+    if not texts:
+        return []
+    second = [] if pairs is None else [list(pairs)]
     ids: list[TokenIds] = tokenizer(
-        list(texts), truncation=max_length is not None, max_length=max_length, verbose=False
+        list(texts), *second, truncation=max_length is not None, max_length=max_length, verbose=False
     )["input_ids"]
     return [text or [pad_id(tokenizer)] for text in ids]
 
@@ -120,12 +135,39 @@ class TokenizedTexts:
     @classmethod
     def of(cls, texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> "TokenizedTexts":
         """Tokenises the texts uncut, for the report of their lengths, and those that are too long again."""
-        tokens = tokenize(texts, tokenizer)
-        full = [len(ids) for ids in tokens]
+        return cls._of(
+            texts, lambda chosen, cut: tokenize([texts[index] for index in chosen], tokenizer, cut), max_length
+        )
+
+    @classmethod
+    def of_pairs(
+        cls,
+        texts: list[str],
+        pairs: Sequence[tuple[str, str | None]],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+    ) -> "TokenizedTexts":
+        """Tokenises pairs as the tokenizer's pairs, and what has no second text alone; `texts` stand for them."""
+
+        def ids(chosen: Sequence[int], cut: int | None) -> list[TokenIds]:
+            alone = [index for index in chosen if pairs[index][1] is None]
+            both = [(index, pair[0], pair[1]) for index in chosen if (pair := pairs[index])[1] is not None]
+            found = dict(zip(alone, tokenize([pairs[index][0] for index in alone], tokenizer, cut), strict=True))
+            joined = tokenize([own[1] for own in both], tokenizer, cut, [own[2] or "" for own in both])
+            found |= dict(zip([own[0] for own in both], joined, strict=True))
+            return [found[index] for index in chosen]
+
+        return cls._of(texts, ids, max_length)
+
+    @classmethod
+    def _of(
+        cls, texts: list[str], ids: Callable[[Sequence[int], int | None], list[TokenIds]], max_length: int
+    ) -> "TokenizedTexts":
+        tokens = ids(range(len(texts)), None)
+        full = [len(own) for own in tokens]
         long = [index for index, length in enumerate(full) if length > max_length]
-        cut = tokenize([texts[index] for index in long], tokenizer, max_length) if long else []
-        for index, ids in zip(long, cut, strict=True):
-            tokens[index] = ids
+        for index, own in zip(long, ids(long, max_length), strict=True):
+            tokens[index] = own
         return cls(texts, tokens, full, max_length)
 
     def lengths_line(self) -> str:

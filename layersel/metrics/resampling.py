@@ -1,6 +1,6 @@
-"""How much of a difference between two rankings other test records could undo."""
+"""How much of a difference between two outcomes other test examples could undo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -35,9 +35,33 @@ def difference_interval(
     classes = [(labels_N == label).nonzero()[:, 0] for label in (1, 0)]
     if not all(len(own) for own in classes):
         return float("nan"), float("nan")
+    return resampled_difference(scores_N, others_N, labels_N, classes, generator, metric)
+
+
+def resampled_difference(
+    ones_N: Tensor,
+    others_N: Tensor,
+    labels_N: Tensor,
+    strata: Sequence[Tensor],
+    generator: torch.Generator,
+    metric: Callable[[Tensor, Tensor], Tensor | float],
+) -> tuple[float, float]:
+    """Returns the 95 % interval of metric(ones) − metric(others) over resampled examples, as `difference_interval`.
+
+    Args:
+        ones_N: What is predicted for the N test examples.
+        others_N: What is predicted by the other outcome.
+        labels_N: What is true.
+        strata: Indices of the examples, in parts that are resampled apart.
+        generator: Draws the examples.
+        metric: The number that is compared; draws for which it is NaN are left out.
+
+    Returns:
+        The ends; NaN where the metric is undefined for all draws.
+    """
     differences = torch.empty(RESAMPLES, dtype=torch.float64)
     for place in range(RESAMPLES):
-        drawn = torch.cat([own[torch.randint(len(own), (len(own),), generator=generator)] for own in classes])
-        differences[place] = metric(scores_N[drawn], labels_N[drawn]) - metric(others_N[drawn], labels_N[drawn])
-    low, high = differences.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        drawn = torch.cat([own[torch.randint(len(own), (len(own),), generator=generator)] for own in strata])
+        differences[place] = metric(ones_N[drawn], labels_N[drawn]) - metric(others_N[drawn], labels_N[drawn])
+    low, high = differences.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high

@@ -39,11 +39,12 @@ def cost_line(selection: Selection) -> str | None:
     if not chosen or not sum(selection.weights):
         return None
     last = list(range(depth - len(chosen), depth))
+    line = f"cost of a training step, with all layers as 1: {_relative(selection, chosen)}"
+    return line if chosen == last else f"{line}; of the last {len(last)}, the least: {_relative(selection, last)}"
 
-    def cost(layers: Sequence[int], kept: bool = False) -> str:
-        flops = step_flops(selection.weights, selection.head_weights, layers, kept)
-        return f"{flops / step_flops(selection.weights, selection.head_weights, range(depth)):.2f}"
 
-    line = f"cost of a training step, with all layers as 1: {cost(chosen)}, or {cost(chosen, True)} where what enters "
-    line += f"layer {chosen[0]} is kept"
-    return line if chosen == last else f"{line}; of the last {len(last)}, the least: {cost(last)} or {cost(last, True)}"
+def _relative(selection: Selection, layers: Sequence[int]) -> str:
+    weights, head = selection.weights, selection.head_weights
+    whole = step_flops(weights, head, range(len(weights)))
+    cost, kept = (step_flops(weights, head, layers, spared) / whole for spared in (False, True))
+    return f"{cost:.2f}" if layers[0] == 0 else f"{cost:.2f} ({kept:.2f} where what enters layer {layers[0]} is kept)"

@@ -33,8 +33,7 @@ def _by_indices(
 ) -> dict[str, Any] | None:
     """Returns endings of names, indices of layers, and the name of their list; None if these mean other modules.
 
-    The list is always named: without it PEFT takes the first number in a name for the index. An ending is longer than a
-    module's own name where another one in the layer has the same, as `dense` in BERT.
+    The list is always named: without it PEFT takes the first number in a name for the index.
     """
     known = sorted({name for named in modules for name in named.values()})
     inside = [name.split(f".{layer}.", 1) for layer in layers for name in modules[layer].values() if name in targets]
@@ -50,10 +49,6 @@ def _by_indices(
 
 
 def _ending(name: str, others: set[str]) -> str:
-    """Returns the last parts of a module's name in its layer, as few as tell it from the others there."""
-    parts = name.split(".")
-    for count in range(1, len(parts)):
-        ending = ".".join(parts[-count:])
-        if not any(other.endswith(f".{ending}") or other == ending for other in others - {name}):
-            return ending
-    return name
+    """Returns a module's own name, or its whole name in the layer if another one there has the same."""
+    own = name.rpartition(".")[2]
+    return name if any(other.rpartition(".")[2] == own for other in others - {name}) else own

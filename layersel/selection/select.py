@@ -39,7 +39,8 @@ def select_layers(
         model: An encoder or a decoder of texts, of transformers and with one stack of layers, with or without a head;
             it is left as it was. Of a `PeftModel` the base model is scored, with its adapters switched off.
         texts: Probe texts (some 100 are enough), or ready batches with `input_ids` and `attention_mask` (and
-            `position_ids` where they are padded on the left, as everywhere in Hugging Face).
+            `position_ids` where they are padded on the left, as everywhere in Hugging Face). A control looks at none:
+            [] will do.
         n: A number of layers, or a share of them below 1.
         score: Name of a score that needs no labels (`cka`, `last`, `first`, `first_last`, `spread`, `random`, `all`,
             `none`), or a `Score` with its own n.
@@ -69,7 +70,8 @@ def select_layers(
     problems = chooser.problems()
     if problems:
         raise UserError("; ".join(problems))
-    probe = Probe(_batches(texts, backbone), torch.Generator().manual_seed(seed))
+    batches = _batches(texts, backbone) if len(texts) or chooser.needs else []
+    probe = Probe(batches, torch.Generator().manual_seed(seed))
     with adapters_off(base) as found:
         if found:
             warnings.warn(

@@ -134,7 +134,8 @@ class Selection:
         """Writes the selection as JSON, and where its adapters stand, for tools that know nothing of layersel.
 
         The keys `peft`, `axolotl` and `llama_factory` hold what `peft.LoraConfig(r=8, **content["peft"])` and the files
-        of these trainers take. They are left out if no layer is chosen, as an empty list would mean all of them.
+        of these trainers take. They are left out if no layer is chosen, as an empty list would mean all of them, and if
+        no projections are named for a model whose layers have no query and value that layersel knows.
 
         Args:
             path: The file.
@@ -144,7 +145,8 @@ class Selection:
             UserError: The model has no such projection, or fuses it with one that is not asked for.
         """
         tools = {}
-        if self.layers:
+        known = all({"query", "value"} <= self.modules[layer].keys() for layer in self.layers)
+        if self.layers and (known or projections is not None):
             tools = places_by_tool(self.modules, self.layers, self.target_modules(projections))
         write_json(Path(path), self.to_dict() | tools)
 

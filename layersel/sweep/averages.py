@@ -46,6 +46,7 @@ def _group(own: pd.DataFrame, datasets: Sequence[pd.DataFrame], dataset: str) ->
         "std": deviation(samples),
         "low": low,
         "high": high,
+        "beside": mean_of_means([_finite(part, "beside") for part in datasets]),
         "parameters": mean_of_means([_finite(part, "parameters") for part in datasets]),
         "seconds": mean_of_means([_finite(part, "seconds") for part in datasets]),
     }

@@ -39,7 +39,8 @@ def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[Baseline]
     """
     found = []
     for outcome, column in cells.outcomes(metric).items():
-        measured = ranked.assign(value=cells.table[column].astype("float64"), parameters=np.nan, seconds=np.nan)
+        unknown = dict.fromkeys(("beside", "parameters", "seconds"), np.nan)
+        measured = ranked.assign(value=cells.table[column].astype("float64"), **unknown)
         alike = _alike(measured)
         for members, name in zip(alike, _names(cells, outcome, alike), strict=True):
             once = measured[measured["configuration"].isin(members)].drop_duplicates(["dataset", "seed"])

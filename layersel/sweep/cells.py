@@ -59,8 +59,12 @@ class Cells:
                 found[outcome] = column
         return found
 
-    def valued(self, metric: str) -> pd.DataFrame:
-        """Returns the cells whose configuration is known, with the columns `value`, `parameters` and `seconds`.
+    def valued(self, metric: str, beside: str | None = None) -> pd.DataFrame:
+        """Returns the cells whose configuration is known, with columns `value`, `beside`, `parameters` and `seconds`.
+
+        Args:
+            metric: The column of the value.
+            beside: That of a second number; None for none.
 
         Raises:
             UserError: No finished cell has that metric.
@@ -70,7 +74,7 @@ class Cells:
             known = [name for name in numeric if "/" not in name]
             raise one_of("metric", metric, known, "or another column of cells.csv")
         cells = self.table[self.table["configuration"].notna()]
-        numbers = {"value": metric, "parameters": PARAMETERS, "seconds": SECONDS}
+        numbers = {"value": metric, "beside": beside, "parameters": PARAMETERS, "seconds": SECONDS}
         columns = {own: cells[name].astype("float64") if name in numeric else np.nan for own, name in numbers.items()}
         return cells[["configuration", "name", "dataset", "seed", "state"]].astype(object).assign(**columns)
 

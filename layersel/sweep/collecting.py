@@ -40,6 +40,7 @@ class Tables:
         notes: Lines that a person should read.
         titles: The titles of the outcomes beside the adapted model's, by name.
         curves: The mean curves that cells have recorded, by name.
+        beside: What the groups' column `beside` holds; None for nothing.
     """
 
     cells: pd.DataFrame
@@ -48,6 +49,7 @@ class Tables:
     notes: list[str]
     titles: dict[str, str]
     curves: dict[str, MeanCurves]
+    beside: str | None = None
 
 
 def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
@@ -65,7 +67,9 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     each = {name: [configuration] for configuration, name in names_of(cells).items()}
     comparisons = compare([*with_references(cells, metric, found), *with_outcomes(cells, metric, each)], metric)
     ranked = groups.loc[groups["kind"] == RANKED, "configuration"].unique().tolist()
-    return Tables(cells.table, groups, comparisons, notes, cells.titles, mean_curves(cells, metric, ranked))
+    return Tables(
+        cells.table, groups, comparisons, notes, cells.titles, mean_curves(cells, metric, ranked), metric.beside
+    )
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
@@ -97,7 +101,7 @@ def printed(own: Tables) -> list[Part]:
     groups = own.groups[own.groups["dataset"] == ALL_DATASETS] if brief else own.groups
     groups = groups[groups["kind"].isin([RANKED, BASELINE])]
     if len(groups):
-        parts.append(_groups(groups))
+        parts.append(_groups(groups, own.beside))
     if many:
         parts.append(f"{len(own.groups)} rows, those of each dataset among them, are in groups.csv")
     incomplete = own.groups[(own.groups["kind"] == INCOMPLETE) & (own.groups["dataset"] == ALL_DATASETS)]
@@ -128,10 +132,19 @@ def _not_ranked(groups: pd.DataFrame) -> list[str]:
     return [f"{ALL_DATASETS}: over the {splits} (a dataset under a seed) that every ranked configuration has"]
 
 
-def _groups(groups: pd.DataFrame) -> Part:
-    columns = ("configuration", "dataset", "n", "mean ± std", "95 % interval", "Pareto")
+def _groups(groups: pd.DataFrame, beside: str | None) -> Part:
+    second = [] if beside is None or groups["beside"].isna().all() else [beside]
+    columns = ("configuration", "dataset", "n", "mean ± std", "95 % interval", *second, "Pareto")
     rows = [
-        [row["name"], row["dataset"], _count(row), _mean(row), _interval(row), "*" if row["pareto"] else ""]
+        [
+            row["name"],
+            row["dataset"],
+            _count(row),
+            _mean(row),
+            _interval(row),
+            *(format_number(row["beside"]) for _ in second),
+            "*" if row["pareto"] else "",
+        ]
         for row in _records(groups)
     ]
     return _table(groups["metric"].iloc[0], columns, rows)

@@ -26,6 +26,7 @@ GROUPS = (
     "std",
     "low",
     "high",
+    "beside",
     "parameters",
     "seconds",
     "pareto",
@@ -44,7 +45,8 @@ def group(cells: Cells, metric: Metric) -> pd.DataFrame:
 
     The value over all datasets is the mean of the datasets' means. `n` is the number of values in the mean, `datasets`
     that of their datasets; `expected`, `failed` and `missing` (running and interrupted ones among them) count all
-    cells. `parameters` and `seconds` are means over the same cells as the value.
+    cells. `beside` (of `metric.beside`), `parameters` and `seconds` are means over the same cells as the
+    value.
 
     Args:
         cells: The cells with their names, from `named`.
@@ -52,12 +54,13 @@ def group(cells: Cells, metric: Metric) -> pd.DataFrame:
 
     Returns:
         The columns `GROUPS`, the best ranked configuration first, then the incomplete ones, then the baselines;
-        `pareto` says which ranked ones no other one beats in mean, parameters and seconds.
+        `pareto` says which ranked ones no other one beats in mean, parameters and seconds, and in `beside` if all
+        have it.
 
     Raises:
         UserError: No finished cell has that metric.
     """
-    known = cells.valued(metric.name)
+    known = cells.valued(metric.name, metric.beside)
     found = comparable(known)
     ranked = dict(iter(found.cells.groupby("configuration", sort=False)))
     tables = []
@@ -85,6 +88,7 @@ def _order(table: pd.DataFrame, metric: Metric) -> tuple[bool, float]:
 
 def _with_front(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     overall = (table["dataset"] == ALL_DATASETS) & (table["kind"] == RANKED)
-    values = table.loc[overall, ["mean", "parameters", "seconds"]].to_numpy(dtype=float)
-    table.loc[overall, "pareto"] = pareto_front(values, highest=[metric.higher_is_better, False, False])
+    costs = ["parameters", "seconds"] + (["beside"] if table.loc[overall, "beside"].notna().all() else [])
+    values = table.loc[overall, ["mean", *costs]].to_numpy(dtype=float)
+    table.loc[overall, "pareto"] = pareto_front(values, highest=[metric.higher_is_better, *(False for _ in costs)])
     return table

@@ -119,7 +119,7 @@ class Problem(ABC):
         return None
 
     def tokenized(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenizedTexts:
-        """Returns all texts with their token ids, cut to `max_length`."""
+        """Returns all texts with their token ids; a task whose texts have parts does it its own way."""
         return TokenizedTexts.of(self.texts(tokenizer), tokenizer, max_length)
 
     @property
@@ -147,7 +147,7 @@ class Problem(ABC):
 
         Args:
             subject: The model.
-            head: What was fitted on top of it in a run; None fits it anew on what is learnt from.
+            head: What was fitted or trained on top of it in a run; None fits it anew on what is learnt from.
             exclude: Fingerprints of texts that must not be judged on, since the adapter has learnt from them.
         """
 

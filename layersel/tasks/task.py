@@ -1,7 +1,7 @@
 """What a task is: options that turn a dataset into a problem to learn from and to judge models on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,11 +23,14 @@ class Metric:
         name: Its key in `metrics.json`.
         title: How people write it.
         higher_is_better: Its direction.
+        beside: The key of a second number, the lower the better, that a gain in this one may cost: it is a column of a
+            grid's tables and an axis of its Pareto front. None if there is none.
     """
 
     name: str
     title: str
     higher_is_better: bool = True
+    beside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,11 @@ class Task(Hyperparameters, ABC):
 
     name: ClassVar[str]
     """The task's name, that of its file in conf/task/."""
-    metric: ClassVar[Metric]
-    """The number that its cells are compared by."""
     takes: ClassVar[type] = Source
     """The class of sources whose datasets it can learn from."""
     auto_class: ClassVar[str] = "AutoModel"
     """The class of transformers that loads the model it needs."""
-    undeciding: ClassVar[frozenset[str]] = frozenset({"prefix_cache_mb"})
+    undeciding: ClassVar[frozenset[str]] = frozenset({"prefix_cache_mb", "recompute"})
     """Options that change no number."""
     judging: ClassVar[tuple[str, ...]] = ()
     """Options that decide how a trained model is judged: those of adapters that are merged must agree."""
@@ -69,9 +70,26 @@ class Task(Hyperparameters, ABC):
     """Names of the other files that `Problem.write` writes; a new attempt at a run removes them and the head's."""
     prediction_files: ClassVar[tuple[str, ...]] = ()
     """Extensions of the files that predictions can be written to; none if the task predicts nothing."""
-
+    trains_head: ClassVar[bool] = False
+    """This flag says whether its module trains parameters of its own, so that no adapter is needed for a training."""
     offers: ClassVar[frozenset[str]] = frozenset()
     """What its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS (`layersel.merging.method`)."""
+
+    @property
+    @abstractmethod
+    def primary(self) -> Metric:
+        """Returns the number that its cells are compared by; a ClassVar does where it is the same for all options."""
+
+    def suited(self, datasets: Sequence[Dataset]) -> "Task":
+        """Returns the task with the options that datasets decide where the user has not, such as the primary metric.
+
+        Args:
+            datasets: What one cell learns from: one dataset, or those whose adapters are merged.
+
+        Raises:
+            UserError: The datasets would need different ones.
+        """
+        return self
 
     @abstractmethod
     def problem(self, dataset: Dataset, seed: int | None) -> "Problem":
@@ -127,4 +145,4 @@ class Task(Hyperparameters, ABC):
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
         """Returns a line that says what the metrics are of."""
-        return f"{self.metric.title} and the other metrics"
+        return f"{self.primary.title} and the other metrics"

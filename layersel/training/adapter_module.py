@@ -3,26 +3,42 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
-from transformers import get_linear_schedule_with_warmup
+from torch.optim.lr_scheduler import LambdaLR
 
 from layersel.adapters.placed import Placed, Unadapted
 from layersel.adapters.placement import adapted_layers
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.prefix import PrefixCache
+from layersel.backbone.recomputing import recomputed
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
 from layersel.training.hyperparameters import Hyperparameters
+from layersel.training.schedules import schedule
 
 # Shapes: T texts, D hidden size.
 
 LOSS = "train/loss"
 """The name under which the loss of a step is logged; NaN where the step was skipped."""
+
+
+class Part(NamedTuple):
+    """Parameters that are trained alike.
+
+    Attributes:
+        parameters: The parameters.
+        learning_rate: Their highest learning rate.
+        start: The step at which their training begins.
+    """
+
+    parameters: list[torch.nn.Parameter]
+    learning_rate: float
+    start: int = 0
 
 
 class AdapterModule(LightningModule):
@@ -33,6 +49,9 @@ class AdapterModule(LightningModule):
     Args:
         backbone: Is adapted.
         options: The task's options.
+
+    Attributes:
+        n_tokens: Tokens of the texts that this process has trained on, the frozen prefix' among them.
     """
 
     strict_loading = False  # a checkpoint holds the trained parameters only; `load_state_dict` checks their names
@@ -48,13 +67,31 @@ class AdapterModule(LightningModule):
         self.options = options
         self.placed: Placed = Unadapted(backbone)
         self.skipped_batches = 0
-        self._skips = False
+        self.n_tokens = 0
+        self._step_losses: list[Tensor] = []
+        self._adapter_start = 0
+        self._awake = False
         self._adapter_state: dict[str, Any] = {}
         self._texts: PrefixCache | None = None
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor | None:
-        """Returns the loss (0-dimensional) of a batch of the datamodule; None where undefined: the step is skipped."""
+        """Returns the loss (0-dimensional) of a batch of the datamodule; None where undefined: the step is skipped.
+
+        A batch has the indices of its texts in `texts`.
+        """
+
+    def adapter_start(self, steps: int) -> int:
+        """Returns the step, out of so many, at which the training of the adapter begins; before it stays as placed."""
+        return 0
+
+    def parts(self, steps: int) -> list[Part]:
+        """Returns what is trained in so many steps; each part has its learning rate."""
+        return [Part(self._trained(), self.options.learning_rate, self.adapter_start(steps))]
+
+    def trained_head(self) -> Any:
+        """Returns what has been trained beside the adapter, as `Problem.judge` takes a head; None for nothing."""
+        return None
 
     def prepare(self, tokens: Sequence[TokenIds], start: int) -> None:
         """Makes the cache of what enters layer `start`, the lowest that may change, for the texts learnt from."""
@@ -84,42 +121,62 @@ class AdapterModule(LightningModule):
         self.prepare(self.trainer.datamodule.train_tokens, start)  # type: ignore[attr-defined]
 
     def on_train_start(self) -> None:
-        """Turns on the dropout of the trained suffix, if wanted, and the adapter's own; the prefix stays as cached."""
-        cache = self._prepared()
+        """Fills the cache and prepares the adapter, whose training may have begun before an interruption."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        self._adapter_start, self._awake = self.adapter_start(steps), False
         self.backbone.eval()
-        self._fill(cache)
-        if self.options.dropout:
-            self.backbone.train_suffix(cache.start)
-        self.placed.train_mode()
-        self.placed.begin(int(self.trainer.estimated_stepping_batches))
+        self._fill(self._prepared())
+        self._wake_adapter()
+        self.placed.begin(steps - self._adapter_start)
         self.placed.load_state(self._adapter_state)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Lets the training of the adapter begin when its step has come."""
+        if not self._awake:
+            self._wake_adapter()
 
     def training_step(self, batch: Any) -> Tensor:
         """Returns the loss of a batch; where it is undefined, a zero whose step is then skipped.
 
         Lightning's own way to skip a step, None as its loss, is for one device only.
         """
-        loss = self.loss(batch)
-        self._skips = loss is None
+        place, size = self._place_in_step()
+        if place == 0:
+            self._step_losses = []
+        self.n_tokens += sum(len(self._prepared().tokens[text]) for text in batch.texts)
+        with recomputed(self.backbone.layers if self.options.recompute else ()):
+            loss = self.loss(batch)
         if loss is None:
             self.skipped_batches += 1
-            self.log(LOSS, math.nan, batch_size=1)  # else the former loss is logged again
-            return torch.stack([0 * parameter.sum() for parameter in self._trained()]).sum()
-        if not torch.isfinite(loss):
+        elif not torch.isfinite(loss):
             raise UserError(f"training: the loss is {loss.item()} at step {self.global_step}; {self.if_not_finite}")
-        self.log(LOSS, loss, batch_size=1)
+        else:
+            self._step_losses.append(loss.detach())
+        mean = torch.stack(self._step_losses).mean() if self._step_losses else math.nan
+        self.log(LOSS, mean, batch_size=1)  # also of a skipped step, or else the former loss is logged again
+        if loss is None:
+            return torch.stack([0 * parameter.sum() for parameter in self._trained()]).sum()
         penalty = self.placed.penalty()
-        return loss if penalty is None else loss + penalty
+        loss = loss if penalty is None else loss + penalty
+        # Lightning divides by `accumulate`, also where the last step of an epoch has fewer batches
+        return loss if size == self.options.accumulate else loss * (self.options.accumulate / size)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Drops the gradients of a skipped step: without them it changes nothing, not even by weight decay."""
-        if self._skips:
+        """Drops the gradients of a skipped step, and of an adapter that waits: they change nothing then.
+
+        A gradient of zeros would: by weight decay and by the optimizer's means.
+        """
+        if not self._step_losses:
             optimizer.zero_grad()
+        elif not self._awake:
+            for parameter in self.backbone.parameters():
+                parameter.grad = None
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Lets the adapter act between steps, while the gradients are still there, but not after a skipped one."""
-        if not self._skips:
-            self.placed.after_step(self.global_step - 1)
+        place, size = self._place_in_step()
+        if place == size - 1 and self._step_losses and self._awake:
+            self.placed.after_step(self.global_step - 1 - self._adapter_start)
 
     def on_fit_end(self) -> None:
         """Refuses a training in which every batch was skipped, also if it was resumed: the model is untrained.
@@ -127,19 +184,24 @@ class AdapterModule(LightningModule):
         Raises:
             UserError: No batch had a loss.
         """
-        if self.skipped_batches and self.skipped_batches == self.global_step:
+        if self.skipped_batches and self.skipped_batches == self._epoch_loop.batch_progress.total.completed:
             batches = f"{self.skipped_batches} batches of {self.options.batch_size}"
             raise UserError(f"task.batch_size: all {batches} {self.no_loss}")
 
     def configure_optimizers(self) -> Any:
-        """Returns AdamW on the adapter, with warm-up and linear decay; None if nothing is trained."""
-        trained = self._trained()
-        if not trained:
+        """Returns AdamW with the schedule of the learning rates; None if nothing is trained."""
+        if not self._trained():
             return None
-        optimizer = torch.optim.AdamW(trained, lr=self.options.learning_rate, weight_decay=self.options.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = get_linear_schedule_with_warmup(optimizer, round(self.options.warmup * steps), steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        options, steps = self.options, int(self.trainer.estimated_stepping_batches)
+        parts = [part for part in self.parts(steps) if part.parameters]
+        optimizer = torch.optim.AdamW(
+            [{"params": part.parameters, "lr": part.learning_rate} for part in parts], weight_decay=options.weight_decay
+        )
+        factors = [
+            schedule(options.schedule, round(options.warmup * (steps - part.start)), steps, part.start)
+            for part in parts
+        ]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what an adapter keeps between steps, and the count of skipped batches."""
@@ -169,6 +231,24 @@ class AdapterModule(LightningModule):
 
     def _trained(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def _wake_adapter(self) -> None:
+        """Turns on the dropout of the trained suffix, if wanted, and the adapter's own; the prefix stays as cached."""
+        self._awake = self.global_step >= self._adapter_start
+        if self._awake:
+            if self.options.dropout:
+                self.backbone.train_suffix(self._prepared().start)
+            self.placed.train_mode()
+
+    @property
+    def _epoch_loop(self) -> Any:
+        return self.trainer.fit_loop.epoch_loop
+
+    def _place_in_step(self) -> tuple[int, int]:
+        """Returns the place of the present batch in its training step, and how many batches make that step."""
+        done = self._epoch_loop.batch_progress.current.ready - 1
+        place = done % self.options.accumulate
+        return place, min(self.options.accumulate, int(self.trainer.num_training_batches) - done + place)
 
     def _prepared(self) -> PrefixCache:
         if self._texts is None:

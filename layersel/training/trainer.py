@@ -34,6 +34,8 @@ class Training:
         folder: The folder in which Lightning may write.
         checkpoint: The folder in which `last.ckpt` is written and overwritten; None writes none.
         resume_from: A checkpoint to go on from.
+        accumulate: Batches of a step.
+        clip: The longest gradient of a step; None = any.
     """
 
     epochs: int
@@ -41,6 +43,8 @@ class Training:
     folder: Path
     checkpoint: Path | None = None
     resume_from: Path | None = None
+    accumulate: int = 1
+    clip: float | None = None
 
 
 def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) -> None:
@@ -93,6 +97,8 @@ def make_trainer(
         precision=precision.lightning,  # type: ignore[arg-type]
         max_epochs=training.epochs,
         max_steps=-1 if training.max_steps is None else training.max_steps,
+        accumulate_grad_batches=training.accumulate,
+        gradient_clip_val=training.clip,
         reload_dataloaders_every_n_epochs=1,  # each epoch draws its own batches
         deterministic=True,
         default_root_dir=training.folder,

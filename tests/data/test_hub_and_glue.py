@@ -135,6 +135,17 @@ def test_glue_without_a_split(tmp_path: Path) -> None:
         Glue(task="mnli", path=str(tmp_path)).load()
 
 
+def test_glue_of_two_files_for_one_split(tmp_path: Path) -> None:
+    """Two forms of one split would be read twice: they are refused."""
+    for name in ("train", "validation"):
+        split("sst2", 2).to_parquet(tmp_path / f"{name}.parquet")
+    (tmp_path / "train.jsonl").write_text('{"sentence": "a", "label": 0}\n')
+    with pytest.raises(
+        UserError, match=r"expected one file of train, but found train\.jsonl, train\.parquet; keep one"
+    ):
+        Glue(task="sst2", path=str(tmp_path)).load()
+
+
 def test_glue_of_another_class(tmp_path: Path) -> None:
     """A label that the task does not have is refused with its row; names of classes are as good as numbers."""
     for name in ("train", "validation"):
@@ -202,6 +213,14 @@ def test_hub_splits_that_are_named(tmp_path: Path) -> None:
     datasets.DatasetDict({"a": splits["train"], "b": splits["train"]}).save_to_disk(str(tmp_path / "letters"))
     with pytest.raises(UserError, match=r"data\.train_split: expected one of a, b, but got none; name it"):
         Hub(path=str(tmp_path / "letters")).load()
+
+
+def test_hub_reads_classes_as_numbers(tmp_path: Path) -> None:
+    """Grades that are stored as classes are numbers where they are asked for."""
+    films()["train"].save_to_disk(str(tmp_path / "films"))
+    dataset = Hub(path=str(tmp_path / "films"), labels="numbers").load()
+    assert [own.label for own in dataset.examples] == [0.0, 1.0]
+    assert dataset.classes == ()
 
 
 def test_hub_reads_conversations(tmp_path: Path) -> None:

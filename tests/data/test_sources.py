@@ -17,6 +17,7 @@ from layersel.data.reviews.demo import Demo
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
 from layersel.data.source import Source
+from layersel.data.texts.embedded import Embedded
 from layersel.data.texts.glue import Glue
 from layersel.data.texts.hub import Hub
 from layersel.data.texts.instructions import Instructions
@@ -28,6 +29,7 @@ from layersel.errors import UserError
 ROOT = Path(__file__).parents[2]
 REVIEWS: dict[str, type[ReviewSource]] = {"demo": Demo, "table": Table, "cohen": Cohen}
 TEXTS: dict[str, type[TextSource]] = {
+    "embedded": Embedded,
     "titles": Titles,
     "text": Text,
     "instructions": Instructions,
@@ -39,7 +41,8 @@ GIVEN: dict[str, dict[str, str]] = {
     "demo": {"duplicates": "drop"},
     "table": {"path": "records.csv", "duplicates": "drop"},
     "cohen": {"review": "ADHD", "duplicates": "drop"},
-    "titles": {},
+    "embedded": {"question": "place"},
+    "titles": {"path": "records.csv"},
     "text": {"path": "texts.csv", "labels": "numbers"},
     "instructions": {"path": "chats.jsonl", "messages_column": "turns"},
     "glue": {"task": "sst2", "path": "glue"},

@@ -2,22 +2,26 @@
 
 import gzip
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from layersel.data.packing import PACKED
 from layersel.data.texts.examples import Example, Message, TextDataset
 from layersel.data.texts.instructions import Instructions
+from layersel.data.texts.rows import EXTENSIONS
 from layersel.data.texts.text import Text
 from layersel.errors import UserError
 
 ROWS = [
     {"sentence": "a fine film, it is", "label": "pos"},
     {"sentence": 'dull "and" long', "label": "neg"},
-    {"sentence": "two\nlines, naïve", "label": "pos"},
+    {"sentence": "two\nlines, naïve,\u2028or three", "label": "pos"},
 ]
 EXAMPLES = tuple(Example(text=row["sentence"], label=row["label"]) for row in ROWS)
 ALPACA = [
@@ -150,6 +154,9 @@ def test_named_columns_decide(tmp_path: Path) -> None:
         prompt="Greet.", response="Greet: Hello"
     )
     rows = [{"a": "1", "b": "2", "text": "3", "label": "4"}]
+    rows_of_two = [{"sentence1": "1", "sentence2": "2", "a": "3"}]
+    for column, value in (("sentence1", "1"), ("a", "3")):
+        assert read(tmp_path, rows_of_two, text_column=column).examples == (Example(text=value),)
     assert read(tmp_path, rows, text_column="a", pair_column="b").examples == (Example(text="1", pair="2", label="4"),)
 
 
@@ -204,6 +211,7 @@ def test_instructions_read_no_texts(tmp_path: Path) -> None:
         (["1", "0"], "numbers", [1.0, 0.0], ()),
         (["1.5", "0.5"], "classes", ["1.5", "0.5"], ("0.5", "1.5")),
         ([str(value) for value in range(77)], "auto", [str(value) for value in range(77)], tuple(map(str, range(77)))),
+        (list(range(5, 30)), "auto", [float(value) for value in range(5, 30)], ()),
         (list(range(0, 66, 3)), "auto", [float(value) for value in range(0, 66, 3)], ()),
         (["1e5", "inf"], "auto", ["1e5", "inf"], ()),
     ],
@@ -244,11 +252,38 @@ def test_classes_of_parquet_have_names(tmp_path: Path) -> None:
     assert "1 row without a label" in dataset.notes
 
 
+@pytest.mark.parametrize(
+    "stored", ["{", "[]", '{"info": null}', '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}']
+)
+def test_broken_names_of_classes(tmp_path: Path, stored: str) -> None:
+    """Numbers are not taken for names without a word."""
+    import pyarrow as pa
+    from pyarrow import parquet as files
+
+    table = pa.table({"text": ["a"], "label": [1]}).replace_schema_metadata({"huggingface": stored})
+    files.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match=r"rows\.parquet: the names of its classes cannot be read"):
+        Text(path=str(tmp_path / "rows.parquet")).load()
+
+
+def test_the_readme_names_every_extension() -> None:
+    """What the README says can be read is what the reader takes."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `text` \| (.*) \|$", text, flags=re.MULTILINE)
+    assert sorted(re.findall(r"`(\.\w+)`", row)) == sorted([*EXTENSIONS, *PACKED])
+
+
 def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     """Rows that cannot be learnt from, with the first of them; rows without a label stay."""
-    (tmp_path / "rows.csv").write_text("text,label\na,x\n ,y\n,\nb,\na,x\na,y\n\n", encoding="utf-8")
+    (tmp_path / "rows.csv").write_text("text,label\na,x\n ,y\n,\nb,\na,x\na,y\nb,y\n\n", encoding="utf-8")
     dataset = Text(path=str(tmp_path / "rows.csv")).load()
-    assert [(own.text, own.label) for own in dataset.examples] == [("a", "x"), ("b", None), ("a", "x"), ("a", "y")]
+    assert [(own.text, own.label) for own in dataset.examples] == [
+        ("a", "x"),
+        ("b", None),
+        ("a", "x"),
+        ("a", "y"),
+        ("b", "y"),
+    ]
     assert dataset.notes[1:] == (
         "1 empty row left out",
         "labels are classes (2): x, y",
@@ -312,6 +347,25 @@ def test_what_is_no_conversation_is_refused(tmp_path: Path, value: Any) -> None:
         read(tmp_path, [{"messages": value}])
 
 
+def test_whole_characters_and_bytes(tmp_path: Path) -> None:
+    """An escaped character of two halves is whole; bytes are no text."""
+    (tmp_path / "a.jsonl").write_text('{"text": "\\ud83d\\ude00"}')
+    assert Text(path=str(tmp_path / "a.jsonl")).load().examples == (Example(text="\U0001f600"),)
+    (tmp_path / "a.parquet").write_bytes(parquet([{"text": b"a"}]))
+    with pytest.raises(UserError, match=r"row 1, column 'text': expected a text, but got a bytes"):
+        Text(path=str(tmp_path / "a.parquet")).load()
+
+
+def test_every_field_counts() -> None:
+    """The fingerprint changes with each field of an example, and with classes and metrics."""
+    example = Example("a", "b", "c", "d", "e", CHAT, "train")
+    changed = [replace(example, **{own.name: CHAT[1:] if own.name == "messages" else "x"}) for own in fields(example)]
+    datasets = [TextDataset("a", (own,)) for own in (example, *changed)]
+    datasets += [TextDataset("a", (example,), classes=("x",)), TextDataset("a", (example,), metrics=("x",))]
+    assert len({own.fingerprint() for own in datasets}) == len(datasets) == 10
+    assert TextDataset("b", (example,), notes=("read",)).fingerprint() == datasets[0].fingerprint()
+
+
 def test_splits_of_files(tmp_path: Path) -> None:
     """Each file is a split; rows of one that stand in another are told."""
     for name, rows in {"a": ROWS, "b": ROWS[:1], "c": [{"sentence": "new"}]}.items():
@@ -344,7 +398,7 @@ def test_splits_of_a_column(tmp_path: Path) -> None:
 
 def test_plain_text(tmp_path: Path) -> None:
     """A document is a block of lines; an empty line ends it."""
-    (tmp_path / "rows.txt").write_text("\nOne,\r\nto its end.\n \n\n\nTwo, naïve.\n", encoding="latin-1")
+    (tmp_path / "rows.txt").write_text("\nOne, \r\nto its end.\n \n\n\nTwo, naïve.\n", encoding="latin-1")
     dataset = Text(path=str(tmp_path / "rows.txt")).load()
     assert [own.text for own in dataset.examples] == ["One,\nto its end.", "Two, naïve."]
     assert "not UTF-8: 1 character" in dataset.notes[1]
@@ -361,12 +415,20 @@ def test_plain_text(tmp_path: Path) -> None:
         ("a.json", '{"a"', r"a\.json: expected JSON, but it cannot be read \(Expecting ':'"),
         ("a.json", "[" * 100_000, r"a\.json: expected JSON, but it cannot be read \(maximum recursion"),
         ("a.json", "[]", r"a\.json: expected rows, but found none"),
+        ("a.jsonl", '{"text": ' + "1" * 5000 + "}", r"a\.jsonl, line 1: expected a JSON object, .*Exceeds the limit"),
         ("a.csv", "text,label\n", r"a\.csv: expected rows, but found only a header \(text, label\)"),
         ("a.csv", 'text,label\n"a,b\n', r"a\.csv, near line 2: a quoted value is broken"),
         ("a.parquet", "PAR1", r"a\.parquet: cannot be read as Parquet"),
         ("a.xlsx", "PK", r"a\.xlsx: cannot be read as a workbook"),
         ("a.txt", " \n", r"a\.txt: expected rows"),
         ("a.csv.gz", "text\n", r"a\.csv\.gz: cannot be read"),
+        (
+            "a.jsonl",
+            '{"text": "a"}\n{"text": "b \\ud83d"}',
+            r"a\.jsonl, line 2: expected whole characters, .*\(\\ud83d\)",
+        ),
+        ("a.json", '[{"messages": "b \\uDC00"}]', r"a\.json: expected whole characters, .*\(\\udc00\)"),
+        ("a.csv", "text\n" + "a" * 200_000, r"a\.csv, near line 1: .* in a form that is no table"),
         ("a.jsonl", '{"text": ["a"]}', r"a\.jsonl, row 1, column 'text': expected a text, but got a list"),
     ],
 )

@@ -162,6 +162,26 @@ def test_scale_shift_and_rotation_of_the_states_do_not_matter(
     torch.testing.assert_close(scores(scales * (states @ rotations) + shifts), scores(states), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "longest", "told"), [("linear", 30.0, True), ("linear", 1.0, False), ("rbf", 30.0, False)]
+)
+def test_a_text_that_decides_alone_is_told(
+    kernel: str, longest: float, told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One text of 20 with states thirty times as long at two of four depths."""
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(4, 20, WIDTH, generator=generator)
+    states[1:3, 7] *= longest
+    squares = (states - states.mean(dim=1, keepdim=True)).square().sum(dim=2)
+    share = (squares.amax(dim=1) / squares.sum(dim=1)).max()
+    monkeypatch.setattr("layersel.backbone.encode.layer_representations", lambda *_: states)
+    monkeypatch.setattr("layersel.terminal.tables._noted", set())
+    CKA(kernel=kernel, bootstrap=0).scores(Backbone(tiny("bert")), Probe([], generator))
+    printed = capsys.readouterr().out
+    assert (f"probe: one of 20 texts makes up {share:.0%} of the variance at 2 of 4 depths" in printed) == told
+    assert bool(printed) == told
+
+
 def test_debiased_scores_differ_from_biased_ones_on_a_small_probe() -> None:
     """The bias hides differences, so the debiased importance is the larger one here: 8 texts, 32 dimensions."""
     biased, debiased = (_select(tiny("bert"), debiased=flag).scores for flag in (False, True))

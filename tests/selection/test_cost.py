@@ -73,13 +73,14 @@ def test_weights_of_adapted_modules_are_the_pretrained_ones() -> None:
 
 def test_the_line_compares_with_all_and_with_the_last_layers() -> None:
     """4 layers of 10 and a head of 20: all cost 240; from layer 1 on 220, or 200 if layer 0 is spared."""
-    assert cost_line(SELECTION) == (
-        "cost of a training step, with all layers as 1: 0.92, or 0.83 where what enters layer 1 is kept; "
-        "of the last 2, the least: 0.83 or 0.67"
-    )
-    last = replace(SELECTION, layers=[2, 3])
     beginning = "cost of a training step, with all layers as 1: "
-    assert cost_line(last) == f"{beginning}0.83, or 0.67 where what enters layer 2 is kept"
+    last = "0.83 (0.67 where what enters layer 2 is kept)"
+    assert cost_line(SELECTION) == (
+        f"{beginning}0.92 (0.83 where what enters layer 1 is kept); of the last 2, the least: {last}"
+    )
+    assert cost_line(replace(SELECTION, layers=[2, 3])) == f"{beginning}{last}"
+    assert cost_line(replace(SELECTION, layers=[0, 3])) == f"{beginning}1.00; of the last 2, the least: {last}"
+    assert cost_line(replace(SELECTION, layers=[0, 1, 2, 3])) == f"{beginning}1.00"
 
 
 @pytest.mark.parametrize("options", [{"layers": []}, {"weights": []}])

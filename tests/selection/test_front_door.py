@@ -168,6 +168,7 @@ def test_positions_that_padding_takes_are_not_used(tokenizer: PreTrainedTokenize
 
 ALBERT = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 BART = {"vocab_size": 400, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48}
+CLIP = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 XLNET = {"vocab_size": 400, "d_model": 32, "n_layer": 3, "n_head": 4, "d_inner": 48}
 REFUSED = {
     "encoder and decoder": (lambda: hf.T5Model(t5()), "T5Model, which is an encoder and a decoder; give one of them"),
@@ -177,7 +178,10 @@ REFUSED = {
     ),
     "images": (lambda: hf.ViTModel(hf.ViTConfig(hidden_size=36, num_hidden_layers=2)), "ViTModel, which reads pixel"),
     "shared layers": (lambda: hf.AlbertModel(hf.AlbertConfig(**ALBERT)), "AlbertModel, whose layers are shared"),
-    "images and texts": (lambda: hf.CLIPModel(hf.CLIPConfig()), "CLIPModel, which is made of several models; give its"),
+    "images and texts": (
+        lambda: hf.CLIPModel(hf.CLIPConfig(text_config=CLIP, vision_config=CLIP)),
+        "CLIPModel, which is made of several models; give its",
+    ),
     "another layout": (lambda: hf.XLNetModel(hf.XLNetConfig(**XLNET)), "those of XLNetModel pass on another shape"),
 }
 

@@ -27,7 +27,7 @@ class Regression(Task):
     """Strength of the ridge's penalty."""
 
     name: ClassVar[str] = "toy"
-    metric: ClassVar[Metric] = Metric("rmse", "RMSE", higher_is_better=False)
+    primary: ClassVar[Metric] = Metric("rmse", "RMSE", higher_is_better=False)
     takes: ClassVar[type[Source]] = TextSource
     offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS})
     judging: ClassVar[tuple[str, ...]] = ("penalty",)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from layersel.data.texts.columns import FORMS, MESSAGES, PROMPT, TEXT, TextColumns, recognise_columns
@@ -41,11 +41,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row that can be learnt from: the example but for its label, where it stands, and the label as written."""
+    """One row that can be learnt from.
 
-    example: Example
-    where: str
+    Attributes:
+        content: What the example has beside its label and split.
+        label: The label as it is written.
+        split: The split that it belongs to.
+        where: Where it stands.
+    """
+
+    content: dict[str, Any]
     label: Any
+    split: str | None
+    where: str
 
 
 def assemble(
@@ -71,27 +79,36 @@ def assemble(
     """
     columns = recognise_columns(parts[0].rows.columns, chosen, forms)
     splits, split_notes = _split_column(parts, columns, chosen)
-    rows: list[_Row] = []
-    left_out: dict[str, list[str]] = {}
-    for part in parts:
-        _check_columns(part, columns)
-        numbered = enumerate(progress(part.rows.rows, f"reading {part.where}"), start=1)
-        for number, row in numbered:
-            place = f"row {number}" if len(parts) == 1 else f"{part.where}, row {number}"
-            example = _example(row, columns, f"{part.where}, row {number}")
-            if isinstance(example, str):
-                left_out.setdefault(example, []).append(place)
-                continue
-            split = part.split if splits is None else _split(row.get(splits), f"{part.where}, row {number}", splits)
-            rows.append(_Row(replace(example, split=split), f"{part.where}, row {number}", _label(row, columns)))
+    rows, left_out = _rows(parts, columns, splits)
     if not rows:
         why = "; ".join(_left_out_lines(left_out))
         raise UserError(f"{parts[0].where}: expected rows to learn from, but found none ({why}); name other columns")
     found = _labels(rows, columns, parts, labels, classes)
-    examples = tuple(replace(own.example, label=label) for own, label in zip(rows, found.values, strict=True))
+    labelled = zip(rows, found.values, strict=True)
+    examples = tuple(Example(**own.content, label=label, split=own.split) for own, label in labelled)
     notes = [_read_line(parts, columns, splits), *_part_notes(parts), *split_notes, *filter(None, [found.note])]
     notes += [*_left_out_lines(left_out), *_unlabelled_lines(examples, columns), *_repeated_lines(examples)]
     return TextDataset(name, examples, tuple(notes), found.classes)
+
+
+def _rows(
+    parts: Sequence[Part], columns: TextColumns, splits: str | None
+) -> tuple[list[_Row], Mapping[str, list[str]]]:
+    """Returns the rows that can be learnt from, and where the others stand, by the reason."""
+    rows: list[_Row] = []
+    left_out: dict[str, list[str]] = {}
+    label = columns.roles.get("label")
+    for part in parts:
+        _check_columns(part, columns)
+        for number, row in enumerate(progress(part.rows.rows, f"reading {part.where}"), start=1):
+            where = f"{part.where}, row {number}"
+            content = _content(row, columns, where)
+            if isinstance(content, str):
+                left_out.setdefault(content, []).append(f"row {number}" if len(parts) == 1 else where)
+                continue
+            split = part.split if splits is None else _split(row.get(splits), where, splits)
+            rows.append(_Row(content, None if label is None else row.get(label), split, where))
+    return rows, left_out
 
 
 def _check_columns(part: Part, columns: TextColumns) -> None:
@@ -101,8 +118,8 @@ def _check_columns(part: Part, columns: TextColumns) -> None:
             raise UserError(f"{part.where}: expected the column {column!r}, but found {listed(part.rows.columns)}")
 
 
-def _example(row: Mapping[str, Any], columns: TextColumns, where: str) -> Example | str:
-    """Returns the example of a row, without its label, or why it is left out."""
+def _content(row: Mapping[str, Any], columns: TextColumns, where: str) -> dict[str, Any] | str:
+    """Returns what the example of a row has beside its label and split, or why the row is left out."""
     texts = {
         role: _text(row.get(column), f"{where}, column {column!r}")
         for role, column in columns.roles.items()
@@ -111,30 +128,26 @@ def _example(row: Mapping[str, Any], columns: TextColumns, where: str) -> Exampl
     if columns.form == TEXT:
         if not all(text.strip() for text in texts.values()):
             return "without a text" if len(texts) == 1 else "without one of the two texts"
-        return Example(text=texts["text"], pair=texts.get("pair"))
+        return {"text": texts["text"], "pair": texts.get("pair")}
     if columns.form == PROMPT:
         missing = next((role for role in ("prompt", "response") if not texts[role].strip()), None)
         if missing is not None:
             return f"without a {missing}"
         about = texts.get("input", "")
         prompt = f"{texts['prompt']}\n\n{about}" if about.strip() else texts["prompt"]
-        return Example(prompt=prompt, response=texts["response"])
+        return {"prompt": prompt, "response": texts["response"]}
     column = columns.roles[MESSAGES]
     turns = read_conversation(row.get(column), f"{where}, column {column!r}")
-    return turns if isinstance(turns, str) else Example(messages=turns)
+    return turns if isinstance(turns, str) else {"messages": turns}
 
 
 def _text(value: Any, where: str) -> str:
     """Returns a value as text; empty where there is none."""
-    if isinstance(value, list | dict):
+    if isinstance(value, list | dict | bytes):
         raise UserError(f"{where}: expected a text, but got a {type(value).__name__}; name another column")
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return str(value)
-
-
-def _label(row: Mapping[str, Any], columns: TextColumns) -> Any:
-    return row.get(columns.roles["label"]) if "label" in columns.roles else None
 
 
 def _labels(
@@ -219,11 +232,11 @@ def _unlabelled_lines(examples: Sequence[Example], columns: TextColumns) -> list
 
 def _repeated_lines(examples: Sequence[Example]) -> list[str]:
     """Returns lines on rows that repeat an earlier one, in another split too, and on those that contradict it."""
-    labels: dict[Example, set[str | float | None]] = {}
-    splits: dict[Example, set[str | None]] = {}
+    labels: dict[tuple[Any, ...], set[str | float | None]] = {}
+    splits: dict[tuple[Any, ...], set[str | None]] = {}
     repeated = elsewhere = 0
     for own in examples:
-        bare = replace(own, label=None, split=None)
+        bare = (own.text, own.pair, own.prompt, own.response, own.messages)
         known = labels.setdefault(bare, set())
         seen = splits.setdefault(bare, set())
         if own.label in known:

@@ -8,7 +8,7 @@ from layersel.errors import UserError
 
 _KEYS = (("role", "content"), ("from", "value"))
 _ROLES = {
-    **dict.fromkeys(("system",), "system"),
+    **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "assistant"),
 }
@@ -54,7 +54,7 @@ def _list(value: Any, where: str) -> list[Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value) if value.strip() else []
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{where}: expected a list of messages as JSON, but got {value[:40]!r} ({error})"
             ) from error

@@ -1,6 +1,6 @@
 """One row of a dataset of texts, and the dataset."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from layersel.data.source import Dataset
 from layersel.runs.fingerprints import fingerprint
@@ -46,9 +46,15 @@ class Example:
     split: str | None = None
 
     @property
-    def is_to_be_classified(self) -> bool:
-        """Returns whether it has a label, or is a pair of texts, rather than a text to be written."""
+    def to_classify(self) -> bool:
+        """Returns whether the row is one to classify: it has a label, or two texts."""
         return self.label is not None or self.pair is not None
+
+    @property
+    def said(self) -> str:
+        """Returns all that stands in the row but its label, as one text."""
+        parts = (self.text, self.pair, self.prompt, self.response, *(turn.content for turn in self.messages))
+        return "\n".join(part.strip() for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,19 @@ class TextDataset(Dataset):
 
     def fingerprint(self) -> str:
         """Returns a hash of the rows and of what else decides results, wherever they were read from."""
-        return fingerprint([[asdict(example) for example in self.examples], self.classes, self.metrics])
+        rows = [
+            (
+                own.text,
+                own.pair,
+                own.label,
+                own.prompt,
+                own.response,
+                [(one.role, one.content) for one in own.messages],
+                own.split,
+            )
+            for own in self.examples
+        ]
+        return fingerprint([rows, self.classes, self.metrics])
 
     def lines(self) -> list[str]:
         """Returns what was read, in lines for the terminal."""

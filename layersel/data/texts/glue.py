@@ -18,6 +18,7 @@ from layersel.data.texts.source import TextSource
 from layersel.errors import UserError, one_of
 
 HUB_NAME = "nyu-mll/glue"
+_SHARD = re.compile(r"-\d{5}-of-\d{5}[^.]*")
 _REMEDY = (
     "connect once (HF_HOME keeps it), or set data.path=FOLDER with it: written by save_to_disk, or of train and "
     "validation files"
@@ -143,13 +144,16 @@ class Glue(TextSource):
 def _file_parts(folder: Path, own: GlueTask) -> Iterator[Part]:
     """Yields the rows of the files that are called as the splits are; they may be in shards."""
     named: dict[str, list[Path]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted([*folder.glob("*"), *folder.glob("data/*")]):
         bare = bare_name(path, EXTENSIONS)
-        if bare != path.name:
-            named.setdefault(re.sub(r"-\d{5}-of-\d{5}.*", "", bare), []).append(path)
+        if bare != path.name and path.is_file():
+            named.setdefault(_SHARD.sub("", bare), []).append(path)
     _check_splits(str(folder), (TRAIN, own.validation), named)
     wanted = columns_wanted({"label": "label"})
     for split, name in ((TRAIN, TRAIN), (VALIDATION, own.validation)):
+        forms = sorted({_SHARD.sub("", path.name) for path in named[name]})
+        if len(forms) > 1:
+            raise UserError(f"{folder}: expected one file of {name}, but found {listed(forms)}; keep one of them")
         for path in named[name]:
             yield Part(str(path), read_rows(path, wanted), split)
 

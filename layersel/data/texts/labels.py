@@ -112,7 +112,7 @@ def _measured(numbers: Sequence[float]) -> bool:
 
 def _word(value: Any, where: str) -> str | None:
     """Returns a label as text; None where there is none."""
-    if isinstance(value, list | dict):
+    if isinstance(value, list | dict | bytes):
         raise UserError(f"{where}: expected one label, but got {value!r}; name another column with data.label_column")
     word = "" if value is None else str(value).strip()
     return None if word.lower() in ("", "nan") else word

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from layersel.data.packing import known_extension, read_unpacked
 from layersel.errors import UserError
 
 EXTENSIONS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".xlsx", ".txt")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 DOCUMENT = "text"
 """The column of the documents of a plain text."""
 
@@ -84,14 +86,17 @@ def class_names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def documents(text: str) -> list[str]:
-    r"""Returns the documents of a plain text, which empty lines separate.
+    r"""Returns the documents of a plain text, which empty lines separate; in a text without these each line is one.
 
     Example:
         >>> documents("One,\nto its end.\n\n \nTwo.\n")
         ['One,\nto its end.', 'Two.']
     """
+    lines = text.strip().splitlines()
+    if all(line.strip() for line in lines):
+        return [line.rstrip() for line in lines]
     found: list[list[str]] = [[]]
-    for line in text.splitlines():
+    for line in lines:
         if line.strip():
             found[-1].append(line.rstrip())
         elif found[-1]:
@@ -104,7 +109,7 @@ def _text(raw: bytes, source: str, extension: str, wanted: Wanted, encoding: str
     text = decoded.text.replace("\ufeff", "")
     if extension == ".txt":
         rows = [{DOCUMENT: document} for document in documents(text)]
-        return TextRows("plain text", [DOCUMENT], rows, decoded.encoding, notes=decoded.guesses)
+        return TextRows("plain text", [DOCUMENT] if rows else [], rows, decoded.encoding, notes=decoded.guesses)
     if extension in (".csv", ".tsv"):
         table = parse_delimited(text, source, wanted)
         own = [dict(row) for row in table.rows]
@@ -125,21 +130,34 @@ def _json_lines(text: str, source: str) -> list[dict[str, Any]]:
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
         content = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: expected a JSON object, but got {_cut(line)} ({error}); write one a line") from error
     if not isinstance(content, dict):
         raise UserError(f"{where}: expected a JSON object, but got {_cut(line)}; write one a line")
+    _check_characters(content, line, where)
     return content
+
+
+def _check_characters(content: Any, text: str, where: str) -> None:
+    """Refuses halves of characters, which no tokenizer takes: texts that were cut in UTF-16 end in one."""
+    if _SURROGATE.search(text) is None:
+        return
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start].encode("unicode_escape").decode()
+        raise UserError(f"{where}: expected whole characters, but got half of one ({half}); remove it") from error
 
 
 def _json(text: str, source: str) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Returns the objects of a list, of the only list of objects within an object, or of lines."""
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             return _json_lines(text, source), ()
         raise UserError(f"{source}: expected JSON, but it cannot be read ({error}); export it again") from error
+    _check_characters(content, text, source)
     if _of_objects(content):
         return content, ()
     lists = [name for name, value in content.items() if _of_objects(value)] if isinstance(content, dict) else []
@@ -166,9 +184,18 @@ def _parquet(raw: bytes, source: str) -> TextRows:
         rows = table.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{source}: cannot be read as Parquet ({_first_line(error)}); write it again") from error
-    features = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-    named = class_names(features.get("info", {}).get("features", {}))
-    return TextRows("parquet", table.column_names, rows, classes=named)
+    return TextRows("parquet", table.column_names, rows, classes=_stored_classes(table.schema.metadata or {}, source))
+
+
+def _stored_classes(metadata: Mapping[bytes, bytes], source: str) -> dict[str, tuple[str, ...]]:
+    """Returns the names of classes that the package `datasets` has stored in a file."""
+    stored = metadata.get(b"huggingface")
+    if stored is None:
+        return {}
+    try:
+        return class_names(json.loads(stored)["info"]["features"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{source}: the names of its classes cannot be read ({error!r}); write it again") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -187,6 +214,6 @@ def listed(names: Iterable[str], most: int = 12) -> str:
         >>> listed(["id", "text", "label"], most=2)
         'id, text, …'
     """
-    own = [" ".join(name.split()) for name in names]
+    own = [" ".join(name.split()) or "''" for name in names]
     shown = [name if len(name) <= 40 else name[:40] + "…" for name in own[:most]]
     return ", ".join(shown + ["…"] * (len(own) > most)) or "none"

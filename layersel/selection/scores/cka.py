@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from layersel.errors import UserError, one_of
 from layersel.selection.kernel_names import BLOCKS, HIDDEN_STATES, KERNEL_NAMES, MIN_TEXTS, STATES_NAMES
 from layersel.selection.score import LayerScores, Probe, ProbeScore
+from layersel.terminal.tables import note
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,8 @@ class CKA(ProbeScore):
         if n_texts < MIN_TEXTS:
             raise UserError(f"probe: expected at least {MIN_TEXTS} texts for CKA, but got {n_texts}")
         grams = [KERNELS[self.kernel](depth_ND) for depth_ND in representations]
+        if self.kernel == "linear":
+            note(_dominating_text(grams), once=True)
         spread = (representations[0] - representations[0, :1]).abs().max()
         constant = bool(spread <= 1e-5 * representations[0].abs().max())  # up to rounding, if a projection makes it
         excluded = (
@@ -87,3 +90,18 @@ class CKA(ProbeScore):
         if self.bootstrap < 0:
             found.append(f"selection.bootstrap: expected 0 or more, but got {self.bootstrap}")
         return found
+
+
+def _dominating_text(grams: "list[Tensor]") -> str | None:
+    """Returns the line on one text that has more than half of the variance at some depths; None if there is none.
+
+    In a decoder the states of some tokens are tens of times as long as others', those of a last blank for instance.
+    """
+    shares = [float(gram.diag().max() / gram.trace().clamp(min=1e-300)) for gram in grams]
+    many = [share for share in shares if share > 0.5]
+    if not many:
+        return None
+    return (
+        f"probe: one of {len(grams[0])} texts makes up {max(many):.0%} of the variance at {len(many)} of {len(grams)} "
+        "depths, so that linear CKA compares little else; strip the texts and let them end alike, or use kernel=rbf"
+    )

@@ -38,7 +38,8 @@ function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
   const front = frontOf(points);
   const box = {left: 62, right: width - 16, top: 16, bottom: 300};
   const costs = points.map((point) => point.x);
-  const wide = Math.min(...costs) === 0 || Math.max(...costs) > 20 * Math.min(...costs);
+  const least = Math.min(...costs);
+  const wide = least >= 0 && (least === 0 || Math.max(...costs) > 20 * least);
   const x = wide ? logarithmic(costs, box.left, box.right) : linearAround(costs, box.left + 8, box.right - 8);
   const y = linearAround(points.map((point) => point.y), box.bottom, box.top);
   const stairs = front.map((point, place) => (place ? `H${x(point.x)}V${y(point.y)}` : `M${x(point.x)} ${y(point.y)}`));

@@ -107,9 +107,10 @@ function addGroups() {
     (other === ALL_DATASETS) - (one === ALL_DATASETS) || order(one, other));
   const select = make("select", {}, ...names.map((name) => new Option(name)), new Option("each dataset and all", ""));
   host.append(make("label", {}, "Dataset ", select));
-  const keys = ["name", "dataset", "datasets", "n", "expected", "failed", "missing", "mean", "std", "low", "high", "parameters", "seconds", "pareto"];
+  const second = data.metric.beside ? ["beside"] : [];
+  const keys = ["name", "dataset", "datasets", "n", "expected", "failed", "missing", "mean", "std", "low", "high", ...second, "parameters", "seconds", "pareto"];
   const apart = ["name", "dataset", "n", "expected", "failed", "missing", "mean", "std", "lacks"];
-  const heads = {mean: `mean ${metricTitle}`, low: "95 % low", high: "95 % high", pareto: "Pareto front"};
+  const heads = {mean: `mean ${metricTitle}`, low: "95 % low", high: "95 % high", beside: data.metric.beside, pareto: "Pareto front"};
   const table = new SortableTable(host, "groups", columnsOf(keys, heads, {pareto: (value) => (value === true ? "●" : "")}),
     {key: "mean", descending: data.metric.higher_is_better});
   const show = () => table.show(complete.filter((group) => select.value === "" || text(group.dataset) === select.value));
@@ -238,6 +239,7 @@ addGroups();
 fillSelects();
 addFigure("pareto-parameters", `${metricTitle} against trainable parameters`, cost("parameters", "trainable parameters"));
 addFigure("pareto-seconds", `${metricTitle} against time`, cost("seconds", "seconds a cell"));
+if (data.metric.beside) addFigure("pareto-beside", `${metricTitle} against ${data.metric.beside}`, cost("beside", data.metric.beside));
 addFigure("budget", `${metricTitle} against the number of layers`, (width) => budgetFigure({cells: shown, metric, hue}, width));
 const layers = addFigure("layers", "Layers chosen",
   (width) => layersFigure({cells: shown, byDataset: split.checked}, width), [make("label", {}, split, " each dataset apart")]);

@@ -36,9 +36,11 @@ class CausalLM(Task):
     weight_decay: float = 0.0
     """The weight decay of AdamW."""
     warmup: float = 0.03
-    """Share of the steps in which the learning rate rises from 0; it falls afterwards."""
-    batch_size: int = 16
-    """Examples in a training step."""
+    """Share of the steps in which the learning rate rises from 0."""
+    schedule: str = "cosine"
+    """How the learning rate goes on after that: `linear` or `cosine` down to 0, or `constant`."""
+    clip: float | None = 1.0
+    """Longest gradient of a step, as the norm over all trained parameters; longer ones are scaled down; null = any."""
     samples: int = 4
     """Prompts of the test set that the model answers, for people to read: samples.jsonl."""
     new_tokens: int = 48
@@ -47,7 +49,7 @@ class CausalLM(Task):
     """Texts of another domain, whose loss before and after the training shows what is forgotten."""
 
     name: ClassVar[str] = "causal_lm"
-    metric: ClassVar[Metric] = Metric("loss", "held-out loss", higher_is_better=False)
+    primary: ClassVar[Metric] = Metric("loss", "held-out loss", higher_is_better=False, beside="retention_change")
     takes: ClassVar[type] = TextSource
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     judging: ClassVar[tuple[str, ...]] = ("template", "passage", "retention")

@@ -94,7 +94,7 @@ class AnswerProblem(Problem):
             raise UserError(
                 f"data: expected texts for task={task.name}, but got {dataset.name}; give data=titles or text"
             )
-        if any(example.is_to_be_classified for example in dataset.examples):
+        if any(example.to_classify for example in dataset.examples):
             raise UserError(
                 f"data: expected prompts with responses, conversations or plain texts for task={task.name}, but "
                 f"{dataset.name} has texts to be classified; write labels as responses, or leave their columns out"
@@ -154,7 +154,7 @@ class AnswerProblem(Problem):
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> AnswerData:
         """Batches of the examples that are learnt from."""
         ends = {token for token, own in tokenizer.added_tokens_decoder.items() if own.special}
-        return AnswerData(texts, self.train, self.task.batch_size, seed, ends)
+        return AnswerData(texts, self.train, self.task, seed, ends)
 
     def module(self, backbone: Backbone) -> AnswerTraining:
         """Returns the training by the answers' loss."""
@@ -174,7 +174,7 @@ class AnswerProblem(Problem):
             [text_losses],
         )
         own_N2, others_N2 = torch.split(losses_N2, [len(test), len(self.elsewhere)])
-        metrics = _metrics("", own_N2) | (_metrics("retention/", others_N2) if self.elsewhere else {})
+        metrics = _metrics("", own_N2) | (_metrics("retention_", others_N2) if self.elsewhere else {})
         counts = {"n_test": len(test), "n_answer_tokens": int(own_N2[:, 1].sum()), "n_retention": len(self.elsewhere)}
         return AnswerOutcome(metrics, counts, losses_N2=own_N2, samples=self._samples(subject, test))
 
@@ -186,10 +186,10 @@ class AnswerProblem(Problem):
 
     def changes(self, adapted: Outcome, base: Outcome) -> dict[str, float]:
         """Returns how far the loss on texts of another domain has risen: what the training has made it forget."""
-        name = "retention/loss"
+        name = "retention_loss"
         if name not in adapted.metrics:
             return {}
-        return {"retention/change": adapted.metrics[name] - base.metrics[name]}
+        return {"retention_change": adapted.metrics[name] - base.metrics[name]}
 
     def tables(self, outcomes: Mapping[str, Outcome]) -> dict[str, tuple[list[str], list[list[Any]]]]:
         """Returns the sample answers of all outcomes side by side."""

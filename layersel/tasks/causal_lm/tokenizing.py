@@ -40,11 +40,8 @@ def tokenized(
 
 def cut_answers(examples: Sequence[Sequence[Piece]], texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> int:
     """Returns of how many of the examples, tokenised in `texts`, the end is left out, beyond what is asked."""
-    long = [
-        [piece for piece in pieces if not piece.yields]
-        for pieces, length in zip(examples, texts.full_lengths, strict=True)
-        if length > texts.max_length
-    ]
+    measured = zip(examples, texts.full_lengths, strict=True)
+    long = [[piece for piece in pieces if not piece.yields] for pieces, length in measured if length > texts.max_length]
     known = _ids([piece.text for pieces in long for piece in pieces], tokenizer) if long else {}
     return sum(sum(len(known[piece.text]) for piece in pieces) > texts.max_length for pieces in long)
 

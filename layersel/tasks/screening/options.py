@@ -50,7 +50,7 @@ class Screening(Task):
     """Heads whose rankings by the same vectors are measured beside it, as HEAD_head/METRIC, after one training."""
 
     name: ClassVar[str] = "screening"
-    metric: ClassVar[Metric] = Metric("awss@95", "AWSS@95")
+    primary: ClassVar[Metric] = Metric("awss@95", "AWSS@95")
     takes: ClassVar[type] = ReviewSource
     offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS, LOGITS})
     judging: ClassVar[tuple[str, ...]] = ("head", "other_heads")

@@ -136,7 +136,7 @@ class ScreeningProblem(Problem):
         if exclude:
             test = [index for index in test if text_fingerprint(subject.texts.texts[index]) not in exclude]
         outcome = self._outcome(self._scores(head, vectors_ND), test)
-        metric = self.task.metric.name
+        metric = self.task.primary.name
         for name, other in self.task.compared_heads().items():
             scores_N = self._scores(FittedHead.fit(other, head.examples), vectors_ND)
             outcome.metrics[f"{name}_head/{metric}"] = self._outcome(scores_N, test).metrics[metric]

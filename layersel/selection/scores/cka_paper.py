@@ -1,0 +1,17 @@
+"""CKA importance as the code of Ogawa et al. 2026 computes it."""
+
+from dataclasses import dataclass
+
+from layersel.selection.kernel_names import HIDDEN_STATES
+from layersel.selection.score import FIRST
+from layersel.selection.scores.cka import CKA
+
+
+@dataclass
+class PaperCKA(CKA):
+    """CKA of the first texts, by the library's hidden states, of which the last one stands behind the final norm."""
+
+    draw: str = FIRST
+    """Which texts: random (drawn by the seed), or the first of the dataset in its order."""
+    states: str = HIDDEN_STATES
+    """What is compared: the outputs of the blocks, or the library's hidden_states."""

