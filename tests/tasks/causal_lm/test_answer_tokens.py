@@ -201,6 +201,19 @@ def test_batches_of_an_epoch() -> None:
     ]
 
 
+def test_every_token_of_a_step_weighs_the_same() -> None:
+    """The mean over a step's batches of their sums, each over `n_tokens`, is the mean over the step's tokens."""
+    answers = [Example(prompt="?", response="so " * number) for number in range(1, 13)]
+    asked = problem(answers, batch_size=3, accumulate=2)
+    texts = asked.tokenized(TOKENIZER, 100)
+    batches = asked.data(texts, TOKENIZER, 0).epoch_batches(stream(0, "batches of epoch 0"))
+    assert [len(batch.texts) for batch in batches] == [3, 3, 2]
+    for step in (batches[:2], batches[2:]):
+        tokens = sum(sum(marks) for batch in step for marks in batch.answers)
+        weights = [1 / batch.n_tokens / len(step) for batch in step]  # Lightning takes the mean of a step's batches
+        assert weights == pytest.approx([1 / tokens] * len(step))
+
+
 @pytest.mark.parametrize("template", [CHAT, OTHER_END])
 def test_the_probe_is_what_is_learnt_from_without_its_ends(template: str) -> None:
     """The last token of a text, which stands for it, is not the one that all of them share."""
