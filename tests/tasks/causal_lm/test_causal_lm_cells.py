@@ -182,11 +182,11 @@ def test_ways_to_take_less_memory(run: RunFolder, command: list[str], options: l
     assert_same(metrics(own), metrics(run), 1e-4)
 
 
-@pytest.mark.parametrize("step", [1, 7])
+@pytest.mark.parametrize(("step", "more"), [(1, []), (7, []), (3, ["task.batch_size=4", "task.accumulate=2"])])
 def test_stopped_and_resumed(
-    run: RunFolder, command: list[str], step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, command: list[str], step: int, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call that is stopped within a training goes on in the next one and ends with the same numbers."""
+    """A call that is stopped, also between the batches of a step, goes on in the next and ends with the same numbers."""
     real, seen = AnswerTraining.loss, []
 
     def stopped(module: AnswerTraining, batch: Any) -> Any:
@@ -195,14 +195,15 @@ def test_stopped_and_resumed(
             raise KeyboardInterrupt
         return real(module, batch)
 
-    options = [*command, "trainer.checkpoint_seconds=0", f"output={tmp_path}"]
+    options = [*command, *more, "trainer.checkpoint_seconds=0", f"output={tmp_path / 'stopped'}"]
     with monkeypatch.context() as patch:
         patch.setattr(AnswerTraining, "loss", stopped)
         assert here("train.py", *options) == 130
     assert here("train.py", *options) == 0
-    (folder,) = cells(tmp_path)
+    (folder,) = cells(tmp_path / "stopped")
     assert content(folder / "status.json")["attempt"] == 2
-    assert metrics(RunFolder(folder)) == metrics(run)
+    whole = train(tmp_path / "whole", *command, *more) if more else run
+    assert metrics(RunFolder(folder)) == metrics(whole)
 
 
 @pytest.mark.real
@@ -385,3 +386,12 @@ def test_other_forms(rows: list[dict[str, object]], samples: int, command: list[
     assert found["loss"] < found["base/loss"]
     assert len((own.path / "samples.jsonl").read_text().splitlines()) == samples
     assert_same(evaluated(own, tmp_path / "out.json"), found)
+
+
+def test_a_last_step_of_fewer_batches(command: list[str], tmp_path: Path) -> None:
+    """29 examples in batches of 10, two a step, are those in batches of 20: the last step has one batch, and counts."""
+    found = []
+    for options in (["task.batch_size=20"], ["task.batch_size=10", "task.accumulate=2"]):
+        folder = tmp_path / str(len(options))
+        found.append(metrics(train(folder, *command, NO_RETENTION, *options)))
+    assert_same(found[0], found[1], 1e-4)
