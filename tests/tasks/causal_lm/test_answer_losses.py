@@ -131,7 +131,8 @@ def test_shares_of_devices_have_the_loss_of_the_batch_as_their_mean(
     """Also where a device has no text; the mean over tokens is the library's own over all labels of the batch."""
     module = AnswerTraining(backbone, CausalLM())
     module.prepare(TOKENS, start=0)
-    batch = AnswerBatch([3, 0, 5, 1], [ANSWERS[text] for text in (3, 0, 5, 1)])
+    n_tokens = sum(sum(ANSWERS[text][1:]) for text in (3, 0, 5, 1))
+    batch = AnswerBatch([3, 0, 5, 1], [ANSWERS[text] for text in (3, 0, 5, 1)], n_tokens)
     found = []
     for rank in range(devices):
         monkeypatch.setattr(module, "share", lambda rank=rank: (rank, devices))
