@@ -111,6 +111,10 @@ def _build(folder: Path, tensors: dict[str, Tensor], bits: dict[str, int], auto_
     kind = getattr(transformers, auto_class)._model_mapping[type(config)]
     with torch.device("meta"):
         blank = kind(config)
+    inside = f"{blank.base_model_prefix}."
+    if blank.base_model is blank and any(name.startswith(inside) for name in tensors):  # saved with a head
+        tensors = {name.removeprefix(inside): own for name, own in tensors.items() if name.startswith(inside)}
+        bits = {name.removeprefix(inside): width for name, width in bits.items()}
     for name, width in bits.items():
         module = blank.get_submodule(name.removesuffix(".weight"))
         inputs = _turned(module, module.weight).shape[1]

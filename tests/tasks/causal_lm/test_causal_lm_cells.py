@@ -12,6 +12,7 @@ from grids import finish, start
 from in_process import cells, here
 from models import CHAT, LANGUAGE_MODELS, decoder_tokenizer, seeded
 from peft import PeftModel
+from small_reviews import write_reviews
 from toy_instructions import examples, small_training, write_instructions, write_rows
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -299,6 +300,21 @@ def test_two_domains_are_merged(command: list[str], method: str, tmp_path: Path)
         data = ["data=instructions", f"data.path={tmp_path / name}.jsonl"]
         again = evaluated(merged, tmp_path / "out.json", *data)
         assert again["n_test"] == 7
+        assert again["loss"] == pytest.approx(found[f"{name}/loss"], rel=1e-5)
+
+
+def test_titles_of_two_reviews_are_merged(tiny_decoder_folder: Path, tmp_path: Path) -> None:
+    """`data=titles` makes instructions of each file of records."""
+    files = write_reviews(tmp_path, 2, size=20)
+    options = [own for own in small_training(tiny_decoder_folder) if not own.startswith("data=")]
+    merging = ["data=titles", "merging=average", f"merging.datasets=[{','.join(files)}]"]
+    assert here("train.py", *options, NO_RETENTION, *merging, f"output={tmp_path / 'runs'}") == 0
+    (merged,) = (RunFolder(path) for path in cells(tmp_path / "runs") if (path / "merging.json").is_file())
+    found = metrics(merged)
+    for file in files:
+        name = f"titles of {Path(file).stem}"
+        assert found[f"{name}/own/loss"] != found[f"{name}/loss"]
+        again = evaluated(merged, tmp_path / "out.json", "data=titles", f"data.path={file}")
         assert again["loss"] == pytest.approx(found[f"{name}/loss"], rel=1e-5)
 
 
