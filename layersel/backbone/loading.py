@@ -20,7 +20,7 @@ from transformers import logging as transformers_logging
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.gguf import dequantised
-from layersel.backbone.pretrained import GGUF, OFFLINE_CHOICES, Pretrained, check_folder
+from layersel.backbone.pretrained import GGUF, OFFLINE_CHOICES, WEIGHTS, Pretrained, check_folder
 from layersel.data.download import hub_answers
 from layersel.errors import UserError
 
@@ -44,7 +44,7 @@ def load(pretrained: Pretrained, auto_class: str) -> Backbone:
             model, loading = getattr(transformers, auto_class).from_pretrained(
                 location,
                 config=config,
-                dtype=torch.float32,
+                dtype=getattr(torch, WEIGHTS[pretrained.weights]),
                 weights_only=True,
                 ignore_mismatched_sizes=True,  # they are reported below
                 output_loading_info=True,

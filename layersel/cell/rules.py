@@ -255,6 +255,18 @@ def dropped_layers_are_not_numbered(cell: "Cell") -> str | None:
     )
 
 
+@_rule
+def half_weights_stay(cell: "Cell") -> str | None:
+    """What is computed of weights and written into them would be rounded once more."""
+    changes = cell.pruning.prunes or cell.precision.quantises or cell.merging.merges or cell.adapter.moves_base
+    if cell.model.weights == "fp32" or not (changes or cell.adapter.quantised_base):
+        return None
+    return (
+        f"model.weights: {cell.model.weights} stays as it is beside an adapter, but this cell changes the weights; use "
+        "model.weights=fp32, or adapter=lora with pruning=none, merging=none and precision=fp32 or bf16"
+    )
+
+
 @_machine_rule
 def half_precision_training_needs_gpu(cell: "Cell") -> str | None:
     """Lightning would train in bf16 with no more than a warning."""

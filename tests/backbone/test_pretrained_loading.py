@@ -202,7 +202,7 @@ def test_broken_configuration_is_refused(folder: Path) -> None:
         ({"path": "/none/such"}, "'/none/such' does not exist"),
         (
             {"path": "package:no_such_package"},
-            "package 'no_such_package' is not installed; pip install no-such-package",
+            "package 'no_such_package' is not installed; pip install --no-deps no-such-package",
         ),
         ({"path": "package:os; rm"}, "is not installed"),
     ],

@@ -14,7 +14,7 @@ from layersel.errors import one_of
 _END = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
 _SHORTEST = 40
 """The fewest characters of a sentence: shorter ones are headings or abbreviations."""
-# What would give the place of a sentence away without a look at what it says
+# What would give a label away without a look at what a text says
 _NOTICE = re.compile(
     r"\s*(\(PsycINFO|\(copyright\)|\(c\)|©|Copyright\b|\(journal abstract).*", re.IGNORECASE | re.DOTALL
 )
@@ -57,11 +57,11 @@ def matching(records: Sequence[Record]) -> Iterator[Example]:
 
 
 def year(records: Sequence[Record]) -> Iterator[Example]:
-    """Yields title and abstract of each record with the year in which it appeared."""
+    """Yields title and abstract of each record with the year in which it appeared, which a notice would tell."""
     for own in records:
         written = own.fields.get("year", "")
         if written.isdigit() and own.title:
-            yield Example(text=own.title, pair=own.abstract or None, label=float(written))
+            yield Example(text=own.title, pair=_NOTICE.sub("", own.abstract or "") or None, label=float(written))
 
 
 _QUESTIONS: dict[str, tuple[Callable[[Sequence[Record]], Iterator[Example]], tuple[str, ...], tuple[str, ...]]] = {

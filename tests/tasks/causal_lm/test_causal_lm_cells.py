@@ -186,7 +186,7 @@ def test_ways_to_take_less_memory(run: RunFolder, command: list[str], options: l
 def test_stopped_and_resumed(
     run: RunFolder, command: list[str], step: int, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call that is stopped, also between the batches of a step, goes on in the next and ends with the same numbers."""
+    """A call that is stopped, be it within a step, goes on in the next one and ends with the same numbers."""
     real, seen = AnswerTraining.loss, []
 
     def stopped(module: AnswerTraining, batch: Any) -> Any:
