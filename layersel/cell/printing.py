@@ -22,7 +22,7 @@ def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
         note(line)
     trainable, total = metrics["parameters/trainable"], metrics["parameters/total"]
     speed = f", {1000 / metrics[TOKENS]:.0f} tokens/s in training" if metrics.get(TOKENS) else ""
-    note(f"{trainable:,} of {total:,} parameters trained; {metrics['seconds/total']:.0f} s in all{speed}")
+    note(f"{trainable:,} of {total:,} parameters of the model trained; {metrics['seconds/total']:.0f} s in all{speed}")
 
 
 def show_merging(metrics: Mapping[str, Any], datasets: Sequence[str], task: Task, compressed: bool) -> None:

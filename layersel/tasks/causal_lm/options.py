@@ -9,6 +9,7 @@ from layersel.data.source import Dataset
 from layersel.data.texts.none import NoTexts
 from layersel.data.texts.source import TextSource
 from layersel.errors import one_of
+from layersel.tasks.amounts import is_amount
 from layersel.tasks.causal_lm.template_names import AUTO, TEMPLATES
 from layersel.tasks.task import Metric, Shown, Task
 
@@ -84,9 +85,9 @@ class CausalLM(Task):
         found = super().problems()
         if self.template not in TEMPLATES:
             found.append(str(one_of("task.template", self.template, TEMPLATES)))
-        if not _is_amount(self.test):
+        if not is_amount(self.test) or self.test == 0:
             found.append(f"task.test: expected a number of examples, or a share below 1, but got {self.test:g}")
-        if self.train is not None and not _is_amount(self.train):
+        if self.train is not None and (not is_amount(self.train) or self.train == 0):
             found.append(f"task.train: expected a number of examples, a share below 1, or null, but got {self.train:g}")
         if self.passage < 1:
             found.append(f"task.passage: expected at least 1 word, but got {self.passage}")
@@ -96,7 +97,3 @@ class CausalLM(Task):
             if getattr(self, name) < least
         ]
         return found
-
-
-def _is_amount(value: float) -> bool:
-    return 0 < value < 1 or (value >= 1 and value % 1 == 0)

@@ -19,6 +19,7 @@ from layersel.errors import UserError
 from layersel.metrics.resampling import RESAMPLES
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
+from layersel.tasks.amounts import amount
 from layersel.tasks.causal_lm.datamodule import AnswerData
 from layersel.tasks.causal_lm.losses import text_losses
 from layersel.tasks.causal_lm.module import AnswerTraining
@@ -254,7 +255,7 @@ def _split(task: CausalLM, examples: Sequence[Example], seed: int) -> tuple[list
     generator = stream(seed, "split")
     if not test:
         order = torch.randperm(len(rest), generator=generator).tolist()
-        count = _amount(task.test, len(rest))
+        count = amount(task.test, len(rest))
         if not 0 < count < len(rest):
             raise UserError(
                 f"task.test: expected to leave some of the {len(rest)} examples to learn from and some to test on, but "
@@ -262,7 +263,7 @@ def _split(task: CausalLM, examples: Sequence[Example], seed: int) -> tuple[list
             )
         test, rest = sorted(rest[place] for place in order[:count]), sorted(rest[place] for place in order[count:])
     if task.train is not None:
-        count = _amount(task.train, len(rest))
+        count = amount(task.train, len(rest))
         if not 0 < count <= len(rest):
             raise UserError(
                 f"task.train: expected 1 to {len(rest)} of the examples left to learn from, but got {task.train:g}"
@@ -272,10 +273,6 @@ def _split(task: CausalLM, examples: Sequence[Example], seed: int) -> tuple[list
     if not rest:
         raise UserError("data: expected examples to learn from, but all of them are to be tested on")
     return rest, test
-
-
-def _amount(value: float, total: int) -> int:
-    return round(value * total) if value < 1 else int(value)
 
 
 def _has_answer(example: Example) -> bool:

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from layersel.data.texts.examples import Example, TextDataset
 from layersel.errors import UserError
 
-AUTO, CLASSES, NUMBERS = "auto", "classes", "numbers"
-LABELS = (AUTO, CLASSES, NUMBERS)
-
 
 @dataclass(frozen=True)
 class Labels:
@@ -28,25 +25,19 @@ class Labels:
         return [index for index, value in enumerate(self.values) if not math.isnan(value)]
 
 
-def read_labels(dataset: TextDataset, kind: str = AUTO) -> Labels:
-    """Returns the labels of a dataset.
-
-    Args:
-        dataset: Rows with a label, or without one.
-        kind: Out of `LABELS`: what labels are taken for.
+def read_labels(dataset: TextDataset) -> Labels:
+    """Returns the labels of a dataset, some of whose rows may have none: numbers if all of them are, else classes.
 
     Raises:
-        UserError: Labels of both kinds, classes that are not among the declared ones, or numbers that are none.
+        UserError: Labels of both kinds, classes that are not among the declared ones, or numbers that are not finite.
 
     Example:
         >>> read_labels(TextDataset("two", (Example(text="good", label="yes"), Example(text="bad", label="no"))))
         Labels(classes=('no', 'yes'), values=[1.0, 0.0])
     """
     labelled = [(row, own.label) for row, own in enumerate(dataset.examples, start=1) if own.label is not None]
-    if kind == AUTO:
-        _check_one_kind(dataset.name, labelled)
-    numeric = bool(labelled) and not isinstance(labelled[0][1], str)
-    if kind == NUMBERS or (kind == AUTO and numeric and not dataset.classes):
+    _check_one_kind(dataset.name, labelled)
+    if labelled and not isinstance(labelled[0][1], str) and not dataset.classes:
         return Labels((), [_number(dataset.name, row, own) for row, own in enumerate(dataset.examples, start=1)])
     names = [None if own.label is None else _name(own.label) for own in dataset.examples]
     classes = dataset.classes or tuple(sorted({name for name in names if name is not None}))
@@ -66,7 +57,7 @@ def _check_one_kind(dataset: str, labelled: list[tuple[int, str | float]]) -> No
         (name_row, name), (number_row, number) = kinds[True], kinds[False]
         raise UserError(
             f"data: expected labels that are all names or all numbers, but {dataset} has {name!r} in row {name_row} "
-            f"and {number:g} in row {number_row}; give task.labels=classes to take numbers for names"
+            f"and {number:g} in row {number_row}; give data.labels=classes to take numbers for names"
         )
 
 
@@ -77,12 +68,9 @@ def _name(label: str | float) -> str:
 def _number(dataset: str, row: int, example: Example) -> float:
     if example.label is None:
         return math.nan
-    try:
-        number = float(example.label)
-    except ValueError:
-        number = math.nan
+    number = float(example.label)
     if not math.isfinite(number):
-        raise UserError(f"data: expected numbers as labels, but row {row} of {dataset} has {example.label!r}")
+        raise UserError(f"data: expected numbers as labels, but row {row} of {dataset} has {number}")
     return number
 
 

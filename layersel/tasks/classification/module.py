@@ -13,9 +13,10 @@ from layersel.callbacks import BestWeights
 from layersel.data.tokens import TokenIds
 from layersel.errors import UserError
 from layersel.seeding import stream
+from layersel.tasks.amounts import amount
 from layersel.tasks.classification.datamodule import Batch
 from layersel.tasks.classification.head import LinearHead, TrainedHead, standard
-from layersel.tasks.classification.options import Classification, amount
+from layersel.tasks.classification.options import Classification
 from layersel.tasks.classification.probe import fit_probe
 from layersel.training.adapter_module import AdapterModule, Part
 

@@ -10,7 +10,8 @@ from layersel.data.texts.examples import TextDataset
 from layersel.data.texts.source import TextSource
 from layersel.errors import one_of
 from layersel.merging.method import HELD_OUT_LOSS
-from layersel.tasks.classification.labels import LABELS, read_labels
+from layersel.tasks.amounts import is_amount
+from layersel.tasks.classification.labels import read_labels
 from layersel.tasks.classification.metrics import METRICS, common_metric, metric_for
 from layersel.tasks.classification.unlabelled import UnlabelledTexts
 from layersel.tasks.task import Metric, Task
@@ -30,8 +31,6 @@ CLASS_WEIGHTS = ("none", "balanced")
 class Classification(Task):
     """Classes or numbers from the vectors of texts: a linear head is trained beside the adapter."""
 
-    labels: str = "auto"
-    """What labels are: `classes`, `numbers` (regression), or `auto`: numbers where all of them are."""
     metric: str | None = None
     """The primary metric: accuracy, f1, macro_f1 or matthews of classes, pearson, spearman or rmse of numbers; null =
     the one that the dataset is usually measured by."""
@@ -59,7 +58,7 @@ class Classification(Task):
     name: ClassVar[str] = "classification"
     takes: ClassVar[type] = TextSource
     offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS})
-    judging: ClassVar[tuple[str, ...]] = ("labels", "class_weights")
+    judging: ClassVar[tuple[str, ...]] = ("class_weights",)
     references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF, no encoder", "constant": "most frequent or mean"}
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
     result_files: ClassVar[tuple[str, ...]] = (PREDICTIONS,)
@@ -80,7 +79,7 @@ class Classification(Task):
         metrics = {}
         for dataset in datasets:
             if isinstance(dataset, TextDataset):
-                of_numbers = not read_labels(dataset, self.labels).classes
+                of_numbers = not read_labels(dataset).classes
                 metrics[dataset.name] = metric_for(self.metric, dataset.metrics, of_numbers, dataset.name)
         return replace(self, metric=common_metric(metrics)) if metrics else self
 
@@ -108,7 +107,6 @@ class Classification(Task):
         """Returns one line for each option that is out of range."""
         found = super().problems()
         choices: dict[str, Sequence[str]] = {
-            "labels": LABELS,
             "class_weights": CLASS_WEIGHTS,
             "head_start": HEAD_STARTS,
         }
@@ -118,28 +116,14 @@ class Classification(Task):
             if getattr(self, name) not in allowed:
                 found.append(str(one_of(f"task.{name}", getattr(self, name), allowed)))
         amounts = {"train": 1 if self.train is None else self.train, "validation": self.validation}
-        found += [_amount(name, value) for name, value in amounts.items() if not _is_amount(value) or value == 0]
-        if not _is_amount(self.unfreeze_after):
+        found += [_amount(name, value) for name, value in amounts.items() if not is_amount(value) or value == 0]
+        if not is_amount(self.unfreeze_after):
             found.append(_amount("unfreeze_after", self.unfreeze_after))
         if not self.head_learning_rate > 0:
             found.append(f"task.head_learning_rate: expected a number above 0, but got {self.head_learning_rate:g}")
         if self.patience is not None and self.patience < 1:
             found.append(f"task.patience: expected at least 1, or null, but got {self.patience}")
         return found
-
-
-def amount(value: float, total: int) -> int:
-    """Returns the number that a count or a share below 1 stands for.
-
-    Example:
-        >>> amount(0.8, 100), amount(16, 100)
-        (80, 16)
-    """
-    return round(value * total) if value < 1 else int(value)
-
-
-def _is_amount(value: float) -> bool:
-    return 0 <= value < float("inf") and (value < 1 or value == int(value))
 
 
 def _amount(name: str, value: float) -> str:

@@ -94,7 +94,7 @@ class ClassificationProblem(Problem):
         if not isinstance(dataset, TextDataset):
             raise UserError(f"data: expected texts for task={task.name}, but got {dataset.name}; give data=embedded")
         _check_texts(dataset)
-        labels = read_labels(dataset, task.labels)
+        labels = read_labels(dataset)
         if seed is None:
             return cls(task, dataset, labels, Split([], [], labels.known), 0)
         if not labels.known:
@@ -255,7 +255,7 @@ class ClassificationProblem(Problem):
         known = [value for value in self.targets.tolist() if not math.isnan(value)]
         if not self.classes:
             ends = f"{min(known):g} to {max(known):g}" if known else "none"
-            return f"labels are numbers, {ends}: regression (task.labels=classes takes them as classes)"
+            return f"labels are numbers, {ends}: regression (data.labels=classes takes them as classes)"
         counts = Counter(self.classes[int(value)] for value in known)
         named = ", ".join(f"{name} {count}" for name, count in counts.most_common(8))
         more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""

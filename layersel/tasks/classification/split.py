@@ -9,8 +9,9 @@ import torch
 from layersel.data.texts.examples import SPLITS, TEST, TRAIN, VALIDATION, TextDataset
 from layersel.errors import UserError
 from layersel.seeding import stream
+from layersel.tasks.amounts import amount
 from layersel.tasks.classification.labels import Labels
-from layersel.tasks.classification.options import Classification, amount
+from layersel.tasks.classification.options import Classification
 
 SHARE = 0.8
 """The share of the labelled examples that is learnt from where neither the data nor the options say more."""

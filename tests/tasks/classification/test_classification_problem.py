@@ -24,8 +24,6 @@ def test_names_are_classes_and_numbers_are_numbers() -> None:
     assert read_labels(dataset("b", "a", "b")) == Labels(("a", "b"), [1, 0, 1])
     assert read_labels(dataset("b", "a", classes=("c", "b", "a"))) == Labels(("c", "b", "a"), [1, 2])
     assert read_labels(dataset(1.5, 0, 2)) == Labels((), [1.5, 0, 2])
-    assert read_labels(dataset(1.0, 0, 1), "classes") == Labels(("0", "1"), [1, 0, 1])
-    assert read_labels(dataset("1", "0.5"), "numbers") == Labels((), [1, 0.5])
     assert read_labels(dataset("a", None, "b")).known == [0, 2]
 
 
@@ -33,10 +31,9 @@ WRONG = [
     (
         dataset("a", "b", 3.0),
         {},
-        "all names or all numbers, but toy has 'a' in row 1 and 3 in row 3; give task.labels=",
+        "all names or all numbers, but toy has 'a' in row 1 and 3 in row 3; give data.labels=",
     ),
     (dataset("a", "x", classes=("a", "b")), {}, r"the classes that toy declares \(a, b\), but row 2 has 'x'"),
-    (dataset("1", "two"), {"labels": "numbers"}, "numbers as labels, but row 2 of toy has 'two'"),
     (dataset(1.0, float("nan")), {}, "numbers as labels, but row 2 of toy has nan"),
     (dataset(None, None), {}, "labelled rows to learn from, but toy has none"),
     (dataset("a", "a", "a"), {}, "two or more classes .* all of toy are 'a'"),
@@ -66,7 +63,6 @@ def test_bad_data_are_refused_in_one_line(data: TextDataset, options: dict[str, 
     ("options", "message"),
     [
         ({"metric": "auc"}, "task.metric: expected one of accuracy"),
-        ({"labels": "words"}, "task.labels: expected one of auto, classes, numbers"),
         ({"class_weights": "heavy"}, "task.class_weights: expected one of none, balanced"),
         ({"head_start": "zero"}, "task.head_start: expected one of probe, random"),
         ({"train": 0}, "task.train: expected a count (1, 2, …) or a share such as 0.2, but got 0"),
@@ -128,7 +124,7 @@ def test_the_embedded_questions_can_be_learnt(question: str) -> None:
 def test_lines_tell_what_numbers_mean_and_what_repeats() -> None:
     """Whoever has classes named 0 and 1 is told that they were taken for numbers; a leak is told too."""
     lines = ClassificationProblem.draw(Classification(), dataset(*[0.0, 1.0] * 5), 0).lines()
-    assert "labels are numbers, 0 to 1: regression (task.labels=classes takes them as classes)" in lines
+    assert "labels are numbers, 0 to 1: regression (data.labels=classes takes them as classes)" in lines
     twice = TextDataset("toy", tuple(Example(text="same", label=label) for label in CLASSES * 5))
     lines = ClassificationProblem.draw(Classification(), twice, 0).lines()
     assert lines[-1].startswith("2 of the test examples repeat one that is learnt from")
