@@ -17,6 +17,7 @@ from layersel.runs.folder import RunFolder
 from layersel.selection.selection import Selection
 from layersel.tasks.problem import Problem
 from layersel.training.adapter_module import AdapterModule
+from layersel.training.compiling import compiled
 from layersel.training.datamodule import TrainingData
 from layersel.training.devices import RankEnvironment, helper_processes
 from layersel.training.trainer import Training, fit, make_trainer
@@ -99,5 +100,6 @@ class AdapterTraining:
         )
         trainer = make_trainer(cell.trainer, cell.precision, training, [placing, *callbacks], loggers, environment)
         module = self.problem.module(self.backbone)
-        fit(trainer, module, self.data)
+        with compiled(self.backbone.layers if cell.trainer.compile else ()):
+            fit(trainer, module, self.data)
         return trainer, module

@@ -26,6 +26,10 @@ class TrainerOptions:
     checkpoint_seconds: float | None = 30.0
     """Seconds of training between checkpoints, which is what a killed run loses; 0 = after every step, null = none."""
 
+    compile: bool = False
+    """Compile the layers for the training (torch.compile): it takes a minute or more before the first step, and each
+    later one may be faster, above all on a GPU. The numbers are those without, up to rounding."""
+
     @property
     def on_cpu(self) -> bool:
         """Returns whether the cell runs on the CPU."""
@@ -70,6 +74,10 @@ class TrainerOptions:
     def machine_problems(self) -> list[str]:
         """Returns one line for each thing that this machine lacks: a GPU, or so many of them, or of cores."""
         if self.on_cpu:
+            from layersel.training.compiling import has_compiler
+
+            if self.compile and not has_compiler():
+                return ["trainer.compile: expected a compiler of C++ on this machine (g++ or clang++), but found none"]
             there, what = cores(), "cores of this machine, one for each process"
         else:
             import torch
