@@ -43,7 +43,7 @@ def labelled_records(backbone: Backbone) -> ScreeningData:
     """The 16 labelled records of the embedded review, in batches of 16 pairs."""
     problem = Screening(batch_size=16).problem(Demo().load(), 0)
     texts = TokenizedTexts.of(problem.texts(backbone.tokenizer), backbone.tokenizer, LENGTH)
-    return problem.data(texts, 0)
+    return problem.data(texts, backbone.tokenizer, 0)
 
 
 def full_length(tokens: TokenIds) -> TokenIds:
