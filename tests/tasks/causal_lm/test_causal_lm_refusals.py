@@ -85,7 +85,7 @@ BAD = {
     "empty texts": Bad([TEXT, f"{DATA}empty_texts.jsonl"], "expected rows"),
     "pairs": Bad([TEXT, f"{DATA}pairs.jsonl"], "data: expected prompts .*, but pairs has texts to be classified"),
     "classes": Bad([TEXT, f"{DATA}labels.jsonl"], "data: expected prompts .*, but labels has texts to be classified"),
-    "the demo": Bad(["data=demo"], r"data: expected a source that task=causal_lm takes \(TextSource\)"),
+    "the demo": Bad(["data=demo"], r"data: expected a source that task=causal_lm takes \(AnswerSource\), but got Demo"),
     "a review": Bad(["data=table", f"{DATA}review.csv"], r"data: expected a source that task=causal_lm takes"),
     "an assistant alone": Bad([f"{DATA}silent.jsonl"], "data: expected prompts with responses, conversations or plain"),
     "nothing to learn from": Bad([f"{DATA}all_tests.jsonl"], "data: expected examples to learn from, but all of them"),
