@@ -88,7 +88,11 @@ class AdaptedModel:
         return {f"compression/{name}": value for name, value in self.report.items()}
 
     def save(self, folder: RunFolder) -> None:
-        """Writes what was done, and the model if it is compressed and wanted."""
+        """Writes what was done, and the model if it is compressed and wanted.
+
+        An adapter that is not merged lies in a folder of its own; what it is relative to are the weights without it.
+        """
         write_json(folder.compression, self.report)
         if self.cell.keep_model and (self._pruned is not None or self._quantised is not None):
-            save_model(self.backbone, folder.model, self._quantised)
+            with self.placed.disabled():
+                save_model(self.backbone, folder.model, self._quantised)

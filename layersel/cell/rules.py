@@ -239,8 +239,8 @@ def task_takes_data(cell: "Cell") -> str | None:
 
 
 @_rule
-def head_has_its_layers(cell: "Cell") -> str | None:
-    """What compares the vectors of several layers needs them side by side."""
+def task_takes_model(cell: "Cell") -> str | None:
+    """A task needs vectors that it can use, and one on answers a decoder."""
     return cell.task.model_refusal(cell.model)
 
 

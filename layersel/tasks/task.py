@@ -112,7 +112,8 @@ class Task(Hyperparameters, ABC):
         """Returns the line that refuses a source whose datasets the task cannot learn from; None if it can."""
         if isinstance(source, self.takes):
             return None
-        return f"data: expected a source that task={self.name} takes ({self.takes.__name__}), but got another"
+        expected = f"a source that task={self.name} takes ({self.takes.__name__})"
+        return f"data: expected {expected}, but got {type(source).__name__}; give another, or another task"
 
     def model_refusal(self, model: Pretrained) -> str | None:
         """Returns the line that refuses a model whose vectors the task cannot use; None if it can."""

@@ -1,9 +1,13 @@
-"""All combinations of the groups' files: which are refused and by which rule, and a set that covers every pair."""
+"""All combinations of the groups' files: which are refused and by which rule, and a set that covers every pair.
+
+Choices of an axis that no rule tells apart are of one kind. Arrays are over the kinds: those of the full product would
+have gigabytes.
+"""
 
 import itertools
 import random
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +30,9 @@ class Grid:
         return list(self.axes)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """How many choices each axis has."""
-        return tuple(len(choices) for choices in self.axes.values())
+    def size(self) -> int:
+        """How many combinations there are."""
+        return int(self.counts.sum())
 
     def cell(self, choices: Choices) -> Cell:
         """The cell with these choices."""
@@ -40,49 +44,74 @@ class Grid:
 
     def at(self, choices: Choices) -> tuple[int | slice, ...]:
         """Where a combination stands in the arrays; an axis without a choice stands for all of it."""
-        return tuple(
-            list(self.axes[axis]).index(choices[axis]) if axis in choices else slice(None) for axis in self.names
-        )
+        return tuple(self.kinds[axis][choices[axis]] if axis in choices else slice(None) for axis in self.names)
+
+    @cached_property
+    def kinds(self) -> dict[str, dict[str, int]]:
+        """For each axis the number of each choice's kind: no rule tells those of one kind apart."""
+        found: dict[str, dict[str, int]] = {}
+        for place, (axis, choices) in enumerate(self.axes.items()):
+            own = [array for array in self._decisions.values() if array.shape[place] > 1]
+            seen: dict[bytes, int] = {}
+            for index, choice in enumerate(choices):
+                decided = b"".join(array.take(index, axis=place).tobytes() for array in own)
+                found.setdefault(axis, {})[choice] = seen.setdefault(decided, len(seen))
+        return found
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many combinations are of these kinds."""
+        return reduce(np.multiply, np.ix_(*(np.bincount(list(kinds.values())) for kinds in self.kinds.values())))
 
     @cached_property
     def refused(self) -> dict[str, npt.NDArray[np.bool_]]:
-        """For each rule the combinations that break it, over the full product of the axes.
-
-        A rule is asked for every combination of the axes that it reads, and of no other.
-        """
-        return {name: self._refused_by(name) for name in RULES}
+        """For each rule the kinds of combinations that break it."""
+        firsts = {axis: np.unique(list(kinds.values()), return_index=True)[1] for axis, kinds in self.kinds.items()}
+        found = {}
+        for name, array in self._decisions.items():
+            pairs = zip(firsts.values(), array.shape, strict=True)
+            found[name] = np.broadcast_to(
+                array[np.ix_(*(own if length > 1 else [0] for own, length in pairs))], self.counts.shape
+            )
+        return found
 
     @cached_property
     def allowed(self) -> npt.NDArray[np.bool_]:
-        """The combinations that break no rule."""
-        broken = np.zeros(self.shape, dtype=bool)
-        for array in self.refused.values():
-            broken |= array
-        return ~broken
+        """The kinds of combinations that break no rule."""
+        return ~np.logical_or.reduce(list(self.refused.values()))
 
-    def _refused_by(self, name: str) -> npt.NDArray[np.bool_]:
-        read = self._axes_read_by(name)
+    @cached_property
+    def _decisions(self) -> dict[str, npt.NDArray[np.bool_]]:
+        """For each rule the combinations that break it; an axis that it does not read has the length 1."""
+        return {name: self._decided_by(name, read) for name, read in self._read().items()}
+
+    def _decided_by(self, name: str, read: list[str]) -> npt.NDArray[np.bool_]:
         default = {axis: next(iter(choices)) for axis, choices in self.axes.items()}
-        shape = tuple(len(choices) if axis in read else 1 for axis, choices in self.axes.items())
-        array = np.zeros(shape, dtype=bool)
-        for combination in itertools.product(*(self.axes[axis] for axis in read)):
-            chosen = dict(zip(read, combination, strict=True))
-            where = tuple(list(self.axes[axis]).index(chosen[axis]) if axis in chosen else 0 for axis in self.names)
-            array[where] = RULES[name](self.cell(default | chosen)) is not None
-        return np.broadcast_to(array, self.shape)
+        cell = self.cell(default)
+        values = [list(self.axes[axis].values()) for axis in read]
+        broken = []
+        for combination in itertools.product(*values):
+            vars(cell).update(zip(read, combination, strict=True))
+            broken.append(RULES[name](cell) is not None)
+        return np.array(broken).reshape([len(self.axes[axis]) if axis in read else 1 for axis in self.names])
 
-    def _axes_read_by(self, name: str) -> list[str]:
-        """Found by watching it on cells with every pair of choices, the others at random."""
+    def _read(self) -> dict[str, list[str]]:
+        """The axes that each rule reads; found by watching it on cells with every pair of choices, others at random."""
         source, seen = random.Random(0), set()
+        found: dict[str, set[str]] = {name: set() for name in RULES}
 
         class Watched(Cell):
             def __getattribute__(self, attribute: str) -> object:
                 seen.add(attribute)
                 return super().__getattribute__(attribute)
 
-        for pair in sorted(_pairs(self)) * 4:
-            RULES[name](Watched(**vars(self.cell(self.draw(source) | dict(pair)))))
-        return [axis for axis in self.names if axis in seen]
+        for pair in sorted(_pairs(self)):
+            cell = Watched(**vars(self.cell(self.draw(source) | dict(pair))))
+            for name, rule in RULES.items():
+                seen.clear()
+                rule(cell)
+                found[name] |= seen
+        return {name: [axis for axis in self.names if axis in own] for name, own in found.items()}
 
 
 def covering_set(grid: Grid, seed: int = 0) -> list[Choices]:

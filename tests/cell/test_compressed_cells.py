@@ -21,6 +21,8 @@ CELLS = {
     "random, then trained": (["pruning=random", "order=[prune,train]"], ["prune", "train"]),
     "wanda, then trained and merged": (["pruning=wanda", "order=[prune,train,merge]"], ["prune", "train", "merge"]),
     "layers, then trained": (["pruning=layers", "order=[prune,train]"], ["prune", "train"]),
+    "layers, then pissa": (["adapter=pissa", "pruning=layers", "order=[prune,train]"], ["prune", "train"]),
+    "layers, then full fine-tuning": (["adapter=full", "pruning=layers", "order=[prune,train]"], ["prune", "train"]),
     "layers after training": (["pruning=layers"], ["train", "merge", "prune"]),
     "int8": (["precision=int8"], ["train", "merge", "quantise"]),
     "int4": (["precision=int4"], ["train", "merge", "quantise"]),

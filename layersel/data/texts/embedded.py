@@ -8,7 +8,7 @@ from typing import ClassVar
 from layersel.data.reviews.demo import Demo
 from layersel.data.reviews.records import Record
 from layersel.data.texts.examples import Example, TextDataset
-from layersel.data.texts.source import TextSource
+from layersel.data.texts.source import LabelledSource
 from layersel.errors import one_of
 
 _END = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
@@ -74,7 +74,7 @@ _QUESTIONS: dict[str, tuple[Callable[[Sequence[Record]], Iterator[Example]], tup
 
 
 @dataclass
-class Embedded(TextSource):
+class Embedded(LabelledSource):
     """Part of van de Schoot et al. 2017 (CC BY 4.0, doi 10.17605/OSF.IO/VK4BE); repeated records are left out.
 
     Example:

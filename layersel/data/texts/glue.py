@@ -14,7 +14,7 @@ from layersel.data.texts.columns import TEXT, columns_wanted
 from layersel.data.texts.examples import TRAIN, VALIDATION, TextDataset
 from layersel.data.texts.hub_rows import is_saved, load_splits, package_problems, rows_of
 from layersel.data.texts.rows import EXTENSIONS, listed, read_rows
-from layersel.data.texts.source import TextSource
+from layersel.data.texts.source import LabelledSource
 from layersel.errors import UserError, one_of
 
 HUB_NAME = "nyu-mll/glue"
@@ -59,7 +59,7 @@ TASKS = {
 
 
 @dataclass
-class Glue(TextSource):
+class Glue(LabelledSource):
     """A task of GLUE: its training set, and its validation set, which is measured on."""
 
     named_by: ClassVar[str | None] = "task"

@@ -13,14 +13,14 @@ from layersel.data.texts.column_options import TextColumnOptions
 from layersel.data.texts.examples import SPLITS, TEST, TRAIN, VALIDATION, TextDataset
 from layersel.data.texts.hub_rows import load_splits, package_problems, rows_of
 from layersel.data.texts.rows import listed
-from layersel.data.texts.source import TextSource
+from layersel.data.texts.source import AnswerSource, LabelledSource
 from layersel.errors import UserError
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass
-class Hub(TextColumnOptions, TextSource):
+class Hub(TextColumnOptions, LabelledSource, AnswerSource):
     """A dataset by the package `datasets` (`pip install 'layersel[hub]'`); no code of a dataset is ever run."""
 
     named_by: ClassVar[str | None] = "path"

@@ -14,12 +14,12 @@ from layersel.data.texts.column_options import AnswerColumnOptions
 from layersel.data.texts.columns import columns_wanted
 from layersel.data.texts.examples import TEST, TRAIN, VALIDATION, TextDataset
 from layersel.data.texts.rows import EXTENSIONS, read_rows
-from layersel.data.texts.source import TextSource
+from layersel.data.texts.source import AnswerSource
 from layersel.errors import UserError
 
 
 @dataclass
-class Instructions(AnswerColumnOptions, TextSource):
+class Instructions(AnswerColumnOptions, AnswerSource):
     """Prompts with responses, or conversations; columns are recognised by their usual names unless they are named."""
 
     named_by: ClassVar[str | None] = "path"

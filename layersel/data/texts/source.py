@@ -1,4 +1,4 @@
-"""The base class of all sources of texts."""
+"""The base classes of all sources of texts."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -18,3 +18,13 @@ class TextSource(Source):
         Raises:
             UserError: An option is wrong, or the data are missing or damaged.
         """
+
+
+@dataclass
+class LabelledSource(TextSource):
+    """Texts that may have labels, or are to get some."""
+
+
+@dataclass
+class AnswerSource(TextSource):
+    """Texts that may be answers to prompts, or plain."""

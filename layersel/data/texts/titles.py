@@ -8,14 +8,14 @@ from layersel.data.reviews.demo import Demo
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.reviews.table import Table
 from layersel.data.texts.examples import Example, TextDataset
-from layersel.data.texts.source import TextSource
+from layersel.data.texts.source import AnswerSource
 from layersel.errors import UserError
 
 INSTRUCTION = "Write the title of the article with this abstract.\n\n"
 
 
 @dataclass
-class Titles(TextSource):
+class Titles(AnswerSource):
     """The title of each record is to be written from its abstract; repeated records are left out.
 
     The embedded records are part of van de Schoot et al. 2017 (CC BY 4.0, doi 10.17605/OSF.IO/VK4BE).

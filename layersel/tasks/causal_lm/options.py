@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from layersel.backbone.pretrained import Pretrained
 from layersel.data.source import Dataset
 from layersel.data.texts.none import NoTexts
-from layersel.data.texts.source import TextSource
+from layersel.data.texts.source import AnswerSource, TextSource
 from layersel.errors import one_of
 from layersel.tasks.amounts import is_amount
 from layersel.tasks.causal_lm.template_names import AUTO, TEMPLATES
@@ -51,7 +52,7 @@ class CausalLM(Task):
 
     name: ClassVar[str] = "causal_lm"
     primary: ClassVar[Metric] = Metric("loss", "held-out loss", higher_is_better=False, beside="retention_change")
-    takes: ClassVar[type] = TextSource
+    takes: ClassVar[type] = AnswerSource
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     judging: ClassVar[tuple[str, ...]] = ("template", "passage", "retention")
     result_files: ClassVar[tuple[str, ...]] = (SAMPLES,)
@@ -61,6 +62,15 @@ class CausalLM(Task):
         from layersel.tasks.causal_lm.problem import AnswerProblem
 
         return AnswerProblem.draw(self, dataset, seed)
+
+    def model_refusal(self, model: Pretrained) -> str | None:
+        """Returns the line that refuses a model with the vectors of [CLS], which decoders have not."""
+        if model.pooling != "cls":
+            return None
+        return (
+            f"model.pooling: expected last or mean, as task={self.name} needs a decoder, but got cls, which encoders "
+            "have; give model=smollm2 or another decoder"
+        )
 
     def content(self) -> Any:
         """Returns the hash of the texts of another domain."""

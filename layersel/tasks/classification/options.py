@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.data.source import Dataset, Source
 from layersel.data.texts.examples import TextDataset
-from layersel.data.texts.source import TextSource
+from layersel.data.texts.source import LabelledSource
 from layersel.errors import one_of
 from layersel.merging.method import HELD_OUT_LOSS
 from layersel.tasks.amounts import is_amount
@@ -56,7 +56,7 @@ class Classification(Task):
     taken; null = all of the epochs, and the last weights."""
 
     name: ClassVar[str] = "classification"
-    takes: ClassVar[type] = TextSource
+    takes: ClassVar[type] = LabelledSource
     offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS})
     judging: ClassVar[tuple[str, ...]] = ("class_weights",)
     references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF, no encoder", "constant": "most frequent or mean"}

@@ -7,14 +7,14 @@ from layersel.data.delimited import parse_delimited
 from layersel.data.encoding import decode
 from layersel.data.packing import read_unpacked
 from layersel.data.texts.examples import Example, TextDataset
-from layersel.data.texts.source import TextSource
+from layersel.data.texts.source import LabelledSource
 from layersel.errors import UserError
 
 TEXT, PAIR = "text", "pair"
 
 
 @dataclass
-class UnlabelledTexts(TextSource):
+class UnlabelledTexts(LabelledSource):
     """A delimited file with the column `text` and, for pairs, `pair`; other columns are not read."""
 
     path: str

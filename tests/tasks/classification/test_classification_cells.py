@@ -124,6 +124,13 @@ def test_other_classes_are_refused_by_a_saved_head(lab: Lab) -> None:
     assert "expected classes as labels, as in the run, but got numbers; give head=fit" in printed
 
 
+def test_prompts_are_refused_before_they_are_read(lab: Lab) -> None:
+    """A source that has responses only has no labels to learn, whatever its file says."""
+    options = [own for own in lab.options if own != "data=embedded"]
+    printed = script("train.py", "data=titles", *options, status=2)
+    assert "expected a source that task=classification takes (LabelledSource), but got Titles" in printed
+
+
 def test_unlabelled_texts_are_predicted(lab: Lab, tmp_path: Path) -> None:
     """Every text of a file gets a class of the run with its probability, the same as in the run's own file."""
     examples, own = Embedded("place").load().examples, pd.read_csv(lab.cell(PLACE) / "predictions.csv")
