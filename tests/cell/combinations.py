@@ -96,7 +96,10 @@ class Grid:
         return np.array(broken).reshape([len(self.axes[axis]) if axis in read else 1 for axis in self.names])
 
     def _read(self) -> dict[str, list[str]]:
-        """The axes that each rule reads; found by watching it on cells with every pair of choices, others at random."""
+        """The axes that each rule reads; found by watching it on cells with every pair of choices.
+
+        The other choices are the defaults, and at random: a rule may ask for an axis only where several others allow it.
+        """
         source, seen = random.Random(0), set()
         found: dict[str, set[str]] = {name: set() for name in RULES}
 
@@ -105,12 +108,14 @@ class Grid:
                 seen.add(attribute)
                 return super().__getattribute__(attribute)
 
+        default = {axis: next(iter(choices)) for axis, choices in self.axes.items()}
         for pair in sorted(_pairs(self)):
-            cell = Watched(**vars(self.cell(self.draw(source) | dict(pair))))
-            for name, rule in RULES.items():
-                seen.clear()
-                rule(cell)
-                found[name] |= seen
+            for others in (default, self.draw(source)):
+                cell = Watched(**vars(self.cell(others | dict(pair))))
+                for name, rule in RULES.items():
+                    seen.clear()
+                    rule(cell)
+                    found[name] |= seen
         return {name: [axis for axis in self.names if axis in own] for name, own in found.items()}
 
 

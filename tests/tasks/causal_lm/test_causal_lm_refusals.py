@@ -86,9 +86,7 @@ BAD = {
     "pairs": Bad([TEXT, f"{DATA}pairs.jsonl"], "data: expected prompts .*, but pairs has texts to be classified"),
     "classes": Bad([TEXT, f"{DATA}labels.jsonl"], "data: expected prompts .*, but labels has texts to be classified"),
     "the demo": Bad(["data=demo"], r"data: expected a source that task=causal_lm takes \(AnswerSource\), but got Demo"),
-    "texts to classify": Bad(
-        ["data=embedded"], r"task=causal_lm takes \(AnswerSource\), but got Embedded; give another"
-    ),
+    "texts to classify": Bad(["data=embedded"], r"task=causal_lm takes \(AnswerSource\), but got Embedded"),
     "vectors of [CLS]": Bad(["model.pooling=cls"], "model.pooling: expected last or mean, as task=causal_lm needs"),
     "a review": Bad(["data=table", f"{DATA}review.csv"], r"data: expected a source that task=causal_lm takes"),
     "an assistant alone": Bad([f"{DATA}silent.jsonl"], "data: expected prompts with responses, conversations or plain"),
