@@ -98,7 +98,7 @@ class Grid:
     def _read(self) -> dict[str, list[str]]:
         """The axes that each rule reads; found by watching it on cells with every pair of choices.
 
-        The other choices are the defaults, and at random: a rule may ask for an axis only where several others allow it.
+        The others are the defaults, and at random: a rule may ask for an axis only where several others allow it.
         """
         source, seen = random.Random(0), set()
         found: dict[str, set[str]] = {name: set() for name in RULES}
