@@ -322,7 +322,7 @@ EVALUATION = {
     ),
     "option of data that are not chosen": Bad(
         ["records={folder}/good.csv", "data.title_column=title", "out={out}/r.csv"],
-        r"data\.title_column: expected data=… beside it, but got none; give data=cohen\|demo\|table",
+        r"data\.title_column: expected data=… beside it, but got none; give data=cohen\|demo\|embedded\|glue\|hub\|",
         base=MODEL,
     ),
     "out that is the data": Bad(

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from layersel.config import CONF, TARGET, choices, new_spelling, unknown_option
+from layersel.config import CONF, TARGET, choice, choices, new_spelling, unknown_option
 from layersel.errors import UserError
 from layersel.terminal.messages import option_line
 
@@ -71,7 +71,8 @@ def _(error: ConfigCompositionException) -> str:
     """Returns the line for a key that Hydra names, with the options of the node that refused it."""
     cause = error.__cause__
     if not isinstance(cause, OmegaConfBaseException):
-        return _words(error)
+        absent = re.match(r"Could not override '[\w/]+'\. No match in the defaults list\. .* use \+(.*)", _words(error))
+        return _words(error) if absent is None else _without_place(absent[1])
     name = cause.full_key or str(error).split("'")[1]
     parent = cause.parent_node
     if not isinstance(cause, ConfigKeyError | ConfigAttributeError) or not isinstance(parent, DictConfig):
@@ -115,6 +116,16 @@ def _(error: UnicodeDecodeError) -> str:
 def _(error: OSError) -> str:
     place = "" if error.filename is None else f" to {error.filename!r}"
     return f"output: cannot write{place} ({error.strerror}); name another folder with output=…"
+
+
+def _without_place(text: str) -> str:
+    """Returns the line for a choice of a group within a group, whose outer choice has no such group."""
+    name, _, given = text.partition("=")
+    if given not in choices(name):
+        return f"{text}: no such option; expected one of {', '.join(choices(name))}"
+    outer, _, inner = name.rpartition("/")
+    have = [own for own in choices(outer) if inner in choice(outer, own)]
+    return f"{text}: expected {' or '.join(f'{outer}={own}' for own in have)} beside it, but got another; leave one out"
 
 
 def _words(error: Exception) -> str:

@@ -87,7 +87,7 @@ def test_with_cls_pooling_the_first_layer_is_excluded_and_says_so(name: str) -> 
     selection = _select(model, n=N_LAYERS - 1, pooling="cls")
     assert math.isnan(selection.scores[0])
     assert selection.layers == [1, 2]
-    assert "same for every text (CLS)" in selection.reasons[0]
+    assert "same for every text, as of [CLS]" in selection.reasons[0]
     assert "beyond the budget" in selection.reasons[0]
     assert not any("CLS" in reason for reason in selection.reasons[1:])
     reference = _reference(model, TEXTS, "cls")

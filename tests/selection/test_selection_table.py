@@ -44,5 +44,5 @@ def test_controls_measure_nothing(name: str) -> None:
     """Their class says so, and the selection keeps it in files and checkpoints."""
     score = score_named(name, **({"layers": [0]} if name == "manual" else {}))
     selection = select_layers(model := tiny("bert"), [padded(model, ragged())], score=score)
-    assert selection.measured == bool(score.needs) == (name == "cka")
+    assert selection.measured == bool(score.needs) == (name in ("cka", "cka_paper"))
     assert Selection.from_dict(selection.to_dict()) == selection

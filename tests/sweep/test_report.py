@@ -205,7 +205,7 @@ def test_the_page_holds_all_records() -> None:
     tables = Parts(report_html("T", AWSS, cells, [{"name": "g"}], [])).data
     assert tables == {
         "title": "T",
-        "metric": {"name": "awss@95", "title": "AWSS@95", "higher_is_better": True},
+        "metric": {"name": "awss@95", "title": "AWSS@95", "higher_is_better": True, "beside": None},
         "titles": {},
         "curves": {},
         "cells": {"columns": ["cell", "n", "extra"], "rows": [["a", 1, None], ["b", None, [1, "x", None]]]},
