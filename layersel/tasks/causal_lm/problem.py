@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,12 +107,16 @@ class AnswerProblem(Problem):
                 f"{dataset.name} has none of them; name their columns, or give another source"
             )
         left_out = len(dataset.examples) - len(usable)
-        examples = tuple(part for example in usable for part in _passages(example, task.passage))
+        texts = [_passages(example, task.passage) for example in usable]
         retention = [part for own in task.retention.load().examples for part in _passages(own, task.passage)]
-        divided = replace(dataset, examples=examples)
+        divided = replace(dataset, examples=tuple(part for parts in texts for part in parts))
         if seed is None:
-            return cls(task, divided, [], range(len(examples)), retention, left_out)
-        train, test = _split(task, examples, seed)
+            return cls(task, divided, [], range(len(divided.examples)), retention, left_out)
+        ends = list(accumulate(map(len, texts)))
+        train, test = (
+            [place for index in chosen for place in range(ends[index] - len(texts[index]), ends[index])]
+            for chosen in _split(task, usable, seed)  # whole texts: a passage tells of those beside it
+        )
         return cls(task, divided, train, test, retention, left_out)
 
     @property

@@ -111,3 +111,15 @@ def test_a_source_of_records_is_refused() -> None:
     """The data are to be texts."""
     with pytest.raises(UserError, match=r"^data: expected texts for task=causal_lm"):
         CausalLM().problem(type("Records", (), {"name": "records"})(), 0)
+
+
+def test_passages_of_a_text_stay_together() -> None:
+    """Whole texts are held out, also where all are longer than a passage; none is lost."""
+    words = [f"{text}-{place}" for text in range(10) for place in range(7)]
+    texts = TextDataset("toy", tuple(Example(text=" ".join(words[7 * text : 7 * text + 7])) for text in range(10)))
+    own = CausalLM(test=3, train=5, passage=3).problem(texts, 0)
+    sides = [{own.all[index].text.split("-")[0] for index in side} for side in (own.train, own.test)]
+    assert [len(side) for side in sides] == [5, 3]
+    assert not sides[0] & sides[1]
+    assert (len(own.train), len(own.test)) == (15, 9)
+    assert " ".join(part.text for part in own.all) == " ".join(words)
