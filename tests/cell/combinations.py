@@ -98,7 +98,7 @@ class Grid:
     def _read(self) -> dict[str, list[str]]:
         """The axes that each rule reads; found by watching it on cells with every pair of choices.
 
-        The others are the defaults, and at random: a rule may ask for an axis only where several others allow it.
+        The others are the defaults; further cells are at random: a rule may ask for an axis only where others allow it.
         """
         source, seen = random.Random(0), set()
         found: dict[str, set[str]] = {name: set() for name in RULES}
@@ -109,13 +109,13 @@ class Grid:
                 return super().__getattribute__(attribute)
 
         default = {axis: next(iter(choices)) for axis, choices in self.axes.items()}
-        for pair in sorted(_pairs(self)):
-            for others in (default, self.draw(source)):
-                cell = Watched(**vars(self.cell(others | dict(pair))))
-                for name, rule in RULES.items():
-                    seen.clear()
-                    rule(cell)
-                    found[name] |= seen
+        watched = [default | dict(pair) for pair in sorted(_pairs(self))] + [self.draw(source) for _ in range(500)]
+        for choices in watched:
+            cell = Watched(**vars(self.cell(choices)))
+            for name, rule in RULES.items():
+                seen.clear()
+                rule(cell)
+                found[name] |= seen
         return {name: [axis for axis in self.names if axis in own] for name, own in found.items()}
 
 
