@@ -5,6 +5,7 @@
     python train.py model=minilm data=cohen data.review=NSAIDS selection=cka selection.n=3
     python train.py model=minilm precision=int8 pruning=wanda pruning.sparsity=0.3
     python train.py model=minilm data=cohen merging=hybrid 'merging.datasets=[NSAIDS,Estrogens]'
+    python train.py task=causal_lm data=titles model=smollm2 selection=cka selection.n=8
     python train.py -m experiment=demo seed=0,1,2 selection=cka,last,random
 
 Options are given as name=value. -m runs every combination of comma-separated values.

