@@ -36,7 +36,7 @@ def paragraphs(topic: str) -> Iterator[str | None]:
 
 
 def is_prose(block: str, text: str) -> bool:
-    """Whether a paragraph is whole sentences, neither list nor code, table, grammar, heading or signature."""
+    """Returns whether a paragraph is whole sentences, neither list nor code, table, grammar, heading or signature."""
     indented = any(line.startswith((" ", "*", "+", "|")) for line in block.splitlines())
     signs = len(re.findall(r"[^\w\s.,;:'\"()-]", text)) / max(1, len(text))
     return (

@@ -39,7 +39,7 @@ class Backbone(nn.Module):
     """An encoder or a decoder of transformers that turns token batches into one vector for each text.
 
     Args:
-        model: The model, with or without a head; a head is never run.
+        model: The model, with or without a head, which `logits` alone runs.
         tokenizer: Its tokenizer; needed for texts, not for ready token batches.
         pooling: `cls`, `mean` or `last`.
         max_length: Longest text in tokens; longer ones are cut.

@@ -195,7 +195,7 @@ def test_hub_of_one_split_and_of_none(tmp_path: Path) -> None:
 
 
 def test_hub_splits_that_are_named(tmp_path: Path) -> None:
-    """They go before the usual ones; more than one usual one is refused, and one that is not there."""
+    """Splits that are named go before the usual ones; more than one usual one is refused, and one that is not there."""
     splits = films()
     splits["dev"] = splits["unsupervised"]
     splits.save_to_disk(str(tmp_path / "films"))
@@ -275,7 +275,7 @@ def test_all_problems_show_without_reading(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_hub_that_does_not_answer(tmp_path: Path) -> None:
-    """It is given up quickly, in one line each that says what to do; what the cache has is read, and told."""
+    """The hub is given up quickly, in one line each that says what to do; what the cache has is read, and told."""
     (tmp_path / "files").mkdir()
     films()["train"].to_parquet(tmp_path / "files" / "train.parquet")
     datasets.load_dataset(str(tmp_path / "files"), cache_dir=str(tmp_path / "made"))

@@ -118,7 +118,7 @@ def test_conversations(tmp_path: Path, name: str, keys: tuple[str, str, str]) ->
 
 
 def test_alpaca_joins_the_input(tmp_path: Path) -> None:
-    """It follows the instruction after an empty line; where there is none, nothing does."""
+    """The input follows the instruction after an empty line; where there is none, nothing does."""
     (one, other) = read(tmp_path, ALPACA, Instructions).examples
     assert one == Example(prompt="Add.\n\n1 and 2", response="3")
     assert other == Example(prompt="Greet.", response="Hello")
@@ -384,7 +384,7 @@ def test_splits_of_files(tmp_path: Path) -> None:
 
 
 def test_splits_of_a_column(tmp_path: Path) -> None:
-    """By the usual names; a column of that name with other values is not read, unless it is named."""
+    """A column says it by the usual names; one of that name with other values is not read, unless it is named."""
     rows = [{"text": name, "split": name} for name in ("train", "dev", "Test")]
     assert [own.split for own in read(tmp_path, rows).examples] == ["train", "validation", "test"]
     rows = [{"text": "a", "split": "train"}, {"text": "b", "split": "fold 2"}]

@@ -86,7 +86,7 @@ def test_options_of_the_score_and_of_the_model_are_the_librarys(run: Run, tiny_m
 
 
 def test_the_probe_is_drawn_by_the_seed_or_the_first_texts(run: Run, tiny_model_folder: Path) -> None:
-    """Of as many texts as the score asks for."""
+    """The command probes with as many texts as the score asks for."""
     options = ["texts=texts.txt", "score.probe_size=5", "score.bootstrap=0", "pooling=mean", "n=1"]
     first, drawn, again, other = (
         run(*options, *more) for more in (["score.draw=first"], ["seed=1"], ["seed=1"], ["seed=2"])
@@ -172,7 +172,7 @@ BAD = {
 def test_what_is_wrong_is_one_line(
     name: str, folder: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It names the option as it is given here, and the exit status is 2; no file is written."""
+    """The line names the option as it is given here, and the exit status is 2; no file is written."""
     (folder / "folder.txt").mkdir()
     (folder / "empty.txt").write_text("\n \n")
     (folder / "three.txt").write_text("a\nb\nc\n")

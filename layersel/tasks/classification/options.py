@@ -39,7 +39,7 @@ class Classification(Task):
     split, or 0.8 of the labelled examples where they have none. The data's own test or validation split is the test
     set, or else all that is left."""
     validation: float = 0.2
-    """Of these, how many (a count, or a share below 1) are set aside for `patience`, where the data have no validation
+    """So many of these (a count, or a share below 1) are set aside for `patience`, where the data have no validation
     split beside the test set."""
     class_weights: str = "none"
     """`balanced`: each class weighs the same in the loss, however many examples it has; `none`: each example does."""
