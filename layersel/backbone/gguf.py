@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from layersel.files import atomic_folder, sha256
+from layersel.backbone.pretrained import file_digest
+from layersel.files import atomic_folder
 
 
 def dequantised(file: Path) -> Path:
@@ -15,7 +16,7 @@ def dequantised(file: Path) -> Path:
 
     from layersel.runs.fingerprints import versions
 
-    name = f"{file.stem}-{sha256(file)[:12]}-transformers{versions()['transformers']}"
+    name = f"{file.stem}-{file_digest(file).hex()[:12]}-transformers{versions()['transformers']}"
     folder = user_cache_path("layersel") / "dequantised" / name
     if not folder.is_dir():
         _write(file, folder)

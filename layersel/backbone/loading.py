@@ -127,9 +127,8 @@ def _check_tokenizer(pretrained: Pretrained, tokenizer: PreTrainedTokenizerBase,
 
 def _check_language_model(pretrained: Pretrained, model: PreTrainedModel, loading: dict[str, Any]) -> None:
     """Refuses a model without a head for next tokens, or whose layers look at the tokens that follow."""
-    head = [name for name, module in model.named_modules() if module is model.get_output_embeddings()]
     without = {name for name in loading["missing_keys"] if not name.startswith(f"{model.base_model_prefix}.")}
-    if not head or without:
+    if model.get_output_embeddings() is None or without:
         raise _no_language_model(pretrained, "it has no head that was trained for the next token")
     ids = torch.arange(2, 6).unsqueeze(0)
     with torch.no_grad():

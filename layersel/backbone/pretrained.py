@@ -93,7 +93,7 @@ class Pretrained:
         local = place.is_absolute()
         options = (self.pooling, self.layers, self.combine, self.max_length, self.weights, self.attention_dropout)
         digest = hashlib.sha256(repr(options).encode())
-        for part in map(_file_digest, files) if local else [f"{self.path}@{self.revision}".encode()]:
+        for part in map(file_digest, files) if local else [f"{self.path}@{self.revision}".encode()]:
             digest.update(part)
         return digest.hexdigest()
 
@@ -141,7 +141,8 @@ class Pretrained:
             fits(config.num_hidden_layers)
 
 
-def _file_digest(path: Path) -> bytes:
+def file_digest(path: Path) -> bytes:
+    """Returns the SHA-256 of a file's content, computed once as long as the file stays the same."""
     status = path.stat()
     return _known_digest(path, status.st_size, status.st_mtime_ns)
 

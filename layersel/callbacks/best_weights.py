@@ -2,9 +2,10 @@
 
 from typing import Any, Protocol
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
+
+from layersel.backbone.modes import evaluating
 
 VALIDATION_LOSS = "validation/loss"
 """The name under which the loss of the validation examples is logged after each epoch."""
@@ -68,11 +69,6 @@ class BestWeights(Callback):
 
     def _loss(self, module: Any) -> float:
         """Returns the validation loss, without dropout; the modes of all modules are as before afterwards."""
-        modes = {part: part.training for part in module.modules()}
-        module.eval()
         validated: Validated = module
-        with torch.no_grad():
-            loss = validated.validation_loss()
-        for part, training in modes.items():
-            part.training = training
-        return loss
+        with evaluating(module):
+            return validated.validation_loss()

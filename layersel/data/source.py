@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from layersel.errors import UserError
+
 
 class Dataset(ABC):
     """The texts of one task, as a source has read them.
@@ -41,6 +43,16 @@ class Source(ABC):
     @abstractmethod
     def problems(self) -> list[str]:
         """Returns everything wrong with the options that shows without reading the data, one line each."""
+
+    def check(self) -> None:
+        """Refuses options of which `problems` finds something wrong.
+
+        Raises:
+            UserError: There is something, all in one line.
+        """
+        found = self.problems()
+        if found:
+            raise UserError("; ".join(found))
 
     def files(self) -> list[Path]:
         """Returns the user's own files that it reads, which no result may overwrite."""

@@ -10,7 +10,7 @@ from layersel.data.reviews.labels import MAYBE
 from layersel.data.reviews.readers import RawRecords
 from layersel.data.reviews.records import Review
 from layersel.data.source import Source
-from layersel.errors import UserError, one_of
+from layersel.errors import one_of
 
 
 @dataclass
@@ -32,9 +32,7 @@ class ReviewSource(Source):
         Raises:
             UserError: An option is wrong, or the file is missing, damaged or without titles.
         """
-        issues = self.problems()
-        if issues:
-            raise UserError("; ".join(issues))
+        self.check()
         return assemble_review(self.name, self.read(), self.columns(), self.label_level, self.duplicates, self.maybe)
 
     def problems(self) -> list[str]:

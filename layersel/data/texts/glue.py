@@ -101,9 +101,7 @@ class Glue(LabelledSource):
         Raises:
             UserError: An option is wrong, or the task cannot be read.
         """
-        issues = self.problems()
-        if issues:
-            raise UserError("; ".join(issues))
+        self.check()
         own = TASKS[self.task]
         parts, notes = self._parts(own)
         dataset = assemble(

@@ -64,9 +64,7 @@ class Hub(TextColumnOptions, LabelledSource, AnswerSource):
         Raises:
             UserError: An option is wrong, or the dataset cannot be read.
         """
-        issues = self.problems()
-        if issues:
-            raise UserError("; ".join(issues))
+        self.check()
         splits, notes = load_splits(self.path, self.config, self.revision)
         chosen = self._splits(list(splits))
         parts = [

@@ -15,7 +15,6 @@ from layersel.data.texts.columns import columns_wanted
 from layersel.data.texts.examples import TEST, TRAIN, VALIDATION, TextDataset
 from layersel.data.texts.rows import EXTENSIONS, read_rows
 from layersel.data.texts.source import AnswerSource
-from layersel.errors import UserError
 
 
 @dataclass
@@ -65,9 +64,7 @@ class Instructions(AnswerColumnOptions, AnswerSource):
         Raises:
             UserError: An option is wrong, or a file is missing, damaged or without rows of this kind.
         """
-        issues = self.problems()
-        if issues:
-            raise UserError("; ".join(issues))
+        self.check()
         wanted = columns_wanted(self.columns())
         several = len(self._paths()) > 1
         parts = [

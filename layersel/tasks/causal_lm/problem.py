@@ -16,7 +16,7 @@ from layersel.data.source import Dataset
 from layersel.data.texts.examples import TEST, TRAIN, VALIDATION, Example, TextDataset
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
-from layersel.metrics.resampling import RESAMPLES
+from layersel.metrics.resampling import resampled_difference
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
 from layersel.tasks.amounts import amount
@@ -218,11 +218,13 @@ class AnswerProblem(Problem):
         """Returns the 95 % interval of the difference of the losses over resampled held-out examples."""
         if not isinstance(one, AnswerOutcome) or not isinstance(other, AnswerOutcome):
             return math.nan, math.nan
-        sums_N, counts_N = one.losses_N2[:, 0] - other.losses_N2[:, 0], one.losses_N2[:, 1]
-        drawn_RN = torch.randint(len(sums_N), (RESAMPLES, len(sums_N)), generator=generator)
-        differences_R = sums_N[drawn_RN].sum(dim=1) / counts_N[drawn_RN].sum(dim=1)
-        low, high = differences_R.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-        return low, high
+        counts_N = one.losses_N2[:, 1]
+
+        def mean(sums_N: Tensor, counts_N: Tensor) -> float:
+            return float(sums_N.sum() / counts_N.sum())
+
+        everywhere = [torch.arange(len(counts_N))]
+        return resampled_difference(one.losses_N2[:, 0], other.losses_N2[:, 0], counts_N, everywhere, generator, mean)
 
     def _written(self, tokenizer: PreTrainedTokenizerBase) -> list[list[Piece]]:
         known = self._pieces.get(id(tokenizer))

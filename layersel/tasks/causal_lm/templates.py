@@ -51,7 +51,7 @@ def pieces_of(example: Example, tokenizer: PreTrainedTokenizerBase, template: st
     chats = template == CHAT or (template == AUTO and tokenizer.chat_template is not None)
     if chats or example.messages:
         return _conversation(example.messages or _as_messages(example), tokenizer, template)
-    before, after = {ALPACA: (BEFORE_ALPACA, AFTER_ALPACA)}.get(template, ("", "\n\n"))
+    before, after = (BEFORE_ALPACA, AFTER_ALPACA) if template == ALPACA else ("", "\n\n")
     prompt = Piece(example.prompt or "", yields=True)
     return [Piece(begin + before), prompt, Piece(after), Piece((example.response or "") + end, answer=True)]
 

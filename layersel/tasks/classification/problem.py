@@ -158,8 +158,15 @@ class ClassificationProblem(Problem):
         targets_N = self.targets[known]
         texts, balanced = self._texts(range(len(self.dataset.examples)), " "), self.task.class_weights == "balanced"
         constant = targets_N.mode().values if self.classes else targets_N.mean()
+        learnt = (known, targets_N, bool(self.classes), balanced)
+        found = store.tensors(
+            "references",
+            [texts, known, targets_N.tolist(), *learnt[2:]],
+            lambda: {"tfidf": tfidf_predictions(texts, *learnt)},
+            code=[tfidf_predictions],
+        )
         return {
-            "tfidf": self._reference(tfidf_predictions(texts, known, targets_N, bool(self.classes), balanced)),
+            "tfidf": self._reference(found["tfidf"]),
             "constant": self._reference(constant.expand(len(self.targets))),
         }
 
