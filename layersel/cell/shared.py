@@ -121,12 +121,12 @@ def _unpacked_tokens(texts: list[str], packed: Tensors, max_length: int) -> Toke
 
 
 def _packed_scores(scores: LayerScores) -> Tensors:
-    excluded = torch.tensor(list(json.dumps(scores.excluded).encode()), dtype=torch.uint8)
-    packed = {"values": scores.values_L, "excluded": excluded}
+    named = json.dumps({"excluded": scores.excluded, "modules": scores.modules})
+    packed = {"values": scores.values_L, "named": torch.tensor(list(named.encode()), dtype=torch.uint8)}
     return packed if scores.resampled_SL is None else packed | {"resampled": scores.resampled_SL}
 
 
 def _unpacked_scores(packed: Tensors) -> LayerScores:
-    excluded = json.loads(bytes(packed["excluded"].tolist()))
-    reasons = {int(layer): reason for layer, reason in excluded.items()}
-    return LayerScores(packed["values"], reasons, packed.get("resampled"))
+    named = json.loads(bytes(packed["named"].tolist()))
+    excluded = {int(layer): reason for layer, reason in named["excluded"].items()}
+    return LayerScores(packed["values"], excluded, packed.get("resampled"), named["modules"])
