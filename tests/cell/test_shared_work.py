@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from small_reviews import write_reviews
 from torch import Tensor
 
+from layersel.backbone import encode
 from layersel.backbone.prefix import PrefixMemory
 from layersel.cell import shared
 from layersel.runs import store
 from layersel.selection.scores.cka import CKA
-from layersel.tasks import problem
 from layersel.tasks.screening.heads.nearest import Nearest
 
 CELLS = {
@@ -121,13 +121,13 @@ def test_another_process_spares_the_work(run: Callable[..., Cell], expected: dic
         patch.object(CKA, "scores", side_effect=AssertionError("scored")),
         patch.object(shared.TokenizedTexts, "of", side_effect=AssertionError("tokenised")),
         patch.object(Nearest, "fit", side_effect=AssertionError("fitted")),
-        patch.object(problem, "encode", wraps=problem.encode) as encode,
+        patch.object(encode, "progress", wraps=encode.progress) as passes,
     ):
         for name in ("another budget", "lora"):
             found = run(name, filled)
             assert found == expected[name]
             assert list(found) == list(expected[name])  # tables have their columns in this order
-    assert [call.args[1] for call in encode.call_args_list] == ["encoding, adapted"] * 2
+    assert [call.args[1] for call in passes.call_args_list] == ["encoding, adapted"] * 2
     assert {path: path.stat().st_mtime_ns for path in filled.rglob("*.safetensors")} == before
 
 
