@@ -46,6 +46,7 @@ MANDATORY = {
     "task/classification": ["data=embedded"],
     "experiment/budget": ["data.review=ADHD"],
     "experiment/hybrid": ["data.review=ADHD"],
+    "experiment/oracle": ["selection.layers=[0]"],
     "experiment/precision": ["data.review=ADHD"],
     "experiment/pruning": ["data.review=ADHD"],
     "experiment/demo_llm": ["model.path=allenai/specter"],

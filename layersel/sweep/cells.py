@@ -28,6 +28,7 @@ class Cells:
         metrics: The names of the columns that are metrics, which are empty for a cell that has not finished.
         titles: The titles of the outcomes beside the adapted model's, by name.
         curves: The curves that each cell recorded, by name.
+        scores: The score of each layer in each cell; None where layers were not measured.
     """
 
     table: pd.DataFrame
@@ -35,6 +36,7 @@ class Cells:
     metrics: list[str]
     titles: dict[str, str]
     curves: list[Mapping[str, Curves]]
+    scores: list[list[float | None] | None]
 
     @property
     def numeric(self) -> list[str]:
@@ -92,7 +94,7 @@ def as_table(rows: Sequence[Row]) -> Cells:
         {name: _column(values, "float64" if name in metrics else "string") for name, values in columns.items()}
     )
     titles = TITLES | {name: title for row in rows for name, title in row.references.items()}
-    return Cells(table, options, metrics, titles, [row.curves for row in rows])
+    return Cells(table, options, metrics, titles, [row.curves for row in rows], [row.scores for row in rows])
 
 
 def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":
@@ -115,3 +117,9 @@ def with_types(table: pd.DataFrame) -> pd.DataFrame:
     whole = {"datasets", "n", "expected", "failed", "missing", "compared", "uncompared", "wins", "ties", "losses"}
     types = {name: "string" if name in text else "Int64" if name in whole else "float64" for name in table}
     return table.astype(types | ({"pareto": "boolean"} if "pareto" in table else {}))
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns a table's rows as plain values, None for what is missing."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in record.items()} for record in plain.to_dict("records")]

@@ -12,11 +12,13 @@ import pandas as pd
 from layersel.files import atomic_path
 from layersel.runs.folder import FINISHED
 from layersel.sweep.averages import ALL_DATASETS
-from layersel.sweep.cells import as_table
+from layersel.sweep.cells import as_table, records
 from layersel.sweep.comparing import CONFIGURATION, compare, names_of, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.curves import MeanCurves, as_frame, mean_curves
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
+from layersel.sweep.layers.agreement import agreement
+from layersel.sweep.layers.oracle import regrets
 from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
 from layersel.sweep.rows import Rows
@@ -40,6 +42,8 @@ class Tables:
         notes: Lines that a person should read.
         titles: The titles of the outcomes beside the adapted model's, by name.
         curves: The mean curves that cells have recorded, by name.
+        agreement: Every two scores of layers that cells have measured, and how far they agree.
+        regrets: Each choice of layers against that of an oracle, where each layer was trained alone.
         beside: What the groups' column `beside` holds; None for nothing.
     """
 
@@ -49,6 +53,8 @@ class Tables:
     notes: list[str]
     titles: dict[str, str]
     curves: dict[str, MeanCurves]
+    agreement: pd.DataFrame
+    regrets: pd.DataFrame
     beside: str | None = None
 
 
@@ -63,28 +69,33 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     found, lines = references(options, reference)
     cells = named(cells, options)
     groups = group(cells, metric)
-    notes = [*rows.notes, *lines, *_not_ranked(groups)]
+    regret, incomplete = regrets(cells, metric)
+    notes = [*rows.notes, *lines, *_not_ranked(groups), *incomplete]
     each = {name: [configuration] for configuration, name in names_of(cells).items()}
     comparisons = compare([*with_references(cells, metric, found), *with_outcomes(cells, metric, each)], metric)
     ranked = groups.loc[groups["kind"] == RANKED, "configuration"].unique().tolist()
+    curves = mean_curves(cells, metric, ranked)
     return Tables(
-        cells.table, groups, comparisons, notes, cells.titles, mean_curves(cells, metric, ranked), metric.beside
+        cells.table, groups, comparisons, notes, cells.titles, curves, agreement(cells), regret, metric.beside
     )
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
-    """Writes `cells.csv`, the same as `cells.parquet`, `groups.csv`, `comparisons.csv`, `curves.csv`, `report.html`.
+    """Writes the tables as CSV, that of the cells as `cells.parquet` too, and `report.html`.
 
     Returns:
         The SHA-256 of each file by its name.
     """
     frames = {"cells": own.cells, "groups": own.groups, "comparisons": own.comparisons}
+    frames |= {"agreement": own.agreement, "regrets": own.regrets}
     tables = frames | {"curves": as_frame(own.curves)}
     files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     files["cells.parquet"] = own.cells.to_parquet(index=False)
-    records = {name: _records(table) for name, table in frames.items()}
+    contents = {name: records(table) for name, table in frames.items()}
     curves = {name: asdict(several) for name, several in own.curves.items()}
-    files["report.html"] = report_html(out.resolve().name, metric, **records, titles=own.titles, curves=curves).encode()
+    files["report.html"] = report_html(
+        out.resolve().name, metric, **contents, titles=own.titles, curves=curves
+    ).encode()
     for name, content in files.items():
         with atomic_path(out / name) as draft:
             draft.write_bytes(content)
@@ -114,8 +125,10 @@ def printed(own: Tables) -> list[Part]:
             parts.append(f"{len(chosen)} comparisons ({kinds}) are in comparisons.csv")
         elif len(chosen):
             parts.append(_comparisons(chosen))
+    parts += [_agreement(own.agreement)] if 0 < len(own.agreement) <= SHOWN else []
+    parts += [_regrets(own.regrets, groups["metric"].iloc[0])] if len(own.regrets) else []
     if (own.cells["state"] != FINISHED).any():
-        parts.append(_unfinished(_records(own.cells)))
+        parts.append(_unfinished(records(own.cells)))
     return [*parts, *own.notes]
 
 
@@ -145,14 +158,14 @@ def _groups(groups: pd.DataFrame, beside: str | None) -> Part:
             *(format_number(row["beside"]) for _ in second),
             "*" if row["pareto"] else "",
         ]
-        for row in _records(groups)
+        for row in records(groups)
     ]
     return _table(groups["metric"].iloc[0], columns, rows)
 
 
 def _incomplete(groups: pd.DataFrame) -> Part:
     columns = ("configuration", "n", "mean ± std of these", "lacks")
-    rows = [[row["name"], _count(row), _mean(row), row["lacks"] or ""] for row in _records(groups)]
+    rows = [[row["name"], _count(row), _mean(row), row["lacks"] or ""] for row in records(groups)]
     return _table("incomplete configurations, which are not ranked", columns, rows)
 
 
@@ -177,11 +190,50 @@ def _comparisons(comparisons: pd.DataFrame) -> Part:
             format_number(row["p"]),
             format_number(row["p_holm"]),
         ]
-        for row in _records(comparisons)
+        for row in records(comparisons)
     ]
     units = " or ".join(comparisons["unit"].unique())
     title = f"differences in {comparisons['metric'].iloc[0]}; interval, wins/ties/losses and p over each {units}"
     return _table(title, columns, rows)
+
+
+def _agreement(agreement: pd.DataFrame) -> Part:
+    columns = ("score", "and", "compared", "Kendall's τ", "layers in common", "by chance")
+    rows = [
+        [
+            row["name"],
+            row["other"],
+            str(row["compared"]),
+            *map(format_number, (row["tau"], row["overlap"], row["by_chance"])),
+        ]
+        for row in records(agreement)
+    ]
+    return _table("agreement of scores, over the same datasets and seeds", columns, rows)
+
+
+def _regrets(regrets: pd.DataFrame, metric: str) -> Part:
+    columns = (
+        "configuration",
+        "n",
+        "compared",
+        "regret",
+        "95 % interval",
+        "of chance",
+        "Kendall's τ",
+        "layers in common",
+    )
+    rows = [
+        [
+            row["name"],
+            str(row["n"]),
+            str(row["compared"]),
+            format_number(row["regret"]),
+            _interval(row),
+            *map(format_number, (row["share"], row["tau"], row["overlap"])),
+        ]
+        for row in records(regrets)
+    ]
+    return _table(f"{metric} of the chosen layers against the best, each trained alone", columns, rows)
 
 
 def _unfinished(cells: Sequence[dict[str, Any]]) -> Part:
@@ -204,9 +256,3 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 def _interval(row: dict[str, Any]) -> str:
     return "-" if row["low"] is None else f"{format_number(row['low'])} to {format_number(row['high'])}"
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns a table's rows as plain values, None for what is missing."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(name): value for name, value in record.items()} for record in plain.to_dict("records")]

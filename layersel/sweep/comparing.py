@@ -11,6 +11,7 @@ from layersel.sweep.averages import SEED
 from layersel.sweep.cells import Cells, with_types
 from layersel.sweep.statistics import (
     FEWEST,
+    Floats,
     bootstrap_interval,
     deviation,
     holm,
@@ -170,11 +171,21 @@ def _matched(contrasts: Sequence[Contrast]) -> pd.DataFrame:
     return table.assign(difference=table["value"] - table["reference"])
 
 
+def unit_samples(values: Values) -> tuple[list[Floats], str]:
+    """Returns the samples that intervals of a mean over datasets resample, and what their units are.
+
+    From `FEWEST` datasets on these are their means over the seeds, one sample; else the seeds of each dataset.
+    """
+    seeds = [own.to_numpy() for _, own in values.groupby(level="dataset")]
+    if len(seeds) < FEWEST:
+        return seeds, SPLIT
+    return [np.array([own.mean() for own in seeds])], DATASET
+
+
 def _difference(contrasts: Sequence[Contrast], metric: Metric) -> dict[str, Any]:
-    datasets = by_split(contrasts).groupby(level="dataset")
-    seeds = [own["difference"].to_numpy() for _, own in datasets]
-    enough = len(seeds) >= FEWEST
-    samples = [np.array([own.mean() for own in seeds])] if enough else seeds
+    table = by_split(contrasts)
+    datasets = table.groupby(level="dataset")
+    samples, unit = unit_samples(table["difference"])
     units = np.concatenate(samples) if samples else np.array([])
     low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
     wins, ties, losses = wins_ties_losses(units if metric.higher_is_better else -units)
@@ -182,10 +193,10 @@ def _difference(contrasts: Sequence[Contrast], metric: Metric) -> dict[str, Any]
     return {
         "compared": compared,
         "uncompared": sum(len(own) + len(other) for own, other in contrasts) - 2 * compared,
-        "datasets": len(seeds),
+        "datasets": len(datasets),
         "mean": mean_of_means([own["value"].to_numpy() for _, own in datasets]),
         "difference": mean_of_means(samples),
-        "unit": DATASET if enough else SPLIT,
+        "unit": unit,
         "std": deviation(samples),
         "low": low,
         "high": high,

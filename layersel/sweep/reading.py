@@ -41,6 +41,7 @@ class Row:
         metrics: The content of its `metrics.json`; empty unless it has finished.
         layers: The chosen layers, such as "3,4,5".
         n_layers: The number of layers to choose from.
+        scores: The score of each layer, None where it has none; None if the layers were not measured.
         metric: The metric that the cell is compared by.
         references: The titles of the outcomes without a model, by name.
         curves: The curves that it recorded of its outcomes, by name.
@@ -59,6 +60,7 @@ class Row:
     metrics: dict[str, Scalar] = field(default_factory=dict)
     layers: str | None = None
     n_layers: int | None = None
+    scores: list[float | None] | None = None
     metric: Metric | None = None
     references: dict[str, str] = field(default_factory=dict)
     curves: dict[str, Curves] = field(default_factory=dict)
@@ -202,7 +204,8 @@ def _with_results(row: Row, folder: RunFolder) -> Row:
     chosen = folder.read_selection()
     if chosen is None:  # a merging cell chooses none
         return row
-    return replace(row, layers=",".join(map(str, chosen["layers"])), n_layers=len(chosen["scores"]))
+    layers, scores = ",".join(map(str, chosen["layers"])), chosen["scores"]
+    return replace(row, layers=layers, n_layers=len(scores), scores=scores if chosen.get("measured") else None)
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def report_html(
     comparisons: list[dict[str, Any]],
     titles: Mapping[str, str] = {},
     curves: Mapping[str, Any] = {},
+    **scores: list[dict[str, Any]],
 ) -> str:
     """Returns the report of a grid as a page.
 
@@ -39,8 +40,10 @@ def report_html(
         comparisons: A record for each configuration that is compared with the reference.
         titles: The titles of the outcomes beside the adapted model's; others are shown by their names.
         curves: The mean curves of each name, `MeanCurves` as plain values: a figure each.
+        scores: What is known of scores of layers: `agreement`, a record for every two, and `regrets`, one for each
+            configuration whose layers are compared with an oracle's.
     """
-    tables = {"cells": cells, "groups": groups, "comparisons": comparisons}
+    tables = {"cells": cells, "groups": groups, "comparisons": comparisons, "agreement": [], "regrets": []} | scores
     content = {"title": title, "metric": asdict(metric), "titles": dict(titles), "curves": _plain(dict(curves))}
     content |= {name: _columns(rows) for name, rows in tables.items()}
     style = (PAGE / "report.css").read_text(encoding="utf-8")

@@ -46,9 +46,14 @@ def make_cell(
     metric: dict[str, Any] | None = None,
     versions: str = "1",
     curves: dict[str, Any] | None = None,
+    layers: Sequence[int] = (3, 5),
+    scores: Sequence[float | None] | None = None,
     **labels: Any,
 ) -> Path:
-    """A cell's folder; only a finished cell has results. `labels` and `options` are those beside the usual ones."""
+    """A cell's folder; only a finished cell has results. `labels` and `options` are those beside the usual ones.
+
+    Of the layers nothing is measured unless `scores` are given.
+    """
     labels = DEFAULTS | labels
     flat = {"selection": labels["selection"], "selection.n": labels["n"], "adapter.rank": labels["rank"]}
     flat |= {"task.epochs": 1, "order": "train,merge"} | (options or {})
@@ -75,7 +80,8 @@ def make_cell(
         dump(folder / "metrics.json", known | (metrics or {}))
         if curves is not None:
             dump(folder / "curves.json", curves)
-        dump(folder / "selection.json", {"score": labels["selection"], "layers": [3, 5], "scores": [0.1] * 6})
+        chosen = {"layers": list(layers), "scores": scores or [0.1] * 6, "measured": scores is not None}
+        dump(folder / "selection.json", {"score": labels["selection"], **chosen})
     seal(folder, state, **failure)
     return folder
 

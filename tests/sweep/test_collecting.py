@@ -21,7 +21,7 @@ from layersel.sweep.rows import collect_rows
 from layersel.sweep.summary import summarise
 from layersel.tasks.task import Metric
 
-FILES = {f"{name}.csv" for name in ("cells", "groups", "comparisons", "curves")} | {
+FILES = {f"{name}.csv" for name in ("cells", "groups", "comparisons", "curves", "agreement", "regrets")} | {
     "cells.parquet", "report.html", "summary.json",
 }  # fmt: skip
 TITLE = 'Beta, "blockers"\nand more; βü 😀'

@@ -210,7 +210,7 @@ def test_the_page_holds_all_records() -> None:
         "curves": {},
         "cells": {"columns": ["cell", "n", "extra"], "rows": [["a", 1, None], ["b", None, [1, "x", None]]]},
         "groups": {"columns": ["name"], "rows": [["g"]]},
-        "comparisons": {"columns": [], "rows": []},
+        **{name: {"columns": [], "rows": []} for name in ("comparisons", "agreement", "regrets")},
     }
 
 
@@ -607,6 +607,21 @@ def test_figures_without_data_say_why(opened: Callable[..., Page], cells: list[R
     assert all(re.search(r"^No .*\.$", text) for text in page.texts("figcaption"))
     assert page.value("[...document.querySelectorAll('figure .buttons')].every((buttons) => buttons.hidden)")
     assert len(column(page, "cell")) == len(cells) if cells else True
+
+
+def test_what_is_known_of_scores_is_shown(browser: Page, tmp_path: Path) -> None:
+    """The most alike first, and the least regret; without any the section is hidden."""
+    agreement = [{"name": "cka", "other": f"score {tau}", "tau": tau, "compared": 3} for tau in (-0.2, 0.5)]
+    regrets = [{"name": name, "n": 2, "regret": regret} for name, regret in (("worse", 0.2), ("best", 0.0))]
+    page = report_html("T", AWSS, [{"cell": "a"}], [], [], agreement=agreement, regrets=regrets)
+    for content, hidden in ((page, False), (report_html("T", AWSS, [{"cell": "a"}], [], []), True)):
+        (tmp_path / "report.html").write_text(content, encoding="utf-8")
+        browser.open(tmp_path / "report.html")
+        assert browser.complaints() == []
+        assert browser.value("document.getElementById('scores').hidden") is hidden
+        if not hidden:
+            assert column(browser, "other", "agreement") == ["score 0.5", "score -0.2"]
+            assert column(browser, "name", "regrets") == ["best", "worse"]
 
 
 def test_a_collected_grid_of_another_task(browser: Page, tmp_path: Path) -> None:

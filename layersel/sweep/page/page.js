@@ -1,7 +1,8 @@
 // Puts everything into its place, and redraws what the filter or the width of the window changes.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const [cells, groups, comparisons] = [data.cells, data.groups, data.comparisons].map(recordsOf);
+const [cells, groups, comparisons, agreement, regrets] =
+  [data.cells, data.groups, data.comparisons, data.agreement, data.regrets].map(recordsOf);
 const {name: metric, title: metricTitle} = data.metric;
 const at = (id) => document.getElementById(id);
 const STATES = {finished: "✓", running: "…", interrupted: "‖", failed: "✕", damaged: "✕", missing: "?"};
@@ -123,6 +124,23 @@ function addGroups() {
     .show(groups.filter((group) => incomplete.has(group.configuration) && group.dataset === ALL_DATASETS));
 }
 
+/** How far scores of layers agree with each other, and their choices with what single layers are worth. */
+function addScores() {
+  at("scores").hidden = !agreement.length && !regrets.length;
+  const heads = {other: "and", tau: "Kendall's τ", overlap: "layers in common", low: "95 % low", high: "95 % high"};
+  if (agreement.length) {
+    at("agreement").append(make("h3", {}, "Agreement"), make("p", {}, "Kendall's τ of the layers' scores, and the share of " +
+      "the chosen layers that both have, on the same datasets and seeds; by chance two choices have N of L layers in common."));
+    const keys = ["name", "other", "tau", "overlap", "by_chance", "datasets", "compared"];
+    new SortableTable(at("agreement"), "agreement", columnsOf(keys, {...heads, by_chance: "by chance"}), {key: "tau", descending: true}).show(agreement);
+  }
+  if (!regrets.length) return;
+  at("regrets").append(make("h3", {}, "Against an oracle"), make("p", {}, `What the chosen layers are worth in ${metricTitle}, each trained ` +
+    "alone, below as many of the best: the regret, and its ratio to that of layers drawn at random. τ is that of the scores with what the layers are worth."));
+  const keys = ["name", "n", "regret", "low", "high", "share", "tau", "overlap", "unit", "datasets", "compared"];
+  new SortableTable(at("regrets"), "regrets", columnsOf(keys, {...heads, share: "of chance"}), {key: "regret", descending: false}).show(regrets);
+}
+
 /** The columns of the table of cells that most readers want. */
 function usualColumns(all) {
   const varying = factorsOf(cells).filter((factor) => !LABELS.includes(factor));
@@ -236,6 +254,7 @@ problems();
 addCurves();
 addComparisons();
 addGroups();
+addScores();
 fillSelects();
 addFigure("pareto-parameters", `${metricTitle} against trainable parameters`, cost("parameters", "trainable parameters"));
 addFigure("pareto-seconds", `${metricTitle} against time`, cost("seconds", "seconds a cell"));

@@ -1,0 +1,140 @@
+"""Whether scores agree, and what the chosen layers are worth beside an oracle's, against numbers by hand."""
+
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cell_folders import make_cell
+
+from layersel.sweep.cells import Cells, as_table
+from layersel.sweep.configurations import configurations, named
+from layersel.sweep.layers.agreement import agreement, kendall
+from layersel.sweep.layers.oracle import regrets
+from layersel.sweep.rows import collect_rows
+from layersel.sweep.summary import summarise
+from layersel.tasks.task import Metric
+
+AWSS = Metric("awss@95", "AWSS@95")
+LOSS = Metric("loss", "loss", higher_is_better=False)
+DEPTH = 6
+
+
+def cells_of(output: Path) -> Cells:
+    """The cells of a folder, with their names."""
+    cells = as_table(collect_rows([output]).rows)
+    return named(cells, configurations(cells))
+
+
+def best(scores: np.ndarray, n: int) -> list[int]:
+    """The n highest of different scores."""
+    return sorted(np.argsort(scores)[-n:].tolist())
+
+
+def tau(one: np.ndarray, other: np.ndarray) -> float:
+    """Kendall's τ of values without ties, two layers after the other."""
+    return float(
+        np.mean([np.sign((one[a] - one[b]) * (other[a] - other[b])) for a, b in combinations(range(DEPTH), 2)])
+    )
+
+
+def make_alone(output: Path, layer: int, value: float, **more: Any) -> None:
+    """A cell in which one layer is trained alone."""
+    options = {"selection.layers": f"[{layer}]", **more.pop("options", {})}
+    make_cell(output, value, selection="manual", n=None, layers=[layer], options=options, **more)
+
+
+def test_agreement_by_hand(tmp_path: Path) -> None:
+    """τ and the common layers are means over datasets; controls, and scores on other seeds, have no part in it."""
+    draw = np.random.default_rng(0)
+    seeds = {"A": (0, 1), "B": (0,)}
+    taus, overlaps = [], []
+    for dataset, own in seeds.items():
+        found = []
+        for seed in own:
+            one, other = draw.permutation(DEPTH) / 10, draw.permutation(DEPTH) / 10
+            for name, scores in (("cka", one), ("grad_norm", other)):
+                place = {"selection": name, "dataset": dataset, "seed": seed}
+                make_cell(tmp_path, n=2, layers=best(scores, 2), scores=scores.tolist(), **place)
+            found.append((tau(one, other), len(set(best(one, 2)) & set(best(other, 2))) / 2))
+        taus.append(np.mean([each[0] for each in found]))
+        overlaps.append(np.mean([each[1] for each in found]))
+    make_cell(tmp_path, n=2, selection="last", layers=[4, 5], dataset="A")
+    make_cell(tmp_path, n=2, selection="cka", layers=[0, 1], scores=[0.1] * DEPTH, dataset="A", seed=7)
+    (row,) = agreement(cells_of(tmp_path)).to_dict("records")
+    assert {row["name"], row["other"]} == {"selection=cka", "selection=grad_norm"}
+    assert (row["datasets"], row["compared"]) == (2, 3)
+    assert row["tau"] == pytest.approx(np.mean(taus))
+    assert row["overlap"] == pytest.approx(np.mean(overlaps))
+    assert row["by_chance"] == pytest.approx(1 / 3)
+
+
+def test_a_layer_without_a_score_is_left_out() -> None:
+    """NaN, as of an excluded layer, is not the lowest score; nothing can be said of a single layer."""
+    assert kendall(np.array([np.nan, 1, 2, 3]), np.array([9, 1, 2, 3])) == pytest.approx(1)
+    assert np.isnan(kendall(np.array([np.nan, 1.0]), np.array([1.0, 2.0])))
+
+
+@pytest.mark.parametrize("metric", [AWSS, LOSS])
+def test_regret_by_hand(tmp_path: Path, metric: Metric) -> None:
+    """The best layers alone are the oracle; its own choice has no regret, the worst one most, and chance is 1."""
+    draw = np.random.default_rng(1)
+    worth = {seed: draw.uniform(size=DEPTH) for seed in range(3)}
+    about = {"metric": {"name": metric.name, "title": metric.title, "higher_is_better": metric.higher_is_better}}
+    for seed, values in worth.items():
+        for layer, value in enumerate(values):
+            metrics = {} if metric == AWSS else {"loss": -value}
+            make_alone(tmp_path, layer, value, seed=seed, metrics=metrics, **about)
+        scores = values if seed else -values  # right on two seeds, all wrong on the first
+        for name, layers in (("cka", best(scores, 2)), ("last", [4, 5])):
+            measured = {"scores": scores.tolist()} if name == "cka" else {}
+            metrics = {"loss": 0.0}
+            make_cell(tmp_path, n=2, selection=name, layers=layers, seed=seed, metrics=metrics, **about, **measured)
+    table, lines = regrets(cells_of(tmp_path), metric)
+    assert lines == []
+    found = {row["name"].split()[0]: row for row in table.to_dict("records")}
+    top = {seed: np.sort(values)[-2:].mean() for seed, values in worth.items()}
+    worst = {seed: np.sort(values)[:2].mean() for seed, values in worth.items()}
+    cka, last = found["selection=cka"], found["selection=last"]
+    assert (cka["n"], cka["datasets"], cka["compared"]) == (2, 1, 3)
+    assert cka["regret"] == pytest.approx((top[0] - worst[0]) / 3)
+    assert cka["share"] == pytest.approx((top[0] - worst[0]) / (top[0] - worth[0].mean()) / 3)
+    assert cka["tau"] == pytest.approx((1 + 1 - 1) / 3)
+    assert cka["overlap"] == pytest.approx(2 / 3)
+    assert last["regret"] == pytest.approx(np.mean([top[seed] - worth[seed][4:].mean() for seed in worth]))
+    assert np.isnan(last["tau"])
+    assert cka["low"] <= cka["regret"] <= cka["high"]
+    assert all(one <= other for one, other in pairwise(table["regret"]))
+
+
+def test_only_the_same_options_make_an_oracle(tmp_path: Path) -> None:
+    """Layers that were trained with another rank say nothing of a choice; an incomplete oracle is told, not guessed."""
+    for layer in range(DEPTH):
+        make_alone(tmp_path, layer, 0.1 * layer, rank=4)
+        if layer != 3:
+            make_alone(tmp_path, layer, 0.1 * layer, rank=8, options={"adapter.rank": 8})
+    make_cell(tmp_path, n=2, rank=4, layers=[4, 5], scores=[0.1 * layer for layer in range(DEPTH)])
+    make_cell(tmp_path, n=2, rank=8, layers=[4, 5], scores=[0.1 * layer for layer in range(DEPTH)])
+    make_cell(tmp_path, n=6, rank=4, selection="all", layers=range(DEPTH))
+    table, lines = regrets(cells_of(tmp_path), AWSS)
+    assert [("rank=4" in name, regret) for name, regret in zip(table["name"], table["regret"], strict=True)] == [
+        (True, 0)
+    ]
+    assert lines == ["no oracle of NSAIDS, seed 0: the cells of single layers [3] are missing"]
+
+
+def test_both_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A grid's tables have them where there is something to tell."""
+    for layer in range(DEPTH):
+        make_alone(tmp_path / "cells", layer, 0.1 * layer)
+    make_cell(tmp_path / "cells", n=2, layers=[0, 5], scores=[0.6, 0.1, 0.2, 0.3, 0.4, 0.5])
+    make_cell(
+        tmp_path / "cells", n=2, selection="fisher", layers=[4, 5], scores=[0.1 * layer for layer in range(DEPTH)]
+    )
+    assert summarise(tmp_path / "out", [tmp_path / "cells"])
+    printed = capsys.readouterr().out
+    assert "agreement of scores" in printed
+    assert "of the chosen layers against the best, each trained alone" in printed
+    assert (tmp_path / "out" / "agreement.csv").read_text().count("\n") == 2
+    assert (tmp_path / "out" / "regrets.csv").read_text().count("\n") == 3
