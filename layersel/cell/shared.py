@@ -21,7 +21,7 @@ from layersel.data.tokens import TokenizedTexts
 from layersel.runs.code import class_path
 from layersel.runs.fingerprints import fingerprint, flat_options
 from layersel.runs.store import Store, Tensors
-from layersel.selection.score import LayerScores, Probe
+from layersel.selection.score import BUDGET, LayerScores, Probe
 from layersel.selection.select import score_layers
 from layersel.tasks.problem import Problem, Recall
 
@@ -69,7 +69,10 @@ class Shared:
         if not score.needs or self.cell.steps[0] != TRAIN:
             return score_layers(score, backbone, probe)
         key: list[Any] = [[self._model(backbone), _hardware(backbone.device)], class_path(score)]
-        key += [{name: value for name, value in asdict(score).items() if name != "n"}, probe.generator.initial_seed()]
+        key += [
+            {name: value for name, value in asdict(score).items() if name not in BUDGET},
+            probe.generator.initial_seed(),
+        ]
         code = [score, self.cell.model]
         if score.n_texts:
             key += [[[batch[name].tolist() for name in ("input_ids", "attention_mask")] for batch in probe.batches]]

@@ -30,6 +30,17 @@ def step_flops(weights: Sequence[int], head: int, layers: Sequence[int], kept: b
     return 4 * above + (0 if kept else 2 * sum(weights[:lowest]))
 
 
+def relative_costs(weights: Sequence[int], head: int) -> list[float]:
+    """Computes, for each layer, the cost of a step whose lowest adapted layer it is, with all layers' as 1.
+
+    Example:
+        >>> relative_costs([10, 10, 10, 10], 0)
+        [1.0, 0.875, 0.75, 0.625]
+    """
+    whole = step_flops(weights, head, [0])
+    return [step_flops(weights, head, [layer]) / whole for layer in range(len(weights))]
+
+
 def cost_line(selection: Selection) -> str | None:
     """Returns the line that compares the chosen layers with all of them, and with the last ones, which cost least.
 

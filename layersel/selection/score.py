@@ -150,8 +150,39 @@ class Control(Score):
     measures: ClassVar[bool] = False
 
 
+BUDGET = ("n", "cumulative", "max_cost")
+"""The options of scores that decide how many layers are chosen, and no layer's score."""
+
+
 @dataclass
-class ProbeScore(Score):
+class Measure(Score):
+    """A score that measures layers, so that what it measures may decide how many are chosen."""
+
+    cumulative: float | None = None
+    """Instead of n (null then): the fewest layers that hold this share of the sum of all scores, such as 0.9."""
+    max_cost: float | None = None
+    """Highest cost of a training step, with adapters in all layers as 1: the lowest layers are left out; null = any."""
+
+    def budget(self, n_layers: int) -> int:
+        """Returns how many of `n_layers` layers to adapt at most: where their scores decide, all."""
+        return super().budget(n_layers) if self.cumulative is None else n_layers
+
+    def problems(self) -> list[str]:
+        """Returns one line for each option that is wrong, a share of the scores or a cost outside of (0, 1] too."""
+        found = []
+        if self.cumulative is None:
+            found = super().problems()
+        elif self.n is not None:
+            found.append(f"selection.cumulative={self.cumulative:g}: expected no other budget, but got n={self.n:g}")
+        for name in ("cumulative", "max_cost"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                found.append(f"selection.{name}: expected a share above 0 and up to 1, or null, but got {value:g}")
+        return found
+
+
+@dataclass
+class ProbeScore(Measure):
     """A score that runs the model over a probe of unlabelled texts."""
 
     probe_size: int = 128
@@ -182,7 +213,7 @@ class ProbeScore(Score):
 
 
 @dataclass
-class LabelledScore(Score):
+class LabelledScore(Measure):
     """A score that asks for the gradients of the task's loss over a few labelled batches."""
 
     batches: int = 4

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 
 import torch
 from peft import PeftModel
@@ -19,6 +19,7 @@ from layersel.backbone.modes import adapters_off
 from layersel.backbone.pooling import default_pooling
 from layersel.data.tokens import tokenize
 from layersel.errors import UserError
+from layersel.selection.budget import affordable_layers, best_first, layers_within
 from layersel.selection.score import LayerScores, Probe, Score, score_named
 from layersel.selection.selection import Selection, Stability
 
@@ -88,7 +89,11 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         UserError: The score needs what the probe does not offer, has no number for some layer, or chooses a layer above
             those that vectors are made of.
     """
-    budget = score.budget(backbone.n_layers)
+    weights = [sum(map(_size, linears.values())) for linears in find_linear(backbone.model)]
+    head = backbone.model.get_output_embeddings()
+    head_weights = 0 if head is None else head.weight.numel()
+    score.budget(backbone.n_layers)  # what cannot be is refused before the layers are scored
+    affordable = affordable_layers(score, weights, head_weights)
     if scores is None:
         scores = score_layers(score, backbone, probe)
     values_L, excluded = scores.values_L, set(scores.excluded)
@@ -97,24 +102,27 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         raise UserError(
             f"score {score.name}: not a number for layers {meaningless}; the probe texts are all alike there"
         )
-    layers = choose_layers(values_L, budget, excluded)
+
+    def choose(some_L: Tensor) -> list[int]:
+        return layers_within(score, some_L, affordable, excluded)
+
+    layers = choose(values_L)
     unseen = [layer for layer in layers if layer > backbone.vector_layers[-1]]
     if unseen:
         raise UserError(
             f"selection: layers {unseen} were chosen, above all that vectors are made of ({backbone.vector_layers}), "
             "so that training them changes nothing; use selection=manual or none, or let model.layers have the last one"
         )
-    head = backbone.model.get_output_embeddings()
     return Selection(
         score=score.name,
         scores=values_L.tolist(),
         layers=layers,
-        reasons=_reasons(scores, layers),
+        reasons=_reasons(scores, layers, affordable),
         modules=backbone.projections,
-        stability=_stability(scores, budget),
+        stability=_stability(scores, choose),
         measured=score.measures,
-        weights=[sum(map(_size, linears.values())) for linears in find_linear(backbone.model)],
-        head_weights=0 if head is None else head.weight.numel(),
+        weights=weights,
+        head_weights=head_weights,
     )
 
 
@@ -133,48 +141,30 @@ def score_layers(score: Score, backbone: Backbone, probe: Probe) -> LayerScores:
     return score.scores(backbone, probe)
 
 
-def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = None) -> list[int]:
-    """Returns the `budget` layers with the highest scores, sorted; of equal ones the later, excluded ones last of all.
-
-    Example:
-        >>> choose_layers(torch.tensor([0.3, 0.1, 0.3, 0.2]), 2)
-        [0, 2]
-        >>> choose_layers(torch.tensor([0.9, 0.1, 0.3]), 2, excluded={0})
-        [1, 2]
-    """
-    return sorted(_best_first(values_L, excluded or set())[:budget])
-
-
 def _size(linear: nn.Module) -> int:
     """Returns how many weights a linear module has, packed ones counted one by one."""
     sides = (linear.nf, linear.nx) if isinstance(linear, Conv1D) else (linear.out_features, linear.in_features)
     return int(sides[0] * sides[1])  # type: ignore[operator]
 
 
-def _best_first(values_L: Tensor, excluded: set[int]) -> list[int]:
-    return sorted(
-        range(len(values_L)),
-        key=lambda layer: (layer in excluded, -float(values_L[layer].nan_to_num()), -layer),
-    )
-
-
-def _reasons(scores: LayerScores, layers: list[int]) -> list[str]:
-    order = _best_first(scores.values_L, set(scores.excluded))
+def _reasons(scores: LayerScores, layers: list[int], affordable: Container[int]) -> list[str]:
+    order = best_first(scores.values_L, set(scores.excluded))
     reasons = []
     for layer in range(len(order)):
         why = scores.excluded.get(layer, f"rank {order.index(layer) + 1} of {len(order)}")
-        reasons.append(f"{why}; {'within' if layer in layers else 'beyond'} the budget of {len(layers)}")
+        place = f"{'within' if layer in layers else 'beyond'} the budget of {len(layers)}"
+        reasons.append(f"{why}; {place if layer in affordable else 'too low for selection.max_cost'}")
     return reasons
 
 
-def _stability(scores: LayerScores, budget: int) -> Stability | None:
+def _stability(scores: LayerScores, choose: Callable[[Tensor], list[int]]) -> Stability | None:
     if scores.resampled_SL is None:
         return None
     excluded = set(scores.excluded)
     compared = [layer for layer in range(len(scores.values_L)) if layer not in excluded]
     counts = torch.zeros(len(scores.values_L), dtype=torch.float64)
     for values_L in scores.resampled_SL:
-        counts[choose_layers(values_L, budget, excluded)] += 1
+        counts[choose(values_L)] += 1
     correlations = [
         float(spearmanr(values_L[compared], scores.values_L[compared]).statistic) for values_L in scores.resampled_SL
     ]

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from models import N_LAYERS, padded, ragged, tiny
 
 from layersel.errors import UserError
+from layersel.selection.budget import choose_layers
 from layersel.selection.score import Score, score_named
-from layersel.selection.select import choose_layers, select_layers
+from layersel.selection.select import select_layers
 
 some_scores = st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0, math.inf]), min_size=1, max_size=12)
 
@@ -200,7 +201,8 @@ def test_unknown_names_list_the_known_ones() -> None:
     ):
         score_named("ckaa")
     with pytest.raises(
-        UserError, match=r"option of score 'cka': expected one of n, probe_size, draw, kernel, .* got 'kernal'"
+        UserError,
+        match=r"option of score 'cka': expected one of n, cumulative, max_cost, probe_size, .* got 'kernal'",
     ):
         score_named("cka", kernal="rbf")
     with pytest.raises(UserError, match="option of score 'last': expected one of n, but got 'takes_n'"):

@@ -144,7 +144,7 @@ BAD = {
     "unknown option": (["txts=texts.txt"], "txts: unknown option; expected one of path, texts, column"),
     "unknown option of the score": (
         ["score.kernl=rbf"],
-        r"score\.kernl: unknown option; expected one of n, probe_size",
+        r"score\.kernl: unknown option; expected one of n, cumulative, max_cost",
     ),
     "bad option of the score": (["score.kernel=cubic"], r"score\.kernel: expected one of linear, rbf, but got 'cubic'"),
     "bad type": (["n=many"], "n: expected .*float.*, but got 'many'"),

@@ -100,7 +100,7 @@ class Layers(Pruning):
         return score_layers(scorer, backbone, Probe(batches, generator))
 
     def _lowest(self, scores: "LayerScores", count: int) -> list[int]:
-        from layersel.selection.select import choose_layers
+        from layersel.selection.budget import choose_layers
 
         ranked = ~scores.values_L.isnan()
         if count > int(ranked.sum()):

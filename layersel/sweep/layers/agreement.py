@@ -35,11 +35,11 @@ def kendall(one_L: Floats, other_L: Floats) -> float:
     return float(stats.kendalltau(one_L[both], other_L[both]).statistic) if both.sum() > 1 else float("nan")
 
 
-def _row(name: str, other: str, pairs: list[tuple[str, Measured, Measured]]) -> dict[str, object]:
+def _row(name: str, other: str, both: list[tuple[str, Measured, Measured]]) -> dict[str, object]:
     taus: dict[str, list[float]] = {}
     overlaps: dict[str, list[float]] = {}
     chances: dict[str, list[float]] = {}
-    for dataset, one, two in pairs:
+    for dataset, one, two in both:
         if len(one.values_L) != len(two.values_L):
             continue
         taus.setdefault(dataset, []).append(kendall(one.values_L, two.values_L))
