@@ -15,7 +15,7 @@ from layersel.config import build, build_group, choice, choices
 from layersel.data.texts.text import Text
 from layersel.errors import UserError, one_of
 from layersel.seeding import stream
-from layersel.selection.kernel_names import MIN_TEXTS
+from layersel.selection.similarity_names import MIN_TEXTS
 from layersel.selection.score import STATES, Score
 
 if TYPE_CHECKING:
