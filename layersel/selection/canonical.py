@@ -101,26 +101,27 @@ def pwcca(x_ND: Tensor, y_ND: Tensor, variance: float = 0.99) -> Tensor:
 
 def mean_correlation(x: Truncated, y: Truncated) -> Tensor:
     """Computes the mean of the canonical correlations; NaN if there is none."""
-    return torch.linalg.svdvals(x.directions_NK.T @ y.directions_NK).clamp(max=1).mean()
+    correlations: Tensor = torch.linalg.svdvals(x.directions_NK.T @ y.directions_NK).clamp(max=1)
+    return correlations.mean()
 
 
 def weighted_correlation(x: Truncated, y: Truncated) -> Tensor:
     """Computes the canonical correlations' mean, weighted by their directions' shares in X; NaN if there is none."""
     u_KK, correlations, _ = torch.linalg.svd(x.directions_NK.T @ y.directions_NK, full_matrices=False)
-    weights = (u_KK.T @ x.loadings_KD).abs().sum(1)
+    weights: Tensor = (u_KK.T @ x.loadings_KD).abs().sum(1)
     return (weights * correlations.clamp(max=1)).sum() / weights.sum()
 
 
-def check_directions(kept: int, n_texts: int, variance: float) -> None:
-    """Refuses a truncation that leaves as many directions as centred records have.
+def check_directions(kept: int, n_texts: int, variance: float, argument: str) -> None:
+    """Refuses a truncation that leaves as many directions as centred records have; `argument` begins the line.
 
     Raises:
         UserError: It does, so that every canonical correlation is 1.
     """
     if kept >= n_texts - 1:
         raise UserError(
-            f"variance: expected less than all {n_texts - 1} directions of {n_texts} texts for {variance:.0%} of the "
-            "variance, as CCA is 1 then, whatever the states; use more texts, or a smaller share"
+            f"{argument}: expected a share of less than all {n_texts - 1} directions of {n_texts} texts, but got "
+            f"{variance:g}, by which all are kept and CCA is 1 whatever the states; use more texts, or a smaller share"
         )
 
 
@@ -128,5 +129,5 @@ def _comparable(x_ND: Tensor, y_ND: Tensor, variance: float) -> tuple[Truncated,
     x_ND, y_ND = checked_pair(x_ND, y_ND)
     x, y = truncated(x_ND, variance), truncated(y_ND, variance)
     for own in (x, y):
-        check_directions(len(own.loadings_KD), len(x_ND), variance)
+        check_directions(len(own.loadings_KD), len(x_ND), variance, "variance")
     return x, y

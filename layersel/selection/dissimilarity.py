@@ -48,7 +48,7 @@ def rsa(x_ND: Tensor, y_ND: Tensor, distance: str = "correlation", correlation: 
 
 def standardised_pairs(distance_NN: Tensor, correlation: str) -> Tensor:
     """Returns the distances (P) of all pairs, or their ranks for `spearman`, at mean 0 and norm 1; NaN if all equal."""
-    distance_P = distance_NN[tuple(torch.triu_indices(*distance_NN.shape, offset=1))]
+    distance_P = distance_NN[tuple(torch.triu_indices(len(distance_NN), len(distance_NN), offset=1))]
     if bool((distance_P == distance_P[0]).all()) or distance_P.isnan().any():
         return torch.full_like(distance_P, torch.nan)
     if correlation == "spearman":

@@ -45,4 +45,5 @@ def aligned(x_ND: Tensor, y_ND: Tensor) -> Tensor:
     """Computes ‖XᵀY‖_* of two shapes; NaN if one of them is a constant's."""
     if not (x_ND.any() and y_ND.any()):
         return torch.tensor(torch.nan, dtype=torch.float64)
-    return torch.linalg.svdvals(x_ND.T @ y_ND).sum().clamp(max=1)
+    similarity: Tensor = torch.linalg.svdvals(x_ND.T @ y_ND).sum().clamp(max=1)
+    return similarity

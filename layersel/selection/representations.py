@@ -104,9 +104,7 @@ class RepresentationScore(StatesScore):
         samples = [self.sample(own, rows) for own in kept]
         return torch.stack([1 - self.similarity(before, after) for before, after in pairwise(samples)])
 
-    def _resampled(
-        self, kept: list[Any], n_texts: int, fewest: int, generator: "torch.Generator"
-    ) -> "Tensor | None":
+    def _resampled(self, kept: list[Any], n_texts: int, fewest: int, generator: "torch.Generator") -> "Tensor | None":
         """Computes the importance in bootstrap samples without repeats: a text drawn twice would be two equal ones."""
         import torch
 

@@ -19,7 +19,7 @@ class RSA(RepresentationScore):
     """
 
     distance: str = "correlation"
-    """Dissimilarity of two texts: correlation (1 − Pearson's r over the units), or euclidean."""
+    """Dissimilarity of two texts: correlation (1 - Pearson's r over the units), or euclidean."""
     correlation: str = "spearman"
     """How the dissimilarities are compared: spearman (by their ranks), or pearson."""
 

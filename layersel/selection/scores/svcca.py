@@ -54,7 +54,7 @@ class SVCCA(RepresentationScore):
         from layersel.selection.canonical import check_directions
 
         counts = [len(own.loadings_KD) for own in kept]
-        check_directions(max(counts), n_texts, self.variance)
+        check_directions(max(counts), n_texts, self.variance, "selection.variance")
         certain = max(one + other - (n_texts - 1) for one, other in pairwise(counts))
         if certain > 0:
             note(
