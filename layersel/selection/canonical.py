@@ -108,8 +108,9 @@ def mean_correlation(x: Truncated, y: Truncated) -> Tensor:
 def weighted_correlation(x: Truncated, y: Truncated) -> Tensor:
     """Computes the canonical correlations' mean, weighted by their directions' shares in X; NaN if there is none."""
     u_KK, correlations, _ = torch.linalg.svd(x.directions_NK.T @ y.directions_NK, full_matrices=False)
-    weights: Tensor = (u_KK.T @ x.loadings_KD).abs().sum(1)
-    return (weights * correlations.clamp(max=1)).sum() / weights.sum()
+    weights = (u_KK.T @ x.loadings_KD).abs().sum(1)
+    similarity: Tensor = (weights * correlations.clamp(max=1)).sum() / weights.sum()
+    return similarity
 
 
 def check_directions(kept: int, n_texts: int, variance: float, argument: str) -> None:

@@ -61,7 +61,6 @@ def normalised_feature_norms(
 
 def _norms(module: nn.Module, inputs_NI: Tensor) -> Tensor:
     """Computes ‖Wẑ‖ of each input."""
-    norms_N: Tensor = torch.linalg.norm(
-        normalize(inputs_NI.float(), dim=1) @ weight_OI(module).detach().float().T, dim=1
-    )
+    outputs_NO = normalize(inputs_NI.float(), dim=1) @ weight_OI(module).detach().float().T
+    norms_N: Tensor = torch.linalg.norm(outputs_NO, dim=1)
     return norms_N

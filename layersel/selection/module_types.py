@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 import torch
-from scipy.stats import rankdata
 from torch import nn
 
 from layersel.backbone.backbone import Backbone
@@ -12,8 +12,6 @@ from layersel.backbone.layers import find_layers, find_linear
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores
 from layersel.terminal.progress import progress
-
-# Shapes: L layers, M modules of one type.
 
 
 def linear_layers(backbone: Backbone, score: str) -> list[dict[str, nn.Module]]:
@@ -40,16 +38,16 @@ def mean_of_modules(layers: Sequence[Mapping[str, float]]) -> LayerScores:
 
 
 def scores_within_types(backbone: Backbone, score: str, figure: Callable[[nn.Module], float]) -> LayerScores:
-    """Scores each linear module by the place of its figure among those of its type, and each layer by their mean.
+    """Scores each linear module by its figure relative to those of its type, and each layer by the mean over its own.
 
-    The place is the share of the type's modules whose figure is lower, ties by halves, so between 0 and 1. Figures of
-    different types differ in scale, and some are infinite or far out: a mean of them, even relative to their types,
-    would be the outliers' alone.
+    A figure v becomes v/(v + the median of its type over the layers): .5 is the median, 2/3 is twice as much. Types of
+    other shapes have figures of another scale, and a single one may be infinite or far out, which would decide alone
+    in a mean of v, even relative to the type's mean; places in an order would leave few layers with many ties.
 
     Args:
         backbone: The model.
         score: The score's name, for messages.
-        figure: Gives a module's figure, which may be infinite.
+        figure: Gives a module's figure, 0 or more, which may be infinite.
 
     Raises:
         UserError: A layer has no linear modules, or a figure is not a number.
@@ -63,10 +61,14 @@ def scores_within_types(backbone: Backbone, score: str, figure: Callable[[nn.Mod
             if math.isnan(value):
                 raise UserError(f"selection={score}: the weight of {name} gives no number; use a score such as cka")
             types.setdefault(name.removeprefix(f"{stack}.{layer}."), {})[name] = value
-    places = {name: place for of_type in types.values() for name, place in _places(of_type).items()}
-    return mean_of_modules([{name: places[name] for name in linears} for linears in layers])
+    modules = {}
+    for of_type in types.values():
+        middle = median(of_type.values())
+        modules |= {name: _relative(value, middle) for name, value in of_type.items()}
+    return mean_of_modules([{name: modules[name] for name in linears} for linears in layers])
 
 
-def _places(of_type: Mapping[str, float]) -> dict[str, float]:
-    ranks_M = rankdata(list(of_type.values()))
-    return {name: float((rank - 0.5) / len(of_type)) for name, rank in zip(of_type, ranks_M, strict=True)}
+def _relative(value: float, middle: float) -> float:
+    if value == middle:
+        return 0.5
+    return 1.0 if math.isinf(value) else value / (value + middle)

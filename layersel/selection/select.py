@@ -175,11 +175,12 @@ def _stability(scores: LayerScores, budget: int) -> Stability | None:
     counts = torch.zeros(len(scores.values_L), dtype=torch.float64)
     for values_L in scores.resampled_SL:
         counts[choose_layers(values_L, budget, excluded)] += 1
-    correlations = [
-        float(spearmanr(values_L[compared], scores.values_L[compared]).statistic) for values_L in scores.resampled_SL
-    ]
+    whole = scores.values_L[compared]
+    ordered = [own for own in scores.resampled_SL[:, compared] if len(own.unique()) > 1]  # equal ones have no order
+    correlations = [float(spearmanr(own, whole).statistic) for own in ordered] if len(whole.unique()) > 1 else []
     samples = len(scores.resampled_SL)
-    return Stability(samples, (counts / samples).tolist(), math.fsum(correlations) / samples)
+    correlation = math.fsum(correlations) / len(correlations) if correlations else math.nan
+    return Stability(samples, (counts / samples).tolist(), correlation)
 
 
 def _batches(texts: Sequence[str] | Sequence[Batch], backbone: Backbone) -> list[Batch]:

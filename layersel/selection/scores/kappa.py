@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Kappa(Score):
-    """Score of a layer = the mean over its linear modules of their places by 1/κ = σ_min/σ_max within their type.
+    """Score of a layer = the mean over its linear modules of v = 1/κ = σ_min/σ_max relative to their type.
 
     KappaTune adapts the modules of the lowest κ, which are the least specialised; the inverse turns that into the
-    highest, and is finite for a singular matrix. A module's score is its place among those of its type, as matrices of
-    other sides have other κ; the code (`utils/target_selection.py` of PEFT) compares all with each other, and takes the
-    lowest fifth. No text is looked at.
+    highest, and is finite for a singular matrix. A module's score is v/(v + the median of its type over the layers), as
+    matrices of other shapes have other κ; the code proposed for PEFT (`utils/target_selection.py`) compares all with
+    each other, and takes the lowest fifth. No text is looked at.
 
     Reference: "KappaTune", arXiv 2506.16289.
     """

@@ -28,8 +28,9 @@ class Procrustes(RepresentationScore):
     def sample(self, kept: "Tensor", rows: "slice | Tensor") -> "Tensor":
         """Returns the shape of some of the texts."""
         from layersel.selection.procrustes import shape
+        from layersel.selection.records import coordinates
 
-        return shape(kept[rows])
+        return shape(coordinates(kept[rows]))
 
     def similarity(self, before: "Tensor", after: "Tensor") -> "Tensor":
         """Computes how far the two shapes coincide when one is turned to the other."""

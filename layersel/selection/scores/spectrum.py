@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Spectrum(Score):
-    """Score of a layer = the mean over its linear modules of their places by signal-to-noise ratio within their type.
+    """Score of a layer = the mean over its linear modules of their signal-to-noise ratio v relative to their type.
 
     The signal are the singular values above the Marchenko–Pastur threshold; the highest ratios are adapted. Spectrum
-    chooses modules, the same share of each type; here a module's score is its place among those of its type. No text is
-    looked at.
+    chooses the same share of modules of each type; here a module's score is v/(v + the median of its type over the
+    layers), so that .5 is the median. No text is looked at.
 
     The published code departs where no singular value is noise: it takes the noise as 1, whatever the weights' scale.
-    Here such a matrix has an infinite ratio, and the first place.
+    Here such a matrix has an infinite ratio, and the score 1.
 
     Reference: Hartford et al. 2024, "Spectrum: Targeted training on signal to noise ratio".
     """
