@@ -13,11 +13,11 @@ from layersel.errors import one_of
 from layersel.selection.records import checked_pair
 from layersel.selection.similarity_names import CORRELATION_NAMES, DISTANCE_NAMES
 
-# Shapes: N records, D dimensions, P pairs of different records.
+# Shapes: N records, D dimensions, P = N(N − 1)/2 dissimilarities.
 
 
 def rsa(x_ND: Tensor, y_ND: Tensor, distance: str = "correlation", correlation: str = "spearman") -> Tensor:
-    """Computes the correlation of the dissimilarities of all pairs of records, by two representations of these.
+    """Computes the correlation of the dissimilarities of every two records, by two representations of these.
 
     Args:
         x_ND: Finite numbers.
@@ -26,7 +26,7 @@ def rsa(x_ND: Tensor, y_ND: Tensor, distance: str = "correlation", correlation: 
         correlation: `spearman`, of ranks, or `pearson`.
 
     Returns:
-        A 0-dimensional float64 tensor in [−1, 1]; NaN where all pairs are equally far apart, and for correlation where
+        A 0-dimensional float64 tensor in [−1, 1]; NaN where all are equally far apart, and for correlation where
         the units of a record are all alike.
 
     Raises:
@@ -42,12 +42,15 @@ def rsa(x_ND: Tensor, y_ND: Tensor, distance: str = "correlation", correlation: 
         raise one_of("distance", distance, DISTANCES)
     if correlation not in CORRELATION_NAMES:
         raise one_of("correlation", correlation, CORRELATION_NAMES)
-    pairs = [standardised_pairs(DISTANCES[distance](own_ND), correlation) for own_ND in checked_pair(x_ND, y_ND)]
-    return (pairs[0] * pairs[1]).sum().clamp(-1, 1)
+    found = [standardised(DISTANCES[distance](own_ND), correlation) for own_ND in checked_pair(x_ND, y_ND)]
+    return (found[0] * found[1]).sum().clamp(-1, 1)
 
 
-def standardised_pairs(distance_NN: Tensor, correlation: str) -> Tensor:
-    """Returns the distances (P) of all pairs, or their ranks for `spearman`, at mean 0 and norm 1; NaN if all equal."""
+def standardised(distance_NN: Tensor, correlation: str) -> Tensor:
+    """Returns the distances (P) of every two records, or for `spearman` their ranks, at mean 0 and norm 1.
+
+    NaN if all are equal.
+    """
     distance_P = distance_NN[tuple(torch.triu_indices(len(distance_NN), len(distance_NN), offset=1))]
     if bool((distance_P == distance_P[0]).all()) or distance_P.isnan().any():
         return torch.full_like(distance_P, torch.nan)

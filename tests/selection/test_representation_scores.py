@@ -1,4 +1,4 @@
-"""Scores by Procrustes, RSA, SVCCA and PWCCA: the similarities of pooled states, what is excluded, resamples, options."""
+"""Scores by Procrustes, RSA, SVCCA and PWCCA: similarities of pooled states, what is excluded, resamples, options."""
 
 import math
 from itertools import pairwise
@@ -125,10 +125,8 @@ def test_each_bad_option_is_a_problem(name: str, options: dict[str, object], exp
 
 
 @every_score
-def test_a_rotation_scale_or_shift_of_the_states_leaves_the_layers_order(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each depth is scaled in its own way; only what the similarity is invariant to."""
+def test_the_scale_of_a_depth_does_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """States grow from layer to layer in many models."""
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(N_LAYERS + 1, 12, 32, generator=generator, dtype=torch.float64).cumsum(0)
 

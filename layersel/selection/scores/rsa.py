@@ -33,10 +33,10 @@ class RSA(RepresentationScore):
         return DISTANCES[self.distance](checked("states", states_ND))
 
     def sample(self, kept: "Tensor", rows: "slice | Tensor") -> "Tensor":
-        """Returns the standardised dissimilarities of the pairs of some of the texts."""
-        from layersel.selection.dissimilarity import standardised_pairs
+        """Returns the standardised dissimilarities of every two of these texts."""
+        from layersel.selection.dissimilarity import standardised
 
-        return standardised_pairs(kept[rows][:, rows], self.correlation)
+        return standardised(kept[rows][:, rows], self.correlation)
 
     def similarity(self, before: "Tensor", after: "Tensor") -> "Tensor":
         """Computes the correlation of standardised dissimilarities."""
