@@ -180,7 +180,7 @@ class Backbone(nn.Module):
         _ = self._layer_arity
 
     def pooled_states(self, batch: Batch, final_norm: bool = False) -> Tensor:
-        """Computes pooled hidden states ((L+1)×B×D): each layer's input, then the last layer's output.
+        """Computes pooled hidden states ((L+1)×B×D): each layer's input, then the last layer's output; as `see_depths`.
 
         Args:
             batch: The texts.
@@ -188,32 +188,49 @@ class Backbone(nn.Module):
                 library's `hidden_states` does.
         """
         pooled: list[Tensor] = []
-        mask_BT = batch["attention_mask"]
+        self.see_depths(
+            batch, lambda states_BTD: pooled.append(self.pool(states_BTD, batch["attention_mask"])), final_norm
+        )
+        return torch.stack(pooled)
 
-        def see(_: int, states_BTD: Tensor) -> None:
-            texts, length = mask_BT.shape
+    def see_depths(self, batch: Batch, see: Callable[[Tensor], None], final_norm: bool = False) -> None:
+        """Runs the model, and gives `see` the hidden states (B×T×D) of L+1 depths, one after the other.
+
+        Args:
+            batch: The texts.
+            see: Is given each layer's input, then the last layer's output.
+            final_norm: Whether that stands behind the model's final norm.
+
+        Raises:
+            UserError: The layers pass on something else than states of texts and tokens.
+        """
+        texts, length = batch["attention_mask"].shape
+        seen = 0
+
+        def check(_: int, states_BTD: Tensor) -> None:
+            nonlocal seen
             if states_BTD.shape[0] != texts or states_BTD.shape[1] < length:
                 raise UserError(
                     "model: expected layers that pass on states of texts and tokens, but those of "
                     f"{type(self.model).__name__} pass on another shape; it cannot be scored"
                 )
-            pooled.append(self.pool(states_BTD[:, :length], mask_BT))  # Longformer pads texts to its window
+            seen += 1
+            see(states_BTD[:, :length])  # Longformer pads texts to its window
 
         def leave(_: nn.Module, __: Sequence[Any], output: Any) -> None:
-            see(self.n_layers, output[0] if isinstance(output, tuple) else output)
+            check(self.n_layers, output[0] if isinstance(output, tuple) else output)
 
         last = None if final_norm else self.layers[-1].register_forward_hook(leave)
         try:
-            with entering(self.layers, see):
+            with entering(self.layers, check):
                 states_BTD = self._run(batch)
         finally:
             if last is not None:
                 last.remove()
         if final_norm:
-            see(self.n_layers, states_BTD)
-        if len(pooled) != self.n_layers + 1:
-            raise RuntimeError(f"expected the states of {self.n_layers + 1} depths, but got {len(pooled)}")
-        return torch.stack(pooled)
+            check(self.n_layers, states_BTD)
+        if seen != self.n_layers + 1:
+            raise RuntimeError(f"expected the states of {self.n_layers + 1} depths, but got {seen}")
 
     def train_suffix(self, start: int) -> None:
         """Puts the layers from `start` on into training mode; those below stay in evaluation mode, without dropout."""

@@ -66,7 +66,7 @@ class Shared:
     def layer_scores(self, backbone: Backbone, probe: Probe, problem: Problem) -> LayerScores:
         """Returns the layers' scores, whatever the budget; those that look at the pretrained model are stored."""
         score, task = self.cell.selection, self.cell.task
-        if not score.needs or self.cell.steps[0] != TRAIN:
+        if not score.measures or self.cell.steps[0] != TRAIN:
             return score_layers(score, backbone, probe)
         key: list[Any] = [[self._model(backbone), _hardware(backbone.device)], class_path(score)]
         key += [

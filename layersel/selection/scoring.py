@@ -15,8 +15,8 @@ from layersel.config import build, build_group, choice, choices
 from layersel.data.texts.text import Text
 from layersel.errors import UserError, one_of
 from layersel.seeding import stream
-from layersel.selection.kernel_names import MIN_TEXTS
 from layersel.selection.score import STATES, Score
+from layersel.selection.similarity_names import MIN_TEXTS
 
 if TYPE_CHECKING:
     from layersel.selection.selection import Selection
@@ -42,7 +42,7 @@ class Scoring:
     """The model: a local folder, a hub name, or package:NAME for an installed package with a model."""
     texts: str | None = None
     """File with the texts, 100 or more of the task's, in any form that data=text reads: .txt (a text a line, or between
-    empty lines), .jsonl, .csv, .parquet, …; of prompts with responses both. Controls need none."""
+    empty lines), .jsonl, .csv, .parquet, …; of prompts with responses both. Controls, spectrum and kappa need none."""
     column: str | None = None
     """Column with the texts; null is found by its name."""
     score: str = "cka"

@@ -40,11 +40,11 @@ def select_layers(
         model: An encoder or a decoder of texts, of transformers and with one stack of layers, with or without a head;
             it is left as it was. Of a `PeftModel` the base model is scored, with its adapters switched off.
         texts: Probe texts (some 100 are enough), or ready batches with `input_ids` and `attention_mask` (and
-            `position_ids` where they are padded on the left, as everywhere in Hugging Face). A control looks at none:
-            [] will do.
+            `position_ids` where they are padded on the left, as everywhere in Hugging Face). Controls and scores of
+            the weights look at none: [] will do.
         n: A number of layers, or a share of them below 1.
-        score: Name of a score that needs no labels (`cka`, `last`, `first`, `first_last`, `spread`, `random`, `all`,
-            `none`), or a `Score` with its own n.
+        score: Name of a score that needs no labels, such as `cka`, `cosine` or `spectrum`, or of a control (`last`,
+            `first`, `first_last`, `spread`, `random`, `all`, `none`), or a `Score` with its own n.
         tokenizer: Needed for texts.
         pooling: What stands for a text: `cls`, `mean` or `last` (token). None is `last` for a decoder, `cls` for an
             encoder with a [CLS] token, and `mean` for one without.
@@ -165,11 +165,12 @@ def _stability(scores: LayerScores, choose: Callable[[Tensor], list[int]]) -> St
     counts = torch.zeros(len(scores.values_L), dtype=torch.float64)
     for values_L in scores.resampled_SL:
         counts[choose(values_L)] += 1
-    correlations = [
-        float(spearmanr(values_L[compared], scores.values_L[compared]).statistic) for values_L in scores.resampled_SL
-    ]
+    whole = scores.values_L[compared]
+    ordered = [own for own in scores.resampled_SL[:, compared] if len(own.unique()) > 1]  # equal ones have no order
+    correlations = [float(spearmanr(own, whole).statistic) for own in ordered] if len(whole.unique()) > 1 else []
     samples = len(scores.resampled_SL)
-    return Stability(samples, (counts / samples).tolist(), math.fsum(correlations) / samples)
+    correlation = math.fsum(correlations) / len(correlations) if correlations else math.nan
+    return Stability(samples, (counts / samples).tolist(), correlation)
 
 
 def _batches(texts: Sequence[str] | Sequence[Batch], backbone: Backbone) -> list[Batch]:

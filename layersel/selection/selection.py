@@ -24,7 +24,8 @@ class Stability:
     Attributes:
         samples: Number of bootstrap samples of the probe.
         chosen_share: For each layer, the share of samples in which it is chosen.
-        rank_correlation: Mean Spearman correlation between the order of layers by a sample and that by the whole probe.
+        rank_correlation: Mean Spearman correlation between the order of layers by a sample and that by the whole probe,
+            over the samples that have an order.
     """
 
     samples: int

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from layersel.errors import UserError, one_of
-from layersel.selection.kernel_names import KERNEL_NAMES, MIN_TEXTS
+from layersel.selection.records import checked
+from layersel.selection.similarity_names import KERNEL_NAMES
 
 
 def cka(x_ND: Tensor, y_ND: Tensor, kernel: str = "linear", debiased: bool = False) -> Tensor:
@@ -99,7 +100,7 @@ def linear_kernel(x_ND: Tensor) -> Tensor:
         >>> linear_kernel(torch.tensor([[1.0], [2.0], [4.0], [5.0]]))[0]
         tensor([ 4.,  2., -2., -4.], dtype=torch.float64)
     """
-    x_ND = _checked("x_ND", x_ND)
+    x_ND = checked("x_ND", x_ND)
     x_ND = x_ND - x_ND.mean(0)
     return x_ND @ x_ND.T
 
@@ -119,7 +120,7 @@ def rbf_kernel(x_ND: Tensor, t: float = 1.0) -> Tensor:
     """
     if not t > 0:
         raise UserError(f"t: expected a number above 0, but got {t}")
-    x_ND = _checked("x_ND", x_ND)
+    x_ND = checked("x_ND", x_ND)
     # Differences, not |x|² + |y|² − 2xy: identical records must be at the distance 0.
     d2_NN = torch.cdist(x_ND, x_ND, compute_mode="donot_use_mm_for_euclid_dist").square()
     distances = d2_NN[tuple(torch.triu_indices(len(x_ND), len(x_ND), offset=1))]
@@ -161,15 +162,4 @@ def _checked_grams(k_NN: Tensor, l_NN: Tensor) -> tuple[Tensor, Tensor]:
     if k_NN.shape != l_NN.shape or k_NN.shape != k_NN.shape[:1] * 2:
         got = f"{tuple(k_NN.shape)} and {tuple(l_NN.shape)}"
         raise ValueError(f"Gram matrices: expected two square ones of one size, but got the shapes {got}")
-    return _checked("k_NN", k_NN), _checked("l_NN", l_NN)
-
-
-def _checked(name: str, matrix: Tensor) -> Tensor:
-    """Returns a matrix of at least 4 rows of finite numbers, in float64 on the CPU."""
-    if matrix.ndim != 2 or len(matrix) < MIN_TEXTS or not matrix.numel():
-        expected = f"a matrix of at least {MIN_TEXTS} records"
-        raise ValueError(f"{name}: expected {expected}, but got the shape {tuple(matrix.shape)}")
-    broken = int((~matrix.isfinite()).sum())
-    if broken:
-        raise ValueError(f"{name}: expected finite numbers, but {broken} of {matrix.numel()} are NaN or inf")
-    return matrix.to("cpu", torch.float64)
+    return checked("k_NN", k_NN), checked("l_NN", l_NN)

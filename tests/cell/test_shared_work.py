@@ -20,6 +20,7 @@ from layersel.backbone.prefix import PrefixMemory
 from layersel.cell import shared
 from layersel.runs import store
 from layersel.selection.scores.cka import CKA
+from layersel.selection.scores.spectrum import Spectrum
 from layersel.tasks.screening.heads.nearest import Nearest
 
 CELLS = {
@@ -32,6 +33,7 @@ CELLS = {
     "several layers": ["selection=last", "selection.n=2", "model.layers=all", "model.combine=concat"],
     "the mean of several": ["selection=last", "selection.n=1", "model.layers=[0,3]"],
     "bf16": ["precision=bf16", "selection=last", "selection.n=1"],
+    "scores of the weights": ["selection=spectrum", "selection.n=1"],
     "scores of pruned layers": ["pruning=random", "order=[prune,train]", "selection=cka", "selection.n=1"],
 }
 FRESH = """
@@ -129,6 +131,16 @@ def test_another_process_spares_the_work(run: Callable[..., Cell], expected: dic
             assert list(found) == list(expected[name])  # tables have their columns in this order
     assert [call.args[1] for call in passes.call_args_list] == ["encoding, adapted"] * 2
     assert {path: path.stat().st_mtime_ns for path in filled.rglob("*.safetensors")} == before
+
+
+def test_scores_of_the_weights_are_shared_too(
+    run: Callable[..., Cell], expected: dict[str, Cell], tmp_path: Path
+) -> None:
+    """They look at no text, and their singular values take long."""
+    name = "scores of the weights"
+    run(name, tmp_path / "shared")
+    with patch.object(Spectrum, "scores", side_effect=AssertionError("scored")):
+        assert run(name, tmp_path / "shared") == expected[name]
 
 
 def _copies(path: Path) -> dict[str, Tensor]:

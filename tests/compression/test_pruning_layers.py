@@ -62,12 +62,13 @@ def test_the_lowest_layers_go(score: str, n: float, dropped: list[int]) -> None:
     assert torch.equal(vectors(backbone), vectors(reference))
 
 
-def test_the_score_is_that_of_the_selection() -> None:
-    """CKA through the library's front door names the same layers: what it chooses last is dropped."""
+@pytest.mark.parametrize("score", ["cka", "cosine", "spectrum", "outliers"])
+def test_the_score_is_that_of_the_selection(score: str) -> None:
+    """Through the library's front door it names the same layers: what it chooses last is dropped."""
     backbone = deep()
     batches = token_batches(backbone, TEXTS)
-    scores = select_layers(backbone.model, batches, score="cka", pooling="mean").scores
-    pruned = Layers(n=2, score="cka").prune(backbone, TEXTS, generator())
+    scores = select_layers(backbone.model, batches, score=score, pooling="mean").scores
+    pruned = Layers(n=2, score=score).prune(backbone, TEXTS, generator())
     assert pruned.dropped == sorted(sorted(range(DEPTH), key=lambda layer: scores[layer])[:2])
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from label_free import LABEL_FREE, LOOKING
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModel, AutoTokenizer
 
-from layersel.config import CONF, choices
+from layersel.config import CONF
 from layersel.selection.__main__ import main
 from layersel.selection.score import score_named
 from layersel.selection.scoring import read_options
@@ -99,8 +100,8 @@ def test_the_probe_is_drawn_by_the_seed_or_the_first_texts(run: Run, tiny_model_
     assert len({tuple(selection.scores) for selection in (first, drawn, other)}) == 3
 
 
-@pytest.mark.parametrize("score", sorted({*choices("selection")} - {"cka", "cka_paper", "grad_norm", "manual"}))
-def test_a_control_needs_no_texts(score: str, run: Run, tiny_model_folder: Path) -> None:
+@pytest.mark.parametrize("score", [name for name in LABEL_FREE if name not in LOOKING and name != "manual"])
+def test_controls_and_scores_of_the_weights_need_no_texts(score: str, run: Run, tiny_model_folder: Path) -> None:
     """Nor does it look at those that it is given."""
     found = run(f"score={score}")
     assert found == run(f"score={score}", "texts=nowhere.txt")

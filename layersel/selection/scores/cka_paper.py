@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from layersel.selection.kernel_names import HIDDEN_STATES
 from layersel.selection.score import FIRST
 from layersel.selection.scores.cka import CKA
+from layersel.selection.similarity_names import HIDDEN_STATES
 
 
 @dataclass

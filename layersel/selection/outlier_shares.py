@@ -1,0 +1,49 @@
+"""How many entries of the weights stand far out, given what enters them (Yin et al. 2023)."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from layersel.backbone.backbone import Backbone, Batch
+from layersel.backbone.layers import weight_OI
+from layersel.selection.activations import see_probe
+from layersel.selection.module_types import linear_layers
+from layersel.selection.records import check_finite
+from layersel.selection.score import LayerScores
+
+# Shapes: N real tokens, O outputs, I inputs of a linear module.
+
+
+def outlier_shares(backbone: Backbone, batches: Iterable[Batch], score: str, m: float) -> LayerScores:
+    """Computes the share of the entries |W_ij|·‖X_j‖₂ of each layer that are above m times their mean in that layer.
+
+    X_j is what enters input j over all real tokens. One pass, which keeps a number for each input of each module. The
+    shares of the linear modules are against their layer's mean too.
+
+    Raises:
+        UserError: What enters a module is not finite, or no text does.
+    """
+    layers = linear_layers(backbone, score)
+    squares: dict[str, Tensor] = {}
+
+    def see(name: str, inputs_NI: Tensor) -> None:
+        squares[name] = squares.get(name, 0) + inputs_NI.float().square().sum(dim=0)
+
+    see_probe(backbone, batches, {name: module for own in layers for name, module in own.items()}, see, score)
+    shares: list[float] = []
+    modules: dict[str, float] = {}
+    for linears in layers:
+        for name in linears:
+            check_finite(squares[name], score, f"norms of the inputs of {name}")
+        sizes = {name: weight_OI(module).numel() for name, module in linears.items()}
+        sums = [_weighed(module, squares[name]).sum(dtype=torch.float64) for name, module in linears.items()]
+        bound = m * float(sum(sums)) / sum(sizes.values())
+        above = {name: int((_weighed(module, squares[name]) > bound).sum()) for name, module in linears.items()}
+        shares.append(sum(above.values()) / sum(sizes.values()))
+        modules |= {name: count / sizes[name] for name, count in above.items()}
+    return LayerScores(torch.tensor(shares, dtype=torch.float64), modules=modules)
+
+
+def _weighed(module: nn.Module, squares_I: Tensor) -> Tensor:
+    return weight_OI(module).detach().float().abs() * squares_I.sqrt()
