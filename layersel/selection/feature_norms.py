@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.layers import weight_OI
@@ -60,7 +59,8 @@ def normalised_feature_norms(
 
 
 def _norms(module: nn.Module, inputs_NI: Tensor) -> Tensor:
-    """Computes ‖Wẑ‖ of each input."""
-    outputs_NO = normalize(inputs_NI.float(), dim=1) @ weight_OI(module).detach().float().T
-    norms_N: Tensor = torch.linalg.norm(outputs_NO, dim=1)
+    """Computes ‖Wẑ‖ = ‖Wz‖/‖z‖ of each input z; 0 for one of zeros."""
+    inputs_NI = inputs_NI.float()
+    outputs_NO = inputs_NI @ weight_OI(module).detach().float().T
+    norms_N: Tensor = torch.linalg.norm(outputs_NO, dim=1) / torch.linalg.norm(inputs_NI, dim=1).clamp(min=1e-30)
     return norms_N
