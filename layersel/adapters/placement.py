@@ -1,11 +1,13 @@
 """Placing adapters through PEFT, with a check that they stand in the chosen layers and nowhere else."""
 
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -20,13 +22,15 @@ def place(backbone: Backbone, selection: Selection, config: PeftConfig, generato
     PEFT draws the initial values from the global generator, which is set from `generator` and restored.
 
     Raises:
-        RuntimeError: The adapted layers are not the chosen ones.
+        RuntimeError: The adapted layers are not the chosen ones, or modules have other ranks than they were given.
     """
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(), without_peft_notes():
         torch.manual_seed(seed)
         adapted = get_peft_model(backbone.model, config)
     check_placement(backbone, selection.layers)
+    if selection.allocation is not None and isinstance(config, LoraConfig):
+        check_ranks(backbone, selection.allocation.ranks, config)
     return adapted
 
 
@@ -65,6 +69,25 @@ def check_placement(backbone: Backbone, chosen: list[int]) -> None:
     if found != chosen or inside != _adapters(backbone.model):
         outside = _adapters(backbone.model) - inside
         raise RuntimeError(f"adapters stand in layers {found} and {outside} outside of them, but {chosen} were chosen")
+
+
+def check_ranks(backbone: Backbone, given: Mapping[str, int], config: LoraConfig) -> None:
+    """Compares the rank and the scale of each LoRA module with what it was given.
+
+    The scale is alpha/r of the configuration, or with rsLoRA alpha over the root of the module's own rank.
+
+    Raises:
+        RuntimeError: They differ; the message has both for the first module.
+    """
+    found = {name: part for name, part in backbone.model.named_modules() if isinstance(part, LoraLayer)}
+    if found.keys() != given.keys():
+        raise RuntimeError(f"{sorted(found.keys() ^ given.keys())} are adapted or were given a rank, but not both")
+    for name, layer in found.items():
+        rank = given[name]
+        scale = config.lora_alpha / (math.sqrt(rank) if config.use_rslora else config.r)
+        placed = (len(layer.lora_A["default"].weight), layer.scaling["default"])
+        if placed[0] != rank or not math.isclose(placed[1], scale, rel_tol=1e-9):
+            raise RuntimeError(f"{name} has rank and scale {placed}, but was given {(rank, scale)}")
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

@@ -189,6 +189,21 @@ def nf4_base_is_compressed(cell: "Cell") -> str | None:
 
 
 @_rule
+def adapter_takes_ranks(cell: "Cell") -> str | None:
+    """Only modules with factors of their own can have ranks of their own, and their budget is that of one rank."""
+    return cell.adapter.ranks_problem(cell.ranks)
+
+
+@_rule
+def ranks_follow_scores(cell: "Cell") -> str | None:
+    """A control orders the layers, and says nothing of how much one is worth."""
+    if not cell.ranks.allocates or (cell.selection.measures and not cell.selection.chooses_none):
+        return None
+    why = "chooses no layer" if cell.selection.chooses_none else "measures nothing that ranks could follow"
+    return f"ranks={cell.ranks.name}: selection={cell.selection.name} {why}; use selection=cka, or ranks=uniform"
+
+
+@_rule
 def merging_needs_weight_changes(cell: "Cell") -> str | None:
     """Merging is over dense changes of weight matrices of one pretrained model."""
     if not cell.merging.named_datasets:

@@ -105,6 +105,8 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
             "so that training them changes nothing; use selection=manual or none, or let model.layers have the last one"
         )
     head = backbone.model.get_output_embeddings()
+    sides = [{name: _sides(linear) for name, linear in own.items()} for own in find_linear(backbone.model)]
+    known = {name for projections in backbone.projections for name in projections.values()}
     return Selection(
         score=score.name,
         scores=values_L.tolist(),
@@ -113,8 +115,10 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         modules=backbone.projections,
         stability=_stability(scores, budget),
         measured=score.measures,
-        weights=[sum(map(_size, linears.values())) for linears in find_linear(backbone.model)],
+        weights=[sum(math.prod(own) for own in layer.values()) for layer in sides],
         head_weights=0 if head is None else head.weight.numel(),
+        module_scores=scores.modules,
+        widths={name: own for layer in sides for name, own in layer.items() if name in known},
     )
 
 
@@ -145,10 +149,9 @@ def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = Non
     return sorted(_best_first(values_L, excluded or set())[:budget])
 
 
-def _size(linear: nn.Module) -> int:
-    """Returns how many weights a linear module has, packed ones counted one by one."""
-    sides = (linear.nf, linear.nx) if isinstance(linear, Conv1D) else (linear.out_features, linear.in_features)
-    return int(sides[0] * sides[1])  # type: ignore[operator]
+def _sides(linear: nn.Module) -> list[int]:
+    """Returns the outputs and inputs of a linear module, packed weights counted one by one."""
+    return [linear.nf, linear.nx] if isinstance(linear, Conv1D) else [linear.out_features, linear.in_features]  # type: ignore[list-item]
 
 
 def _best_first(values_L: Tensor, excluded: set[int]) -> list[int]:
