@@ -197,10 +197,8 @@ def adapter_takes_ranks(cell: "Cell") -> str | None:
 @_rule
 def ranks_follow_scores(cell: "Cell") -> str | None:
     """A control orders the layers, and says nothing of how much one is worth."""
-    if not cell.ranks.allocates or (cell.selection.measures and not cell.selection.chooses_none):
-        return None
-    why = "chooses no layer" if cell.selection.chooses_none else "measures nothing that ranks could follow"
-    return f"ranks={cell.ranks.name}: selection={cell.selection.name} {why}; use selection=cka, or ranks=uniform"
+    score = cell.selection
+    return cell.ranks.score_problem(score.name, score.measures, score.chooses_none)
 
 
 @_rule

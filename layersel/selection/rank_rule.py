@@ -41,6 +41,16 @@ class RankRule:
         """Returns the line on an adapter's rank that the rule can make no ranks of; None if it can."""
         return None
 
+    def score_problem(self, score: str, measures: bool, chooses_none: bool) -> str | None:
+        """Returns the line on a score that the rule can make no ranks of; None if it can.
+
+        Args:
+            score: The score's name.
+            measures: Whether its values tell something of the layers.
+            chooses_none: Whether no layer is chosen.
+        """
+        return None
+
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, as far as shows without a model."""
         return []
@@ -96,10 +106,8 @@ class ScoredRanks(RankRule):
         """Returns the selection with the ranks of its modules."""
         from layersel.selection.selection import Allocation
 
-        problem = self.rank_problem(rank)
-        if problem is None and not (selection.measured and selection.layers):
-            why = "measures nothing that ranks could follow" if selection.layers else "has chosen no layer"
-            problem = f"ranks={self.name}: selection={selection.score} {why}; use another score, or ranks=uniform"
+        problem = self.score_problem(selection.score, selection.measured, not selection.layers)
+        problem = self.rank_problem(rank) if problem is None else problem
         if problem is not None:
             raise UserError(problem)
         groups = self._groups(selection, projections)
@@ -121,6 +129,13 @@ class ScoredRanks(RankRule):
             f"ranks.{bound}: expected r_min <= rank <= r_max, as the budget is that of the rank everywhere, but the "
             f"rank is {rank}; give ranks.parameters=…, or another bound"
         )
+
+    def score_problem(self, score: str, measures: bool, chooses_none: bool) -> str | None:
+        """Returns the line on a control, which only orders the layers, and on a choice of no layer."""
+        if measures and not chooses_none:
+            return None
+        why = "chooses no layer" if chooses_none else "measures nothing that ranks could follow"
+        return f"ranks={self.name}: selection={score} {why}; use another score, such as cka, or ranks=uniform"
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, bounds in the wrong order among them."""

@@ -222,7 +222,7 @@ class Selection:
             ]
             for layer, (score, reason) in enumerate(zip(self.scores, self.reasons, strict=True))
         ]
-        ranks = ["rank"] if self.allocation is not None else []
+        ranks = ["adapter rank"] if self.allocation is not None else []
         return ["layer", *(["score"] if self.measured else []), "chosen", *ranks, "why"], rows
 
     def ranks_of(self, layer: int) -> str:

@@ -18,7 +18,7 @@ def show_selection(selection: Selection) -> None:
         rank = [] if selection.allocation is None else [selection.ranks_of(layer)]
         rows.append([str(layer), *value, chosen, *rank, *share, selection.reasons[layer]])
     resampled = [] if stability is None else ["chosen in resamples"]
-    ranks = [] if selection.allocation is None else ["rank"]
+    ranks = [] if selection.allocation is None else ["adapter rank"]
     columns = ["layer", *(["score"] if measured else []), "chosen", *ranks, *resampled, "why"]
     alignment = "r" * (1 + measured) + "c" + "r" * len([*ranks, *resampled]) + "l"
     show_table(f"Layers by {selection.score}", columns, rows, alignment, bold=selection.layers)
@@ -36,7 +36,11 @@ def _ranks_line(selection: Selection) -> str | None:
     given = selection.allocation
     if given is None:
         return None
-    own, least, most = given.ranks.values(), min(given.ranks.values()), max(given.ranks.values())
-    used = sum(rank * sum(selection.widths[name]) for name, rank in given.ranks.items())
-    line = f"ranks by {given.rule}: {least} to {most} in {len(own)} modules, {used:,} parameters"
-    return f"{line} of a budget of {given.budget:,}"
+    costs = {name: sum(selection.widths[name]) for name in given.ranks}
+    used = sum(rank * costs[name] for name, rank in given.ranks.items())
+    everywhere = given.budget == given.rank * sum(costs.values())
+    return (
+        f"ranks by {given.rule}: {min(given.ranks.values())} to {max(given.ranks.values())} in {len(costs)} modules, "
+        f"{used:,} parameters of the {given.budget:,} that "
+        + (f"rank {given.rank} everywhere has" if everywhere else "ranks.parameters allows")
+    )

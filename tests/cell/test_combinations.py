@@ -58,6 +58,7 @@ OPTIONS = {
     "selection=manual": ["selection.layers=[1]"],
     "selection=cka": ["selection.bootstrap=3", "selection.probe_size=16"],
     "selection=cka_paper": ["selection.probe_size=16"],
+    "ranks=gora": ["ranks.r_max=12"],
     "adapter=vera": ["adapter.rank=8"],
     "adapter=fourierft": ["adapter.n_frequency=100"],
     "pruning=wanda": ["pruning.calibration=8"],

@@ -218,5 +218,5 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_number_may_be_a_name(tiny_model_folder: Path) -> None:
     """What YAML would take for another type stays the text that was given."""
-    options, _ = read_options([f"path={tiny_model_folder}", "texts=0123", "column=1", "out=no", "score=last"])
+    options, *_ = read_options([f"path={tiny_model_folder}", "texts=0123", "column=1", "out=no", "score=last"])
     assert (options.texts, options.column, options.out) == ("0123", "1", "no")
