@@ -16,6 +16,7 @@ from layersel.adapters.kinds.lora import Lora
 from layersel.backbone.backbone import Backbone
 from layersel.callbacks import LayerSelection
 from layersel.data.tokens import TokenIds
+from layersel.selection.rank_rule import RankRule
 from layersel.selection.score import Score, score_named
 from layersel.tasks.screening.datamodule import ScreeningData
 from layersel.tasks.screening.losses.pairs import RandomPairs
@@ -72,6 +73,7 @@ def toy_training(
     adapter: Adapter | None = None,
     callbacks: Sequence[Callback] = (),
     pool: Sequence[TokenIds] = (),
+    ranks: RankRule | None = None,
     **options: object,
 ) -> ToyTraining:
     """A training on the CPU that has yet to be started; `options` are those of `Screening`."""
@@ -81,7 +83,7 @@ def toy_training(
     own = {"loss": Pairwise(pairs=RandomPairs(per_record=4)), "batch_size": batch_size}
     task = Screening(**{"epochs": 2, "learning_rate": 1e-2, "dropout": False} | own | options)
     data = ScreeningData(toy_tokens(), range(N_TRAIN), labels, task, seed, pool)
-    selector = LayerSelection(score or score_named("last", n=2), adapter or Lora(rank=4), seed, folder)
+    selector = LayerSelection(score or score_named("last", n=2), adapter or Lora(rank=4), seed, folder, ranks=ranks)
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=task.epochs,

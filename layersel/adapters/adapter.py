@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from layersel.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
     from layersel.adapters.placed import Placed
     from layersel.backbone.backbone import Backbone
+    from layersel.selection.rank_rule import RankRule
     from layersel.selection.selection import Selection
 
 
@@ -45,6 +48,26 @@ class Adapter:
             UserError: The options do not fit this model: a projection that it lacks, a rank above its width.
         """
         raise NotImplementedError
+
+    def with_ranks(self, selection: "Selection", ranks: "RankRule") -> "Selection":
+        """Returns the selection with the ranks that a rule gives to the modules that are adapted.
+
+        Raises:
+            UserError: The modules of this kind have no ranks of their own, or the rule gives none.
+        """
+        problem = self.ranks_problem(ranks)
+        if problem is not None:
+            raise UserError(problem)
+        return selection
+
+    def ranks_problem(self, ranks: "RankRule") -> str | None:
+        """Returns the line on a rule of ranks that this kind cannot follow; None if it can."""
+        if not ranks.allocates:
+            return None
+        return (
+            f"ranks={ranks.name}: adapter={self.name} does not take a rank for each module; use ranks=uniform, or "
+            "adapter=lora, dora, rslora, pissa, olora or qlora"
+        )
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, as far as shows without a model."""

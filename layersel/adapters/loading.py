@@ -18,10 +18,11 @@ from transformers.pytorch_utils import Conv1D
 from layersel.adapters.full_placed import LAYERS, FullPlaced
 from layersel.adapters.nf4 import quantise_layers
 from layersel.adapters.placed import LoraPlaced, PeftPlaced, Placed
-from layersel.adapters.placement import adapted_layers, widths, without_peft_notes
+from layersel.adapters.placement import adapted_layers, without_peft_notes
 from layersel.adapters.qlora_placed import NF4, QloraPlaced
 from layersel.adapters.saving import KEY
 from layersel.backbone.backbone import Backbone
+from layersel.backbone.layers import widths
 from layersel.errors import UserError
 
 Shapes = dict[str, tuple[int, ...]]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from transformers.pytorch_utils import Conv1D
 
-from layersel.adapters.placement import widths
 from layersel.backbone.backbone import Backbone
+from layersel.backbone.layers import widths
 from layersel.errors import UserError
 
 

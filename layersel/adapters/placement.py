@@ -1,14 +1,15 @@
 """Placing adapters through PEFT, with a check that they stand in the chosen layers and nowhere else."""
 
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone
 from layersel.selection.selection import Selection
@@ -20,13 +21,15 @@ def place(backbone: Backbone, selection: Selection, config: PeftConfig, generato
     PEFT draws the initial values from the global generator, which is set from `generator` and restored.
 
     Raises:
-        RuntimeError: The adapted layers are not the chosen ones.
+        RuntimeError: The adapted layers are not the chosen ones, or modules have other ranks than they were given.
     """
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(), without_peft_notes():
         torch.manual_seed(seed)
         adapted = get_peft_model(backbone.model, config)
     check_placement(backbone, selection.layers)
+    if selection.allocation is not None and isinstance(config, LoraConfig):
+        check_ranks(backbone, selection.allocation.ranks, config)
     return adapted
 
 
@@ -67,20 +70,29 @@ def check_placement(backbone: Backbone, chosen: list[int]) -> None:
         raise RuntimeError(f"adapters stand in layers {found} and {outside} outside of them, but {chosen} were chosen")
 
 
+def check_ranks(backbone: Backbone, given: Mapping[str, int], config: LoraConfig) -> None:
+    """Compares the rank and the scale of each LoRA module with what it was given.
+
+    The scale is alpha/r of the configuration, or with rsLoRA alpha over the root of the module's own rank.
+
+    Raises:
+        RuntimeError: They differ; the message has both for the first module.
+    """
+    found = {name: part for name, part in backbone.model.named_modules() if isinstance(part, LoraLayer)}
+    if found.keys() != given.keys():
+        raise RuntimeError(f"{sorted(found.keys() ^ given.keys())} are adapted or were given a rank, but not both")
+    for name, layer in found.items():
+        rank = given[name]
+        scale = config.lora_alpha / (math.sqrt(rank) if config.use_rslora else config.r)
+        placed = (len(layer.lora_A["default"].weight), layer.scaling["default"])
+        if placed[0] != rank or not math.isclose(placed[1], scale, rel_tol=1e-9):
+            raise RuntimeError(f"{name} has rank and scale {placed}, but was given {(rank, scale)}")
+
+
 def count_parameters(model: nn.Module) -> tuple[int, int]:
     """Returns the numbers of trainable and of all parameters; shared ones count once, 4-bit ones one by one."""
     sizes = [(_size(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
-
-
-def widths(module: nn.Module) -> tuple[int, int]:
-    """Returns the outputs and inputs of a linear module or a `Conv1D`.
-
-    Example:
-        >>> widths(nn.Linear(2, 3)), widths(Conv1D(3, 2))
-        ((3, 2), (3, 2))
-    """
-    return (module.nf, module.nx) if isinstance(module, Conv1D) else (module.out_features, module.in_features)  # type: ignore[return-value]
 
 
 def _size(parameter: nn.Parameter) -> int:

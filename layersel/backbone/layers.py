@@ -98,6 +98,16 @@ def weight_OI(linear: nn.Module) -> Tensor:  # noqa: N802 - a shape suffix
     return weight.T if isinstance(linear, Conv1D) else weight
 
 
+def widths(module: nn.Module) -> tuple[int, int]:
+    """Returns the outputs and inputs of a linear module or a `Conv1D`.
+
+    Example:
+        >>> widths(nn.Linear(2, 3)), widths(Conv1D(3, 2))
+        ((3, 2), (3, 2))
+    """
+    return (module.nf, module.nx) if isinstance(module, Conv1D) else (module.out_features, module.in_features)  # type: ignore[return-value]
+
+
 def modules_of(named: Mapping[str, str], projections: Sequence[str]) -> list[str]:
     """Returns the full module names of these projections of one layer, which `find_projections` has `named`.
 

@@ -15,6 +15,8 @@ from layersel.callbacks.checkpoint_file import read_checkpoint
 from layersel.errors import UserError
 from layersel.files import write_json
 from layersel.seeding import stream
+from layersel.selection.rank_rule import RankRule
+from layersel.selection.ranks.uniform import Uniform
 from layersel.selection.score import Probe, Score
 from layersel.selection.select import make_selection
 from layersel.selection.selection import Selection
@@ -28,8 +30,8 @@ class LayerSelection(Callback):
     written to `selection.json`. Setup is before Lightning restores weights and makes optimizers, and only the first
     one acts: a second stage finds the adapter in place. The module is given it as `pl_module.placed`. A run that is
     resumed by `trainer.ckpt_path = FILE` takes the selection of that checkpoint and never scores again, or is refused
-    with a `UserError` if the score or the adapter is another; `trainer.fit(ckpt_path=FILE)` names the file only after
-    `setup`.
+    with a `UserError` if the score, the ranks or the adapter are others; `trainer.fit(ckpt_path=FILE)` names the file
+    only after `setup`.
 
     Args:
         score: Which score, with its budget.
@@ -37,6 +39,7 @@ class LayerSelection(Callback):
         seed: Of the probe's draws and the adapter's initial values.
         folder: Where `selection.json` goes; None writes nothing.
         selection: The chosen layers, if they are known.
+        ranks: The rule that gives each adapted module its rank; None is the adapter's own rank everywhere.
 
     Attributes:
         selection: The chosen layers, after `setup`.
@@ -50,12 +53,14 @@ class LayerSelection(Callback):
         seed: int = 0,
         folder: Path | None = None,
         selection: Selection | None = None,
+        ranks: RankRule | None = None,
     ):
         self.score = score
         self.adapter = adapter
         self.seed = seed
         self.folder = folder
         self.selection = selection
+        self.ranks = Uniform() if ranks is None else ranks
         self.placed: Placed | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -83,7 +88,7 @@ class LayerSelection(Callback):
         """Returns the selection that a checkpoint holds.
 
         Raises:
-            UserError: The checkpoint is damaged, or its score or adapter is another.
+            UserError: The checkpoint is damaged, or its score, ranks or adapter are others.
         """
         saved = read_checkpoint(checkpoint)["callbacks"][self.state_key]
         _check_same(saved["options"], self._options(), checkpoint)
@@ -99,6 +104,7 @@ class LayerSelection(Callback):
                 size, first = self.score.n_texts, self.score.takes_first
                 batches = token_batches(backbone, data.probe_tokens(size, first)) if size else []
                 selection = make_selection(backbone, self.score, Probe(batches, stream(self.seed, "selection")))
+                selection = self.adapter.with_ranks(selection, self.ranks)
             selection = trainer.strategy.broadcast(selection)
         if selection is None:
             raise RuntimeError("rank 0 has sent no selection")
@@ -110,7 +116,8 @@ class LayerSelection(Callback):
 
     def _options(self) -> dict[str, Any]:
         """Returns the options by the names that the command line has for them."""
-        groups: dict[str, Score | Adapter] = {"selection": self.score, "adapter": self.adapter}
+        groups: dict[str, Score | RankRule | Adapter]
+        groups = {"selection": self.score, "ranks": self.ranks, "adapter": self.adapter}
         options: dict[str, Any] = {group: chosen.name for group, chosen in groups.items()}
         for group, chosen in groups.items():
             options |= {f"{group}.{name}": value for name, value in asdict(chosen).items()}

@@ -87,7 +87,7 @@ class AdapterTraining:
         self, callbacks: Sequence[Callback], loggers: Sequence[Logger], environment: RankEnvironment | None
     ) -> tuple[Trainer, AdapterModule]:
         cell = self.cell
-        placing = LayerSelection(cell.selection, cell.adapter, cell.seed, selection=self.selection)
+        placing = LayerSelection(cell.selection, cell.adapter, cell.seed, selection=self.selection, ranks=cell.ranks)
         resume_from = self.folder.checkpoint if self.resumes else None
         training = Training(
             cell.task.epochs,

@@ -18,6 +18,7 @@ from layersel.errors import one_of
 from layersel.merging.method import Merging
 from layersel.runs.folder import check_writable
 from layersel.runs.tracking import WandbOptions
+from layersel.selection.rank_rule import RankRule
 from layersel.selection.score import Score
 from layersel.tasks.task import Task
 from layersel.training.options import TrainerOptions
@@ -37,6 +38,8 @@ class Cell:
     """What is learnt, how it is trained, and how a model is judged."""
     selection: Score = MISSING
     """The score that chooses the layers, and its budget."""
+    ranks: RankRule = MISSING
+    """From scores to the rank of each adapted module."""
     adapter: Adapter = MISSING
     """What is placed in the chosen layers."""
     precision: Precision = MISSING

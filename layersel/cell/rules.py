@@ -189,6 +189,19 @@ def nf4_base_is_compressed(cell: "Cell") -> str | None:
 
 
 @_rule
+def adapter_takes_ranks(cell: "Cell") -> str | None:
+    """Only modules with factors of their own can have ranks of their own, and their budget is that of one rank."""
+    return cell.adapter.ranks_problem(cell.ranks)
+
+
+@_rule
+def ranks_follow_scores(cell: "Cell") -> str | None:
+    """A control orders the layers, and says nothing of how much one is worth."""
+    score = cell.selection
+    return cell.ranks.score_problem(score.name, score.measures, score.chooses_none)
+
+
+@_rule
 def merging_needs_weight_changes(cell: "Cell") -> str | None:
     """Merging is over dense changes of weight matrices of one pretrained model."""
     if not cell.merging.named_datasets:

@@ -109,12 +109,13 @@ class TrainingCell:
         with self.clock("select"):
             backbone.requires_grad_(False)
             if self.attempt.resumes:
-                chooser = LayerSelection(cell.selection, cell.adapter, cell.seed)
+                chooser = LayerSelection(cell.selection, cell.adapter, cell.seed, ranks=cell.ranks)
                 selection = chooser.saved_selection(self.folder.checkpoint)
             else:
                 probe = self.probe(backbone, data)
                 scores = self.shared.layer_scores(backbone, probe, self.problem)
                 selection = make_selection(backbone, cell.selection, probe, scores)
+                selection = cell.adapter.with_ranks(selection, cell.ranks)
         if cell.grid is None:
             show_selection(selection)
         write_json(self.folder.selection, selection.to_dict())

@@ -1,5 +1,6 @@
 """Where adapters stand, in the words of PEFT and of the trainers that are built on it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,20 @@ def places_by_tool(
         axolotl["peft_layers_to_transform"] = peft["layers_to_transform"]
         axolotl["peft_layers_pattern"] = [peft["layers_pattern"]]
     return {"peft": peft, "axolotl": axolotl, "llama_factory": {"lora_target": ",".join(targets)}}
+
+
+def patterns(ranks: Mapping[str, int], scale: float | None) -> dict[str, dict[str, Any]]:
+    """Returns PEFT's `rank_pattern`, and the `alpha_pattern` with which alpha/r is `scale` in all of these modules.
+
+    PEFT takes the keys for regular expressions that the end of a name matches, so that they are escaped.
+
+    Args:
+        ranks: The rank of each module by its full name.
+        scale: The scale; None leaves alpha as it is.
+    """
+    keys = {re.escape(name): rank for name, rank in ranks.items()}
+    alphas = {} if scale is None else {key: scale * rank for key, rank in keys.items()}
+    return {"rank_pattern": keys, "alpha_pattern": alphas}
 
 
 def _by_indices(

@@ -1,13 +1,12 @@
 """What a layer score is: from a backbone and probe batches to one number for each layer, higher = adapt it."""
 
-import importlib
 import math
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.errors import UserError, one_of
+from layersel.selection.named import kind_named, names_in
 
 if TYPE_CHECKING:
     import torch
@@ -234,7 +233,7 @@ class LabelledScore(Measure):
 
 def score_names() -> list[str]:
     """Returns the names of all scores of the package, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(importlib.import_module(SCORES).__path__))
+    return names_in(SCORES)
 
 
 def score_named(name: str, **options: Any) -> Score:
@@ -247,15 +246,7 @@ def score_named(name: str, **options: Any) -> Score:
         >>> score_named("last", n=3)
         Last(n=3)
     """
-    known = score_names()
-    if name not in known:
-        raise one_of("score", name, known)
-    module = importlib.import_module(f"{SCORES}.{name}")
-    (kind,) = (
-        item
-        for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, Score) and item.__module__ == module.__name__
-    )
+    kind = kind_named(SCORES, Score, "score", name)
     known = [option.name for option in fields(kind)]
     unknown = set(options) - set(known)
     if unknown:

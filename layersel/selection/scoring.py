@@ -15,6 +15,7 @@ from layersel.config import build, build_group, choice, choices
 from layersel.data.texts.text import Text
 from layersel.errors import UserError, one_of
 from layersel.seeding import stream
+from layersel.selection.rank_rule import RankRule
 from layersel.selection.score import STATES, Score
 from layersel.selection.similarity_names import MIN_TEXTS
 
@@ -32,6 +33,8 @@ OWN_NAMES = {
     "data.text_column": "column",
 }
 """What is called otherwise in a cell, and how it is called here."""
+OWN = ""
+"""The name of the options that are of no group."""
 
 
 @dataclass
@@ -55,6 +58,11 @@ class Scoring:
     """Longest text in tokens; less where the model has fewer positions."""
     projections: list[str] | None = None
     """Projections that the file names for PEFT and other tools, such as [query,value,up]; null is query and value."""
+    ranks: str = "uniform"
+    """Rule that gives each module a rank by the scores: proportional, gora, or uniform for none; its options are
+    ranks.NAME=VALUE."""
+    rank: int = 8
+    """The rank whose parameters, if it were everywhere, the rule shares out."""
     seed: int = 0
     """Seed of the draws: which texts, the resamples for the stability, random layers."""
     out: str = "selection.json"
@@ -65,6 +73,8 @@ class Scoring:
         found = []
         if self.pooling is not None and self.pooling not in POOLING_NAMES:
             found.append(str(one_of("pooling", self.pooling, POOLING_NAMES)))
+        if self.rank < 1:
+            found.append(f"rank: expected at least 1, but got {self.rank}")
         unknown = [name for name in self.projections or [] if name not in PROJECTIONS]
         if unknown:
             found.append(str(one_of("projections", unknown[0], PROJECTIONS)))
@@ -82,9 +92,9 @@ def run(arguments: Sequence[str]) -> Path:
         UserError: An option, the texts or the model cannot be used.
     """
     try:
-        options, score = read_options(arguments)
+        options, score, ranks = read_options(arguments)
         texts = _texts(options, score)
-        selection = _selection(options, score, texts)
+        selection = ranks.allocate(_selection(options, score, texts), options.rank, options.projections)
         from layersel.selection.table import show_selection
 
         show_selection(selection)
@@ -94,33 +104,46 @@ def run(arguments: Sequence[str]) -> Path:
     return Path(options.out)
 
 
-def read_options(arguments: Sequence[str]) -> tuple[Scoring, Score]:
-    """Returns the options and the score that NAME=VALUE arguments say.
+def read_options(arguments: Sequence[str]) -> tuple[Scoring, Score, RankRule]:
+    """Returns the options, the score and the rule of ranks that NAME=VALUE arguments say.
 
     Raises:
         UserError: Some cannot be used, a line each.
     """
-    own, of_score = {}, {}
+    given = _given(arguments)
+    options = build(OmegaConf.create(given[OWN]), Scoring)
+    if options.n is not None:
+        given["score"]["n"] = options.n
+    for name, chosen, group in (("score", options.score, "selection"), ("ranks", options.ranks, "ranks")):
+        if chosen not in choices(group):
+            raise one_of(name, chosen, choices(group))
+    score: Score = build_group("score", choice("selection", options.score) | given["score"])
+    ranks: RankRule = build_group("ranks", choice("ranks", options.ranks) | given["ranks"])
+    problem = ranks.score_problem(score.name, score.measures, score.chooses_none) or ranks.rank_problem(options.rank)
+    if not score.needs <= {STATES}:
+        problem = (
+            f"score: expected one that needs no labels, but got {options.score!r}, which asks for the loss of a task; "
+            "train.py has one"
+        )
+    if problem is not None:
+        raise UserError(problem)
+    return options, score, ranks
+
+
+def _given(arguments: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns the values of NAME=VALUE arguments: the command's own, and those of the score and of the ranks."""
+    found: dict[str, dict[str, Any]] = {OWN: {}, "score": {}, "ranks": {}}
     texts = {option.name for option in fields(Scoring) if option.type in (str, str | None)}
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or not name:
             raise UserError(f"{argument}: expected NAME=VALUE; see --help")
-        if name.startswith("score."):
-            of_score[name.removeprefix("score.")] = _value(name, value)
+        group, dot, option = name.partition(".")
+        if dot and group in found:
+            found[group][option] = _value(name, value)
         else:
-            own[name] = value if name in texts and value != "null" else _value(name, value)
-    options = build(OmegaConf.create(own), Scoring)
-    if options.score not in choices("selection"):
-        raise one_of("score", options.score, choices("selection"))
-    given = {} if options.n is None else {"n": options.n}
-    score: Score = build_group("score", choice("selection", options.score) | of_score | given)
-    if not score.needs <= {STATES}:
-        raise UserError(
-            f"score: expected one that needs no labels, but got {options.score!r}, which asks for the loss of a task; "
-            "train.py has one"
-        )
-    return options, score
+            found[OWN][name] = value if name in texts and value != "null" else _value(name, value)
+    return found
 
 
 def _value(name: str, text: str) -> Any:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Container, Sequence
 import torch
 from peft import PeftModel
 from scipy.stats import spearmanr
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.encode import token_batches
-from layersel.backbone.layers import find_linear
+from layersel.backbone.layers import find_linear, widths
 from layersel.backbone.loading import positions
 from layersel.backbone.modes import adapters_off
 from layersel.backbone.pooling import default_pooling
@@ -89,7 +88,8 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         UserError: The score needs what the probe does not offer, has no number for some layer, or chooses a layer above
             those that vectors are made of.
     """
-    weights = [sum(map(_size, linears.values())) for linears in find_linear(backbone.model)]
+    sides = [{name: list(widths(linear)) for name, linear in own.items()} for own in find_linear(backbone.model)]
+    weights = [sum(math.prod(own) for own in layer.values()) for layer in sides]
     head = backbone.model.get_output_embeddings()
     head_weights = 0 if head is None else head.weight.numel()
     score.budget(backbone.n_layers)  # what cannot be is refused before the layers are scored
@@ -113,6 +113,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
             f"selection: layers {unseen} were chosen, above all that vectors are made of ({backbone.vector_layers}), "
             "so that training them changes nothing; use selection=manual or none, or let model.layers have the last one"
         )
+    known = {name for projections in backbone.projections for name in projections.values()}
     return Selection(
         score=score.name,
         scores=values_L.tolist(),
@@ -123,6 +124,8 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         measured=score.measures,
         weights=weights,
         head_weights=head_weights,
+        module_scores=scores.modules,
+        widths={name: own for layer in sides for name, own in layer.items() if name in known},
     )
 
 
@@ -139,12 +142,6 @@ def score_layers(score: Score, backbone: Backbone, probe: Probe) -> LayerScores:
             f"{', '.join(missing)}; use another one, such as cka"
         )
     return score.scores(backbone, probe)
-
-
-def _size(linear: nn.Module) -> int:
-    """Returns how many weights a linear module has, packed ones counted one by one."""
-    sides = (linear.nf, linear.nx) if isinstance(linear, Conv1D) else (linear.out_features, linear.in_features)
-    return int(sides[0] * sides[1])  # type: ignore[operator]
 
 
 def _reasons(scores: LayerScores, layers: list[int], affordable: Container[int]) -> list[str]:
@@ -166,8 +163,10 @@ def _stability(scores: LayerScores, choose: Callable[[Tensor], list[int]]) -> St
     for values_L in scores.resampled_SL:
         counts[choose(values_L)] += 1
     whole = scores.values_L[compared]
-    ordered = [own for own in scores.resampled_SL[:, compared] if len(own.unique()) > 1]  # equal ones have no order
-    correlations = [float(spearmanr(own, whole).statistic) for own in ordered] if len(whole.unique()) > 1 else []
+    ordered = [
+        own for own in scores.resampled_SL[:, compared] if len(set(own.tolist())) > 1
+    ]  # equal ones have no order
+    correlations = [float(spearmanr(own, whole).statistic) for own in ordered] if len(set(whole.tolist())) > 1 else []
     samples = len(scores.resampled_SL)
     correlation = math.fsum(correlations) / len(correlations) if correlations else math.nan
     return Stability(samples, (counts / samples).tolist(), correlation)

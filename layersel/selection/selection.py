@@ -1,7 +1,7 @@
 """The outcome of a selection: scores, chosen layers, reasons, and the PEFT configuration that follows from it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,15 @@ from peft import LoraConfig
 from layersel.backbone.layers import modules_of
 from layersel.errors import UserError
 from layersel.files import read_json, write_json
-from layersel.selection.places import places_by_tool
+from layersel.selection.named import kind_named
+from layersel.selection.places import patterns, places_by_tool
+from layersel.selection.rank_rule import RankRule
 
 PLACES = ("target_modules", "target_parameters", "layers_to_transform", "layers_pattern", "exclude_modules")
 """The arguments of `peft.LoraConfig` that say where adapters stand."""
+RANKS = "layersel.selection.ranks"
+DEFAULT_SCALE = 2
+"""alpha/r where nobody says it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,23 @@ class Stability:
 
 
 @dataclass(frozen=True)
+class Allocation:
+    """The ranks that a rule gives to the modules.
+
+    Attributes:
+        rule: The rule's name.
+        rank: The rank that all modules would have without it.
+        budget: The parameters that they have together at most.
+        ranks: The rank of each adapted module by its full name.
+    """
+
+    rule: str
+    rank: int
+    budget: int
+    ranks: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which layers to adapt, and why.
 
@@ -47,6 +69,9 @@ class Selection:
         measured: Whether the scores say something about the layers; those of a control only order them.
         weights: For each layer, the number of weights in its linear modules; empty if they were not counted.
         head_weights: The number of weights of the language model's head, if the model has one.
+        module_scores: One number for each linear module by its full name, where the layers' scores are made of these.
+        widths: The outputs and the inputs of each module in `modules`, by its full name.
+        allocation: The ranks of the adapted modules, where they are not all the same.
     """
 
     score: str
@@ -58,6 +83,9 @@ class Selection:
     measured: bool = True
     weights: list[int] = field(default_factory=list)
     head_weights: int = 0
+    module_scores: dict[str, float] = field(default_factory=dict)
+    widths: dict[str, list[int]] = field(default_factory=dict)
+    allocation: Allocation | None = None
 
     def target_modules(self, projections: Sequence[str] | None = None) -> list[str]:
         """Returns the full names of the modules that compute these projections in the chosen layers.
@@ -69,7 +97,18 @@ class Selection:
         Raises:
             UserError: The model has no such projection, or fuses it with one that is not asked for.
         """
-        return sorted({name for layer in self.layers for name in self._modules_of(layer, projections)})
+        return sorted({name for modules in self.targets(projections).values() for name in modules})
+
+    def targets(self, projections: Sequence[str] | None = None) -> dict[int, list[str]]:
+        """Returns, for each chosen layer, the full names of the modules that compute these projections in it.
+
+        Args:
+            projections: As for `target_modules`.
+
+        Raises:
+            UserError: The model has no such projection, or fuses it with one that is not asked for.
+        """
+        return {layer: list(dict.fromkeys(self._modules_of(layer, projections))) for layer in self.layers}
 
     def _modules_of(self, layer: int, projections: Sequence[str] | None) -> list[str]:
         named = self.modules[layer]
@@ -84,9 +123,14 @@ class Selection:
         lora_alpha: float | None = None,
         projections: Sequence[str] | None = None,
         alpha: float | None = None,
+        ranks: str | RankRule | None = None,
         **options: Any,
     ) -> LoraConfig:
         """Makes a PEFT configuration that puts LoRA on the chosen layers only.
+
+        Modules with ranks of their own are in its `rank_pattern`. LoRA's scale is lora_alpha/r in all of them, as
+        `alpha_pattern` says. With use_rslora=True each has lora_alpha/√(its own rank) instead: that scale is made to
+        follow the rank, so that modules of all ranks learn alike.
 
         Args:
             r: Rank.
@@ -94,11 +138,15 @@ class Selection:
             projections: Standard names of the projections to adapt in each chosen layer. None is query and value; where
                 the model computes these and the key in one module, that module whole.
             alpha: Another name of `lora_alpha`.
+            ranks: Name of a rule that gives each module a rank of its own by the scores (`proportional`, `gora`), with
+                as many parameters in all as r has everywhere; or the rule with its options; or `uniform`. None is r
+                everywhere, or the ranks that the selection has been given already.
             options: Further arguments of `peft.LoraConfig`, such as task_type="CAUSAL_LM".
 
         Raises:
             UserError: No layer is chosen (an empty list would make PEFT adapt nothing or everything), rank below 1,
-                both names of the scale, modules to adapt beside the selection's, or a projection that the model lacks.
+                both names of the scale, modules to adapt or ranks beside the selection's, a projection that the model
+                lacks, or scores or bounds that give no ranks.
         """
         if not self.layers:
             raise UserError(
@@ -112,20 +160,80 @@ class Selection:
             if name in options:
                 raise UserError(f"{name}: expected none, as the selection says where; use projections=…, or its layers")
         given = lora_alpha if alpha is None else alpha
+        given = DEFAULT_SCALE * r if given is None else given
+        allocated = self if ranks is None else self.allocated(ranks, r, projections)
         return LoraConfig(
             r=r,
-            lora_alpha=2 * r if given is None else given,
-            target_modules=self.target_modules(projections),
+            lora_alpha=given,
+            target_modules=allocated._adapted(r, projections),
+            **allocated._patterns(r, given, options),
             **options,
         )
 
+    def allocated(self, ranks: str | RankRule, r: int = 8, projections: Sequence[str] | None = None) -> "Selection":
+        """Returns the selection with a rank for each adapted module, which its table, files and configurations have.
+
+        Args:
+            ranks: As for `lora_config`.
+            r: The rank that decides the budget: as many parameters as with it everywhere.
+            projections: As for `lora_config`.
+
+        Raises:
+            UserError: Unknown rule, or scores or bounds that give no ranks.
+        """
+        rule = ranks if isinstance(ranks, RankRule) else kind_named(RANKS, RankRule, "ranks", ranks)()
+        problems = rule.problems()
+        if problems:
+            raise UserError("; ".join(problems))
+        return rule.allocate(self, r, projections)
+
+    def _adapted(self, r: int, projections: Sequence[str] | None) -> list[str]:
+        """Returns the modules to adapt, those that have been given ranks if some have."""
+        own = self.allocation
+        if own is None:
+            return self.target_modules(projections)
+        again = "allocate them anew with ranks=…, or use ranks='uniform'"
+        if r != own.rank:
+            raise UserError(
+                f"r: expected {own.rank}, with which the modules were given their ranks, but got {r}; {again}"
+            )
+        if projections is not None and set(self.target_modules(projections)) != set(own.ranks):
+            raise UserError(f"projections: expected those that were given ranks, but got {list(projections)}; {again}")
+        return list(own.ranks)
+
+    def _patterns(self, r: int, alpha: float, options: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+        """Returns what tells PEFT the ranks that are not r, and their scales."""
+        if self.allocation is None:
+            return {}
+        for name in ("rank_pattern", "alpha_pattern"):
+            if name in options:
+                raise UserError(f"{name}: expected none, as the modules have been given ranks; use ranks='uniform'")
+        others = {name: own for name, own in self.allocation.ranks.items() if own != r}
+        return patterns(others, None if options.get("use_rslora") else alpha / r)
+
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Returns column names, and a row for each layer; scores only if they were measured."""
+        """Returns column names, and a row for each layer; scores only if they were measured, ranks if there are."""
         rows = [
-            [layer, *([score] if self.measured else []), layer in self.layers, reason]
+            [
+                layer,
+                *([score] if self.measured else []),
+                layer in self.layers,
+                *([self.ranks_of(layer)] if self.allocation is not None else []),
+                reason,
+            ]
             for layer, (score, reason) in enumerate(zip(self.scores, self.reasons, strict=True))
         ]
-        return ["layer", *(["score"] if self.measured else []), "chosen", "why"], rows
+        ranks = ["adapter rank"] if self.allocation is not None else []
+        return ["layer", *(["score"] if self.measured else []), "chosen", *ranks, "why"], rows
+
+    def ranks_of(self, layer: int) -> str:
+        """Returns the ranks of a layer's modules in words: one number if they are all the same."""
+        given = {} if self.allocation is None else self.allocation.ranks
+        own = {projection: given[name] for projection, name in self.modules[layer].items() if name in given}
+        alike = set(own.values())
+        if len(alike) <= 1:
+            return "".join(map(str, alike))
+        return ", ".join(f"{projection} {rank}" for projection, rank in own.items())
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain lists and numbers, for JSON and checkpoints."""
@@ -138,16 +246,27 @@ class Selection:
         of these trainers take. They are left out if no layer is chosen, as an empty list would mean all of them, and if
         no projections are named for a model whose layers have no query and value that layersel knows.
 
+        Ranks that modules have been given are in `peft` and `axolotl` as patterns, which name every module, with the
+        scale alpha/r = 2, so that r and alpha beside them do not matter. LLaMA-Factory's file cannot say them, and its
+        key is left out then.
+
         Args:
             path: The file.
-            projections: As for `lora_config`.
+            projections: As for `lora_config`; None is those that were given ranks, if some were.
 
         Raises:
             UserError: The model has no such projection, or fuses it with one that is not asked for.
         """
         tools = {}
         known = all({"query", "value"} <= self.modules[layer].keys() for layer in self.layers)
-        if self.layers and (known or projections is not None):
+        if self.allocation is not None:
+            targets = self._adapted(self.allocation.rank, projections)
+            tools = places_by_tool(self.modules, self.layers, targets)
+            del tools["llama_factory"]
+            own = patterns(self.allocation.ranks, DEFAULT_SCALE)
+            tools["peft"] |= own
+            tools["axolotl"] |= {f"lora_{name}": value for name, value in own.items()}
+        elif self.layers and (known or projections is not None):
             tools = places_by_tool(self.modules, self.layers, self.target_modules(projections))
         write_json(Path(path), self.to_dict() | tools)
 
@@ -172,13 +291,17 @@ class Selection:
         Keys that are no attributes, such as those that `save` adds, are left out.
         """
         content = {name: value for name, value in content.items() if name in {own.name for own in fields(cls)}}
-        stability = content["stability"]
+        stability, allocation = content["stability"], content.get("allocation")
         if stability is not None:
             correlation = _nan_if_null(stability["rank_correlation"])
             stability = Stability(**{**stability, "rank_correlation": correlation})
-        return cls(
-            **{**content, "scores": [_nan_if_null(score) for score in content["scores"]], "stability": stability}
-        )
+        restored = {
+            "stability": stability,
+            "allocation": None if allocation is None else Allocation(**allocation),
+            "scores": [_nan_if_null(score) for score in content["scores"]],
+            "module_scores": {name: _nan_if_null(own) for name, own in content.get("module_scores", {}).items()},
+        }
+        return cls(**content | restored)
 
 
 def _nan_if_null(value: float | None) -> float:

@@ -65,6 +65,7 @@ OPTIONS = {
     "selection=pwcca": ["selection.bootstrap=3", "selection.probe_size=16", "selection.variance=.5"],
     "selection=outliers": ["selection.probe_size=16"],
     "selection=plop": ["selection.probe_size=16"],
+    "ranks=gora": ["ranks.r_max=12"],
     "adapter=vera": ["adapter.rank=8"],
     "adapter=fourierft": ["adapter.n_frequency=100"],
     "pruning=wanda": ["pruning.calibration=8"],

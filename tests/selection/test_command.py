@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from layersel.config import CONF
 from layersel.selection.__main__ import main
+from layersel.selection.ranks.proportional import Proportional
 from layersel.selection.score import score_named
 from layersel.selection.scoring import read_options
 from layersel.selection.select import select_layers
@@ -74,6 +75,22 @@ def test_the_choice_is_the_librarys(
     assert "Layers by cka" in printed.out
     assert printed.out.endswith("The selection is in selection.json\n")
     assert printed.err == ""
+
+
+def test_ranks_are_allocated(run: Run, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a rule with its options, as the library does it; a control and bounds beside the rank are refused."""
+    found = run("texts=texts.txt", "n=2", "ranks=proportional", "ranks.temperature=2", "rank=6", "projections=[query]")
+    expected = _expected(tiny_model_folder, n=2).allocated(Proportional(temperature=2), 6, ["query"])
+    assert found.allocation == expected.allocation
+    assert "adapter rank" in capsys.readouterr().out
+    for options, line in (
+        (["score=last", "ranks=gora"], "ranks=gora: score=last measures nothing that ranks could follow"),
+        (["ranks=eva"], "ranks: expected one of gora, proportional, uniform, but got 'eva'"),
+        (["ranks=gora", "ranks.r_max=4"], "ranks.r_max=4: expected r_min <= rank <= r_max"),
+        (["rank=0"], "rank: expected at least 1, but got 0"),
+    ):
+        assert main([f"path={tiny_model_folder}", *options]) == 2
+        assert f"error: {line}" in capsys.readouterr().err
 
 
 def test_options_of_the_score_and_of_the_model_are_the_librarys(run: Run, tiny_model_folder: Path) -> None:
@@ -219,5 +236,5 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_number_may_be_a_name(tiny_model_folder: Path) -> None:
     """What YAML would take for another type stays the text that was given."""
-    options, _ = read_options([f"path={tiny_model_folder}", "texts=0123", "column=1", "out=no", "score=last"])
+    options, *_ = read_options([f"path={tiny_model_folder}", "texts=0123", "column=1", "out=no", "score=last"])
     assert (options.texts, options.column, options.out) == ("0123", "1", "no")

@@ -1,7 +1,7 @@
 """AdaLoRA (Zhang et al. 2023): the ranks of the modules are found in training, under a budget."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.kinds.lora import Lora
 
@@ -37,6 +37,8 @@ class AdaLora(Lora):
     """Decay of the running mean of its deviation."""
     orthogonality: float = 0.1
     """Weight of the penalty that keeps A and B orthogonal."""
+
+    takes_ranks: ClassVar[bool] = False
 
     def peft_config(self, selection: "Selection") -> "AdaLoraConfig":
         """Returns the PEFT configuration; the schedule is set when the number of training steps is known."""

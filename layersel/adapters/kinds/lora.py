@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from layersel.adapters.placed import PeftPlaced
     from layersel.backbone.backbone import Backbone
+    from layersel.selection.rank_rule import RankRule
     from layersel.selection.selection import Selection
 
 
@@ -27,6 +28,8 @@ class Lora(PeftAdapter):
     dropout: float = 0.0
     """Dropout of the adapter's input."""
 
+    takes_ranks: ClassVar[bool] = True
+    """This flag says whether each module may have a rank of its own."""
     options: ClassVar[dict[str, Any]] = {}
     """Further options of `peft.LoraConfig`, by which a variant differs from LoRA."""
 
@@ -35,6 +38,14 @@ class Lora(PeftAdapter):
         return selection.lora_config(
             r=self.rank, alpha=self.alpha, projections=self.projections, lora_dropout=self.dropout, **self.options
         )
+
+    def with_ranks(self, selection: "Selection", ranks: "RankRule") -> "Selection":
+        """Returns the selection with the ranks that a rule gives to the modules that are adapted."""
+        return ranks.allocate(super().with_ranks(selection, ranks), self.rank, self.projections)
+
+    def ranks_problem(self, ranks: "RankRule") -> str | None:
+        """Returns the line on a rule of ranks that cannot share out the parameters of this rank; None if it can."""
+        return ranks.rank_problem(self.rank) if self.takes_ranks else super().ranks_problem(ranks)
 
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "PeftPlaced":
         """Returns a `LoraPlaced`: the change has low rank."""

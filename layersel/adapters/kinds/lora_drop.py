@@ -1,7 +1,7 @@
 """LoRA-drop (Zhou et al. 2025): the chosen layers own a LoRA, all the others share one."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.kinds.lora import Lora
 
@@ -22,6 +22,8 @@ class LoraDrop(Lora):
 
     Reference: Zhou et al. 2025, "LoRA-drop: efficient LoRA parameter pruning based on output evaluation", section 3.
     """
+
+    takes_ranks: ClassVar[bool] = False
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
         """Places LoRA in all layers, then lets those that are not chosen share one.

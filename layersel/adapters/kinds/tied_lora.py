@@ -115,8 +115,8 @@ class TiedLora(PeftAdapter):
         import torch
         from torch import nn
 
-        from layersel.adapters.placement import widths
         from layersel.adapters.scaled_rows import ScaledRows
+        from layersel.backbone.layers import widths
 
         sizes = [widths(backbone.model.get_submodule(name).get_base_layer()) for name in names_by_layer[0]]
         outputs, inputs = sum(outputs for outputs, _ in sizes), sizes[0][1]

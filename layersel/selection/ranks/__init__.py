@@ -1,0 +1,1 @@
+"""Rules that give each module a rank, one module each."""
