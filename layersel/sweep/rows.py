@@ -42,8 +42,9 @@ class Rows:
         """Returns the metric to compare the cells by.
 
         Args:
-            name: A column of metrics; it has the direction of the cells' own metric whose name it ends with, else
-                higher values are better. None = the cells' own metric, which has no name while no cell says it.
+            name: A column of metrics; it has the direction of the cells' own metric whose name it ends with, of the
+                number beside that lower values are better, and else higher ones. None = the cells' own metric, which
+                has no name while no cell says it.
 
         Raises:
             UserError: No name is given, and the cells have several metrics.
@@ -56,7 +57,7 @@ class Rows:
             return own[0] if own else Metric("", "")
         alike = [metric for metric in own if name == metric.name or name.endswith(f"/{metric.name}")]
         if not alike:
-            return Metric(name, name)
+            return Metric(name, name, higher_is_better=name not in {metric.beside for metric in own})
         return alike[0] if alike[0].name == name else Metric(name, name, alike[0].higher_is_better)
 
 

@@ -422,14 +422,14 @@ def test_without_a_reference_only_one_untouched_encoder_is_compared_with(tmp_pat
 
 
 def test_lower_may_be_better(tmp_path: Path) -> None:
-    """The direction is the cells' own: wins are lower values, and so is the front."""
-    rmse = {"name": "rmse", "title": "RMSE", "higher_is_better": False}
+    """The direction is the cells' own: wins are lower values, and so is the front; the number beside it is as low."""
+    rmse = {"name": "rmse", "title": "RMSE", "higher_is_better": False, "beside": "forgotten"}
     for seed in range(3):
         for selection, value in (("none", 0.5), ("cka", 0.4)):
             make_cell(tmp_path, selection=selection, seed=seed, metrics={"rmse": value + seed / 100}, metric=rmse)
     cells = read(tmp_path)
     metric = collect_rows([tmp_path]).metric(None)
-    assert metric == Metric("rmse", "RMSE", higher_is_better=False)
+    assert metric == Metric("rmse", "RMSE", higher_is_better=False, beside="forgotten")
     found, _ = references(configurations(cells), "selection=none")
     (row,) = compare(with_references(cells, metric, found), metric).to_dict("records")
     assert (row["wins"], row["ties"], row["losses"]) == (3, 0, 0)
@@ -438,6 +438,8 @@ def test_lower_may_be_better(tmp_path: Path) -> None:
     front = table[table["pareto"].fillna(value=False)]
     assert front["name"].tolist() == ["selection=cka"]
     assert collect_rows([tmp_path]).metric("base/rmse").higher_is_better is False
+    assert collect_rows([tmp_path]).metric("forgotten").higher_is_better is False
+    assert collect_rows([tmp_path]).metric("n_test").higher_is_better is True
 
 
 def test_cells_of_several_metrics_need_a_name(tmp_path: Path) -> None:
