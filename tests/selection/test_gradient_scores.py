@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone
+from layersel.backbone.inputs import seeing_inputs
 from layersel.backbone.layers import find_linear
 from layersel.errors import UserError
 from layersel.selection.gradients import see_gradients
 from layersel.selection.score import LABELS, LayerScores, Probe, score_named, score_names
-from layersel.selection.scores.resnorm import residual_norm
+from layersel.selection.scores.resnorm import SecondMoments, residual_norm
 
 Array = NDArray[np.float64]
 BATCHES = ([0, 1], [2], [1, 3, 2])
@@ -174,6 +175,21 @@ def test_the_residual_norm_is_what_a_linear_map_explains() -> None:
         of(twice_NI, ridge=1e-30)
 
 
+def test_modules_that_share_an_input_share_its_moment() -> None:
+    """Of a BERT's six modules a layer, three have one; all that enters later is added to the same."""
+    backbone, seen = Backbone(tiny("bert"), pooling="mean"), SecondMoments()
+    (linears, *_) = find_linear(backbone.model)
+    with seeing_inputs(backbone, linears, seen.add, "score", "another"):
+        for text in TOKENS:
+            backbone(backbone.batch([text]))
+    assert len(linears) == 6
+    assert len(seen.sums) == 4
+    query, key, value, output = (seen.mean(name) for name in list(linears)[:4])
+    assert torch.equal(query, key)
+    assert torch.equal(query, value)
+    assert not torch.equal(query, output)
+
+
 @contextmanager
 def counted(backbone: Backbone, calls: Counter[str]) -> Iterator[None]:
     """Within the block the passes of the model are counted."""
@@ -195,15 +211,18 @@ def test_a_batch_takes_one_pass(name: str) -> None:
 
 
 def test_one_batch_of_gradients_is_held() -> None:
-    """Those of the former batch are gone when the next ones come."""
+    """Those of the former batch are gone when the next one passes."""
     backbone = Backbone(tiny("bert"), pooling="mean")
     former: list[weakref.ref[Tensor]] = []
 
-    def see(gradients: dict[str, Tensor]) -> None:
+    def loss(texts: list[int]) -> Tensor | None:
         assert all(own() is None for own in former)
+        return loss_of(backbone)(texts)
+
+    def see(gradients: dict[str, Tensor]) -> None:
         former[:] = [weakref.ref(own) for own in gradients.values()]
 
-    see_gradients(backbone, probe(backbone, [0, 1], [1, 2], [2, 3]), see)
+    see_gradients(backbone, Probe([], torch.Generator(), [[0, 1], [1, 2]], loss), see)
     assert former
 
 
@@ -231,10 +250,14 @@ def test_the_model_is_left_as_it_was(name: str, backbone: Backbone, global_rng_u
 
 @pytest.mark.parametrize("name", [name for name in LABELLED if name != "ablate"])
 def test_modules_are_the_linear_ones(name: str) -> None:
-    """By the names that ranks are given to; what is a matrix but no linear module, a convolution, is none of them."""
-    backbone = Backbone(tiny("deberta_conv"), pooling="mean")
-    names = {module for layer in find_linear(backbone.model) for module in layer}
-    assert set(scored(name, backbone, [0, 1]).modules) == names
+    """By the names that ranks are given to; a matrix that is none of them, and no part of the loss, changes nothing."""
+    backbone = Backbone(tiny("deberta"), pooling="mean")
+    found = scored(name, backbone, [0, 1])
+    assert list(found.modules) == [module for layer in find_linear(backbone.model) for module in layer]
+    backbone.layers[0].register_parameter("table", nn.Parameter(torch.zeros(3, 3)))
+    again = scored(name, backbone, [0, 1])
+    assert again.modules == found.modules
+    assert torch.equal(again.values_L, found.values_L)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class Resnorm(LabelledScore):
         from layersel.backbone.layers import find_linear, linear_modules, turned_OI
         from layersel.selection.gradients import mean_gradients
 
-        seen, linears = _SecondMoments(), linear_modules(backbone.model)
+        seen, linears = SecondMoments(), linear_modules(backbone.model)
         with seeing_inputs(backbone, linears, seen.add, user="selection=resnorm", instead="selection=gora"):
             gradients = mean_gradients(backbone, probe)
         modules = {
@@ -92,11 +92,15 @@ def residual_norm(gradient_OI: "Tensor", moment_II: "Tensor", ridge: float) -> f
     return float(torch.linalg.vector_norm(whitened_IO))
 
 
-class _SecondMoments:
-    """The sums of xxᵀ over the tokens x that enter modules, one for all modules that are given the same tensor."""
+class SecondMoments:
+    """The second moments of what enters modules, over all tokens.
+
+    Attributes:
+        sums: The sums of xxᵀ over the tokens x, one for all modules that are given the same tensor.
+    """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self.sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._first: dict[str, str] = {}  # of each module, the one that is given the same before all others
         self._last: tuple[Tensor, str] | None = None
@@ -107,11 +111,11 @@ class _SecondMoments:
             self._last = inputs_NI, name
             own_NI = inputs_NI.detach().float()
             product_II = own_NI.T @ own_NI
-            self._sums[name] = self._sums[name].add_(product_II) if name in self._sums else product_II
+            self.sums[name] = self.sums[name].add_(product_II) if name in self.sums else product_II
             self._counts[name] = self._counts.get(name, 0) + len(own_NI)
         self._first[name] = self._last[1]
 
     def mean(self, name: str) -> "Tensor":
         """Returns E[xxᵀ] of what enters a module (I×I)."""
         first = self._first[name]
-        return self._sums[first] / self._counts[first]
+        return self.sums[first] / self._counts[first]
