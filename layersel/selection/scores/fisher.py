@@ -17,10 +17,10 @@ class Fisher(LabelledScore):
     (Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting in neural networks", take its diagonal). Gradients of
     opposite sign, which cancel out in `grad_norm`, add up here.
 
-    An example is one text with its label (classification) or its response (causal_lm: the loss is the mean over the
-    tokens of the response). In screening a single record has no loss, for losses compare records: there the batch is
-    the smallest unit, and the mean is over the squared gradients of batches. A class weight, a factor within a batch'
-    mean, has no effect on an example alone.
+    An example is one text with its label or response, and a batch of it alone has the task's own loss: the mean over
+    the tokens of a response, for instance, and no class weight, which is a factor within a batch' mean. Where a loss
+    compares texts with each other there is none of a single text: there the batch is the smallest unit, and the mean is
+    over the squared gradients of batches (`TrainingData.examples`).
     """
 
     batches: int = 4
