@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from layersel.backbone.combining import combination_named
 from layersel.backbone.layers import find_layers, find_projections
 from layersel.backbone.modes import evaluating
-from layersel.backbone.partial import entering, giving, run_until, start_at
+from layersel.backbone.partial import bypassed, entering, giving, run_until, start_at
 from layersel.backbone.pooling import pooling_named
 from layersel.backbone.vector_layers import CONCAT, LAST, MEAN, layers_named
 from layersel.data.tokens import TokenIds, batches_by_length, collate, pad_id
@@ -170,6 +170,14 @@ class Backbone(nn.Module):
             if layer + 1 == self.n_layers:
                 return self._run(batch)
             return run_until(lambda: self._run(batch), self.layers[layer + 1])
+
+    def without(self, layer: int) -> AbstractContextManager[None]:
+        """Within the block the model runs without `layer`: what enters it is passed on to the next one.
+
+        Raises:
+            UserError: Skipping layers changes the output, since they pass each other more than hidden states.
+        """
+        return bypassed(self.layers[layer], self._layer_arity)
 
     def check_split(self) -> None:
         """Finds out how this model is split into its layers, for which it runs, before anything watches its modules.

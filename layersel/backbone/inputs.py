@@ -20,7 +20,8 @@ def seeing_inputs(
     """Within the block `see` is given what enters each linear module, for each batch that the backbone runs.
 
     Only the first call of a module in a batch counts: DeBERTa's attention sends its relative positions through the same
-    weights.
+    weights. Modules that one after the other are given the same tensor, as query, key and value are, have `see` given
+    the same tensor too.
 
     Args:
         backbone: The model.
@@ -34,10 +35,13 @@ def seeing_inputs(
     """
     seen: set[str] = set()
     masks: list[Tensor] = []
+    last: list[tuple[Tensor, Tensor]] = []
 
     def begin(_: nn.Module, __: Sequence[Any], named: Mapping[str, Any]) -> None:
         seen.clear()
-        masks[:] = [named["attention_mask"].bool()]
+        last.clear()
+        mask_BT = named.get("attention_mask")  # none where only the head of a language model runs
+        masks[:] = [] if mask_BT is None else [mask_BT.bool()]
 
     def enter(name: str, _: nn.Module, args: Sequence[Tensor]) -> None:
         if name in seen:
@@ -48,7 +52,9 @@ def seeing_inputs(
                 f"{user}: expected inputs of texts by tokens in {name}, but got {tuple(args[0].shape)}; use {instead}"
             )
         seen.add(name)
-        see(name, args[0][real_BT])
+        if not last or last[0][0] is not args[0]:
+            last[:] = [(args[0], args[0][real_BT])]
+        see(name, last[0][1])
 
     with ExitStack() as stack:
         base = backbone.model.base_model

@@ -94,8 +94,12 @@ def weight_OI(linear: nn.Module) -> Tensor:  # noqa: N802 - a shape suffix
     """
     if isinstance(linear, IntegerLinear):
         return linear.dequantised()
-    weight: Tensor = linear.weight  # type: ignore[assignment]
-    return weight.T if isinstance(linear, Conv1D) else weight
+    return turned_OI(linear, linear.weight)  # type: ignore[arg-type]
+
+
+def turned_OI(linear: nn.Module, matrix: Tensor) -> Tensor:  # noqa: N802 - a shape suffix
+    """Returns a matrix of the shape of a linear module's weight, such as its gradient, as outputs × inputs: a view."""
+    return matrix.T if isinstance(linear, Conv1D) else matrix
 
 
 def widths(module: nn.Module) -> tuple[int, int]:

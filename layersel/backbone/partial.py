@@ -57,7 +57,7 @@ def start_at(layers: nn.ModuleList, start: int, hidden: Tensor, arity: int | Non
 
     with ExitStack() as stack:
         for layer in layers[:start]:
-            stack.enter_context(_bypassed(layer, arity))
+            stack.enter_context(bypassed(layer, arity))
         stack.callback(layers[start].register_forward_pre_hook(inject, with_kwargs=True).remove)
         yield
 
@@ -75,7 +75,9 @@ def giving(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
             module.forward = own
 
 
-def _bypassed(layer: nn.Module, arity: int | None) -> AbstractContextManager[None]:
+def bypassed(layer: nn.Module, arity: int | None) -> AbstractContextManager[None]:
+    """Within the block `layer` does not run, and gives the hidden states that enter it, as `arity` says."""
+
     def identity(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
         return hidden_states if arity is None else (hidden_states, *[None] * (arity - 1))
 

@@ -130,7 +130,7 @@ class TrainingCell:
             return Probe(batches, generator)
         module = self.problem.module(backbone)
         module.prepare(data.train_tokens, start=0)
-        return Probe(batches, generator, data.labelled_batches(score.n_batches), module.loss)
+        return Probe(batches, generator, data.labelled_batches(score.n_batches, score.per_example), module.loss)
 
     def train(self, model: AdaptedModel, data: TrainingData, selection: Selection) -> None:
         """Places and trains the adapter, and writes it at once, as later steps may merge it away."""

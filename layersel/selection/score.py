@@ -1,7 +1,7 @@
 """What a layer score is: from a backbone and probe batches to one number for each layer, higher = adapt it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,6 +57,21 @@ class Probe:
         states = {STATES} if self.batches else set()
         return frozenset(states | ({LABELS, GRADIENTS} if self.labelled and self.loss is not None else set()))
 
+    def losses(self) -> "Iterator[Tensor]":
+        """Computes the loss of each labelled batch that has one, one after the other.
+
+        Raises:
+            UserError: No batch has one.
+        """
+        found = False
+        for batch in self.labelled:
+            loss = None if self.loss is None else self.loss(batch)
+            if loss is not None:
+                found = True
+                yield loss
+        if not found:
+            raise UserError("selection.batches: no labelled batch has a loss; use more of them, or larger ones")
+
 
 @dataclass(frozen=True)
 class LayerScores:
@@ -88,6 +103,8 @@ class Score:
     """What it looks at, out of STATES, GRADIENTS, LABELS, WARM_UP and TRAINED; nothing for a control."""
     measures: ClassVar[bool] = True
     """This flag says whether the values tell something of the layers; those that only order them are shown nowhere."""
+    per_example: ClassVar[bool] = False
+    """This flag says whether each labelled example is to be a batch of its own, where the task has a loss for one."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Scores every layer of `backbone`, which is left as it was."""
@@ -213,7 +230,7 @@ class ProbeScore(Measure):
 
 @dataclass
 class LabelledScore(Measure):
-    """A score that asks for the gradients of the task's loss over a few labelled batches."""
+    """A score that asks for the task's loss, and its gradients, over a few labelled batches."""
 
     batches: int = 4
     """Labelled batches that the loss is taken of."""

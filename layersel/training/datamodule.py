@@ -58,9 +58,17 @@ class TrainingData(LightningDataModule):
         order = range(count) if first else torch.randperm(count, generator=stream(self.seed, "probe")).tolist()
         return [self.tokens[self.visible[place]] for place in order[:size]]
 
-    def labelled_batches(self, count: int) -> list[Any]:
-        """Returns the first `count` batches of an epoch of their own, for scores that need labels."""
-        return list(self.epoch_batches(stream(self.seed, "labelled probe")))[:count]
+    def labelled_batches(self, count: int, per_example: bool = False) -> list[Any]:
+        """Returns the first `count` batches of an epoch of their own, for scores that need labels.
+
+        With `per_example` these are split into their examples, where the task has a loss for a single one.
+        """
+        batches = list(self.epoch_batches(stream(self.seed, "labelled probe")))[:count]
+        return [part for batch in batches for part in self.examples(batch)] if per_example else batches
+
+    def examples(self, batch: Any) -> list[Any]:
+        """Returns each example of a batch as a batch of its own; the batch itself where one alone has no loss."""
+        return [batch]
 
     def train_dataloader(self) -> "DataLoader[Any]":
         """This epoch's batches; their draws depend on the seed and the epoch's number only.

@@ -157,7 +157,7 @@ BAD = {
         ["texts=texts.csv"],
         "data: expected columns with texts, .* but found id, abstract; name them by column=NAME$",
     ),
-    "unknown score": (["score=ckaa"], "score: expected one of all, cka, .* but got 'ckaa'"),
+    "unknown score": (["score=ckaa"], "score: expected one of .*all, cka, .* but got 'ckaa'"),
     "a task's score": (["score=grad_norm"], "score: expected one that needs no labels, but got 'grad_norm'"),
     "unknown option": (["txts=texts.txt"], "txts: unknown option; expected one of path, texts, column"),
     "unknown option of the score": (

@@ -24,9 +24,7 @@ class GradNorm(LabelledScore):
         Raises:
             UserError: The loss is undefined for all batches, or a gradient is not finite.
         """
-        import torch
+        from layersel.selection.gradients import mean_gradients, summed_scores
 
-        from layersel.selection.gradients import layer_gradients
-
-        norms = [sum(float(own.norm()) for own in layer) for layer in layer_gradients(backbone, probe)]
-        return LayerScores(torch.tensor(norms, dtype=torch.float64))
+        gradients = mean_gradients(backbone, probe)
+        return summed_scores(backbone, {name: float(own.norm()) for name, own in gradients.items()})

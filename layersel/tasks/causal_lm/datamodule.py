@@ -61,3 +61,7 @@ class AnswerData(TrainingData):
             n_tokens = sum(sum(self.answers[text][1:]) for texts in step for text in texts) / len(step)
             found += [AnswerBatch(texts, [self.answers[text] for text in texts], n_tokens) for texts in step]
         return found
+
+    def examples(self, batch: AnswerBatch) -> list[AnswerBatch]:
+        """Returns each example of a batch as a batch of its own, whose loss is the mean over its tokens."""
+        return [AnswerBatch([text], [own], sum(own[1:])) for text, own in zip(batch.texts, batch.answers, strict=True)]

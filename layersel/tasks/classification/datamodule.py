@@ -50,3 +50,7 @@ class ClassificationData(TrainingData):
         """Returns the batches of one epoch."""
         order = torch.randperm(len(self.train), generator=generator)
         return [Batch(chunk.tolist(), self.targets[chunk]) for chunk in torch.split(order, self.batch_size)]
+
+    def examples(self, batch: Batch) -> list[Batch]:
+        """Returns each example of a batch as a batch of its own."""
+        return [Batch([text], target) for text, target in zip(batch.texts, torch.split(batch.targets, 1), strict=True)]

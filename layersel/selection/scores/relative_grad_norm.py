@@ -1,0 +1,42 @@
+"""Relative gradient norm: how strongly the loss pulls at a layer, for the size of the layer's weights."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from layersel.selection.score import LabelledScore, LayerScores, Probe
+
+if TYPE_CHECKING:
+    from layersel.backbone.backbone import Backbone
+
+
+@dataclass
+class RelativeGradNorm(LabelledScore):
+    """Score of a layer = the mean over labelled batches of ‖g‖/‖θ‖, over all of its weight matrices together.
+
+    This is the relative gradient norm by which Lee et al. 2023, "Surgical fine-tuning improves adaptation to
+    distribution shifts", set the learning rates of layers (Auto-RGN). Their code (anniesch/surgical-finetuning) takes
+    the ratio of each batch too and averages over five of them, but of each parameter alone, biases included, where the
+    paper speaks of layers. Biases and norms are left out here, as in `grad_norm`.
+    """
+
+    def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
+        """Averages the ratios; a linear module's score is that of its own weight.
+
+        Raises:
+            UserError: The loss is undefined for all batches, or a gradient is not finite.
+        """
+        import torch
+
+        from layersel.backbone.layers import linear_modules
+        from layersel.selection.gradients import layer_matrices, squared_norm, squared_norms
+
+        layers = layer_matrices(backbone)
+        gradients = squared_norms(backbone, probe)
+        weights = {name: squared_norm(own.detach()) for layer in layers for name, own in layer.items()}
+
+        def ratio(names: list[str]) -> float:
+            squares_N = torch.stack([gradients[name] for name in names]).sum(dim=0)
+            return float((squares_N / sum(weights[name] for name in names)).sqrt().mean())
+
+        values_L = torch.tensor([ratio(list(layer)) for layer in layers], dtype=torch.float64)
+        return LayerScores(values_L, modules={name: ratio([name]) for name in linear_modules(backbone.model)})
