@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 class Drift(WarmUpScore):
     """Score of a layer = ‖ΔW‖_F after a warm-up, over the adapted weight matrices of the layer taken as one vector.
 
-    This is the distance of a layer's weights from their initial values, of which Zhang, Bengio and Singer 2022, "Are
-    all layers created equal?", section 4, find that it does not tell critical layers from robust ones: a control for
-    `reinitialise`.
+    Zhang, Bengio and Singer 2022, "Are all layers created equal?", look at this distance from the initial values too:
+    robust layers often move little, but they find norms too coarse to tell which layers matter, as `reinitialise` does.
     """
 
     relative: bool = False
@@ -37,7 +36,7 @@ class Drift(WarmUpScore):
         with self.warmed_up(probe) as warm:
             moved = {name: _squared_norm(*factors) for name, factors in warm.factors.items()}
             layers = warm.linears(backbone)
-        weights = {name: weight_OI(linear).double() for own in layers for name, linear in own.items()}
+        weights = {name: weight_OI(linear).detach().double() for own in layers for name, linear in own.items()}
 
         def norm(names: "Iterable[str]") -> float:
             square = torch.stack([moved[name] for name in names]).sum()
