@@ -58,6 +58,7 @@ OPTIONS = {
     "selection=manual": ["selection.layers=[1]"],
     "selection=cka": ["selection.bootstrap=3", "selection.probe_size=16"],
     "selection=cka_paper": ["selection.probe_size=16"],
+    "selection=lora_drop": ["selection.probe_size=16"],
     "adapter=vera": ["adapter.rank=8"],
     "adapter=fourierft": ["adapter.n_frequency=100"],
     "pruning=wanda": ["pruning.calibration=8"],
@@ -134,6 +135,7 @@ def test_the_full_product_is_decided(product: Grid) -> None:
         "attention_dropout_needs_dropout",
         "dropped_layers_are_not_numbered",
         "half_weights_stay",
+        "warm_up_needs_steps",
     }
     assert set(RULES) - needed == unbroken  # no file breaks these
 

@@ -195,8 +195,8 @@ def test_unknown_names_list_the_known_ones() -> None:
     """This holds for scores and for a score's options."""
     with pytest.raises(
         UserError,
-        match="score: expected one of all, cka, cka_paper, first, first_last, grad_norm, last, manual, none, random, "
-        "spread",
+        match="score: expected one of all, cka, cka_paper, drift, first, first_last, grad_norm, last, lora_drop, "
+        "manual, none, random, reinitialise, spread",
     ):
         score_named("ckaa")
     with pytest.raises(

@@ -99,7 +99,9 @@ def test_the_probe_is_drawn_by_the_seed_or_the_first_texts(run: Run, tiny_model_
     assert len({tuple(selection.scores) for selection in (first, drawn, other)}) == 3
 
 
-@pytest.mark.parametrize("score", sorted({*choices("selection")} - {"cka", "cka_paper", "grad_norm", "manual"}))
+@pytest.mark.parametrize(
+    "score", [own for own in choices("selection") if not score_named(own).needs and own != "manual"]
+)
 def test_a_control_needs_no_texts(score: str, run: Run, tiny_model_folder: Path) -> None:
     """Nor does it look at those that it is given."""
     found = run(f"score={score}")
@@ -141,6 +143,7 @@ BAD = {
     ),
     "unknown score": (["score=ckaa"], "score: expected one of all, cka, .* but got 'ckaa'"),
     "a task's score": (["score=grad_norm"], "score: expected one that needs no labels, but got 'grad_norm'"),
+    "a score of a training": (["score=drift"], "score: expected one that needs no labels, but got 'drift', which asks"),
     "unknown option": (["txts=texts.txt"], "txts: unknown option; expected one of path, texts, column"),
     "unknown option of the score": (
         ["score.kernl=rbf"],

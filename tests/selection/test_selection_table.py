@@ -6,7 +6,7 @@ import pytest
 from models import padded, ragged, tiny
 
 from layersel.selection.figure import layer_scores
-from layersel.selection.score import score_named, score_names
+from layersel.selection.score import STATES, score_named, score_names
 from layersel.selection.select import select_layers
 from layersel.selection.selection import Selection
 from layersel.selection.table import show_selection
@@ -39,7 +39,7 @@ def test_positions_are_not_drawn_as_scores(measured: bool) -> None:
     assert axes.get_title() == "1 of 2 layers chosen by last (blue)"
 
 
-@pytest.mark.parametrize("name", [name for name in score_names() if name != "grad_norm"])
+@pytest.mark.parametrize("name", [name for name in score_names() if score_named(name).needs <= {STATES}])
 def test_controls_measure_nothing(name: str) -> None:
     """Their class says so, and the selection keeps it in files and checkpoints."""
     score = score_named(name, **({"layers": [0]} if name == "manual" else {}))
