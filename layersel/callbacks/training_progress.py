@@ -8,11 +8,18 @@ from layersel.terminal.progress import progress
 
 
 class TrainingProgress(Callback):
-    """Shows the steps done and the loss, on a terminal and after two seconds only."""
+    """Shows the steps done and the loss, on a terminal and after two seconds only.
+
+    Args:
+        what: The name of the bar.
+    """
+
+    def __init__(self, what: str = "training"):
+        self.what = what
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the bar at the step from which the training goes on."""
-        self.bar = progress(range(int(trainer.estimated_stepping_batches)), "training", unit=" steps")
+        self.bar = progress(range(int(trainer.estimated_stepping_batches)), self.what, unit=" steps")
         self.bar.update(trainer.global_step)
 
     def on_train_batch_end(

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 
-from layersel.adapters.placed import Placed
 from layersel.backbone.backbone import Backbone
 from layersel.callbacks.layer_selection import LayerSelection
 from layersel.callbacks.logged_rows import LoggedRows
@@ -28,18 +26,14 @@ class Trained:
     """What comes of a training.
 
     Attributes:
-        placed: The adapter in its place.
+        module: What was trained: the adapter in its place, and whatever the task trains beside it.
         precision: The training's effective precision.
         logged: What was logged, a dict of values and `step` for each step.
-        n_tokens: Tokens that this attempt has trained on.
-        head: What was trained beside the adapter, as `Problem.judge` takes it; None for nothing.
     """
 
-    placed: Placed
+    module: AdapterModule
     precision: str
     logged: list[dict[str, float]]
-    n_tokens: int
-    head: Any
 
 
 @dataclass
@@ -54,6 +48,7 @@ class AdapterTraining:
         selection: The chosen layers.
         folder: Where checkpoints are.
         resumes: Whether the training goes on from the last one.
+        what: The name of the progress bar.
     """
 
     cell: Cell
@@ -63,17 +58,18 @@ class AdapterTraining:
     selection: Selection
     folder: RunFolder
     resumes: bool
+    what: str = "training"
 
     def run(self, loggers: Sequence[Logger]) -> Trained:
         """Trains on as many devices as the cell wants, if there is anything to train."""
         cell = self.cell
         trains = cell.task.trains_head or (cell.adapter.trains and bool(self.selection.layers))
         with helper_processes(self.help, cell.trainer.devices if trains else 1) as environment:
-            trainer, module = self._fit([TrainingProgress()], loggers, environment)
+            trainer, module = self._fit([TrainingProgress(self.what)], loggers, environment)
         cell.trainer.apply_threads()  # Lightning has shared them out among the processes
-        self.backbone.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
+        module.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
         (logged,) = (logger.rows for logger in trainer.loggers if isinstance(logger, LoggedRows))
-        return Trained(module.placed, str(trainer.precision), logged, module.n_tokens, module.trained_head())
+        return Trained(module, str(trainer.precision), logged)
 
     def help(self, environment: RankEnvironment) -> None:
         """Does the part of one further rank in a process of its own, which logs nothing."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from layersel.backbone.vector_layers import counted_from_first
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS, TRAIN
+from layersel.selection.score import WARM_UP
 
 if TYPE_CHECKING:
     from layersel.cell.options import Cell
@@ -243,6 +244,14 @@ def merging_needs_what_the_task_offers(cell: "Cell") -> str | None:
         f"merging={cell.merging.name}: it finds its weights by the task's {asked}, but task={cell.task.name} has none; "
         "use merging.search=null and a method that learns no weights"
     )
+
+
+@_rule
+def warm_up_needs_steps(cell: "Cell") -> str | None:
+    """A warm-up has no more steps than the training."""
+    if WARM_UP not in cell.selection.needs or cell.task.epochs > 0:
+        return None
+    return f"task.epochs: selection={cell.selection.name} looks at a short training, but got 0; use 1 or more"
 
 
 @_rule

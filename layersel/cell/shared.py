@@ -17,11 +17,12 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.prefix import PrefixCache, PrefixMemory
 from layersel.cell.options import Cell
 from layersel.cell.steps import TRAIN
+from layersel.cell.warm_up import WarmUp, plain_lora
 from layersel.data.tokens import TokenizedTexts
 from layersel.runs.code import class_path
 from layersel.runs.fingerprints import fingerprint, flat_options
 from layersel.runs.store import Store, Tensors
-from layersel.selection.score import BUDGET, LayerScores, Probe
+from layersel.selection.score import BUDGET, WARM_UP, LayerScores, Probe
 from layersel.selection.select import score_layers
 from layersel.tasks.problem import Problem, Recall
 
@@ -76,9 +77,13 @@ class Shared:
         code = [score, self.cell.model]
         if score.n_texts:
             key += [[[batch[name].tolist() for name in ("input_ids", "attention_mask")] for batch in probe.batches]]
-        if score.n_batches:  # then the task's own loss is asked
+        if score.n_batches or WARM_UP in score.needs:  # then the task's own loss is asked
             key += [problem.dataset.fingerprint(), class_path(task), flat_options("task", task), self.cell.seed]
             code += [task]
+        if WARM_UP in score.needs:
+            lora = asdict(plain_lora(self.cell.adapter))
+            key += [lora, task.content(), self.cell.precision.train, self.cell.trainer.compile]
+            code += [WarmUp]
         found = self.store.tensors("scores", key, lambda: _packed_scores(score_layers(score, backbone, probe)), code)
         return _unpacked_scores(found)
 

@@ -17,6 +17,7 @@ from layersel.cell.options import Cell
 from layersel.cell.printing import TOKENS
 from layersel.cell.shared import Shared
 from layersel.cell.steps import TRAIN
+from layersel.cell.warm_up import WarmUp
 from layersel.cell.worth import BASE, HIGH, LOW, best_without_adapter
 from layersel.data.tokens import TokenizedTexts
 from layersel.files import write_json
@@ -24,7 +25,7 @@ from layersel.runs.fingerprints import text_fingerprint
 from layersel.runs.folder import learnt_by_run
 from layersel.seeding import stream
 from layersel.selection.figure import layer_scores
-from layersel.selection.score import Probe
+from layersel.selection.score import WARM_UP, Probe
 from layersel.selection.select import make_selection
 from layersel.selection.selection import Selection
 from layersel.selection.table import show_selection
@@ -126,11 +127,13 @@ class TrainingCell:
         score = self.cell.selection
         generator = stream(self.cell.seed, "selection")
         batches = token_batches(backbone, data.probe_tokens(score.n_texts, score.takes_first)) if score.n_texts else []
+        warm_up = WarmUp(self.cell, self.problem, backbone, data, self.folder) if WARM_UP in score.needs else None
         if score.n_batches == 0:
-            return Probe(batches, generator)
+            return Probe(batches, generator, warm_up=warm_up)
         module = self.problem.module(backbone)
         module.prepare(data.train_tokens, start=0)
-        return Probe(batches, generator, data.labelled_batches(score.n_batches, score.per_example), module.loss)
+        labelled = data.labelled_batches(score.n_batches, score.per_example)
+        return Probe(batches, generator, labelled, module.loss, warm_up)
 
     def train(self, model: AdaptedModel, data: TrainingData, selection: Selection) -> None:
         """Places and trains the adapter, and writes it at once, as later steps may merge it away."""
@@ -138,8 +141,8 @@ class TrainingCell:
             self.cell, self.problem, model.backbone, data, selection, self.folder, self.attempt.resumes
         )
         trained = training.run(self.attempt.tracker.loggers)
-        model.placed, model.report["train precision"], self.logged = trained.placed, trained.precision, trained.logged
-        self.head, self.n_tokens = trained.head, trained.n_tokens
+        module, model.report["train precision"], self.logged = trained.module, trained.precision, trained.logged
+        model.placed, self.head, self.n_tokens = module.placed, module.trained_head(), module.n_tokens
         self.parameters = count_parameters(model.backbone.model)
         model.placed.save(self.folder.adapter)
 

@@ -1,20 +1,22 @@
 """What a layer score is: from a backbone and probe batches to one number for each layer, higher = adapt it."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from layersel.backbone.projection_names import PROJECTIONS
 from layersel.errors import UserError, one_of
 from layersel.selection.named import kind_named, names_in
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from layersel.backbone.backbone import Backbone, Batch
 
-# Shapes: L layers, S bootstrap samples.
+# Shapes: L layers, S bootstrap samples; O outputs and I inputs of a weight matrix, R rank.
 
 SCORES = "layersel.selection.scores"
 
@@ -29,9 +31,37 @@ GRADIENTS = "gradients"
 LABELS = "labels"
 """A score that needs these looks at labelled batches."""
 WARM_UP = "warm_up"
-"""A score that needs this looks at a model after a short training; no probe offers it yet."""
-TRAINED = "trained"
-"""A score that needs this looks at a trained model; no probe offers it yet."""
+"""A score that needs this looks at the model after a training with LoRA in every layer."""
+
+
+@dataclass(frozen=True)
+class WarmedUp:
+    """What a score looks at while the backbone carries a trained LoRA in every layer.
+
+    Attributes:
+        factors: scale·B (O×R) and A (R×I) by the full name of each adapted linear module; ΔW = scale·B·A.
+        loss: Gives the task's loss of one of the probe's labelled batches as `Probe.loss` does, with the LoRA and
+            whatever else has been trained beside it.
+        without: Makes a block for the index of a layer, within which that layer has its pretrained weights.
+    """
+
+    factors: "Mapping[str, tuple[Tensor, Tensor]]"
+    loss: "Callable[[Any], Tensor | None]"
+    without: Callable[[int], AbstractContextManager[object]]
+
+    def linears(self, backbone: "Backbone") -> "list[dict[str, nn.Module]]":
+        """Returns the linear modules of each layer that carry a LoRA, without it, by their full names."""
+        from layersel.backbone.layers import find_linear
+
+        return [
+            {name: linear for name, linear in linears.items() if name in self.factors}
+            for linears in find_linear(backbone.model)
+        ]
+
+
+WarmUps = Callable[[int | None, int | None, list[str] | None], AbstractContextManager[WarmedUp]]
+"""Makes a block within which the backbone carries the LoRA, from the options `steps`, `rank` and `projections` of a
+`WarmUpScore`; before and after it the backbone is the pretrained one."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +74,21 @@ class Probe:
         labelled: Batches of what the task learns from; none if there are no labels.
         loss: Gives the task's loss (0-dimensional, with gradients) of one of `labelled` through the backbone, or None
             where it is undefined; None if the task has no loss to offer.
+        warm_up: Trains a LoRA in every layer for the length of a block; None where there is nothing to train by.
     """
 
     batches: "Sequence[Batch]"
     generator: "torch.Generator"
     labelled: Sequence[Any] = ()
     loss: "Callable[[Any], Tensor | None] | None" = None
+    warm_up: WarmUps | None = None
 
     @property
     def offers(self) -> frozenset[str]:
         """The needs of scores that it meets."""
-        states = {STATES} if self.batches else set()
-        return frozenset(states | ({LABELS, GRADIENTS} if self.labelled and self.loss is not None else set()))
+        labelled = bool(self.labelled) and self.loss is not None
+        there = {STATES: bool(self.batches), LABELS: labelled, GRADIENTS: labelled, WARM_UP: self.warm_up is not None}
+        return frozenset(need for need, offered in there.items() if offered)
 
     def losses(self) -> "Iterator[Tensor]":
         """Computes the loss of each labelled batch that has one, one after the other.
@@ -100,7 +133,7 @@ class Score:
     takes_n: ClassVar[bool] = True
     """Whether the budget is the user's; if not, `n` must be null."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it looks at, out of STATES, GRADIENTS, LABELS, WARM_UP and TRAINED; nothing for a control."""
+    """What it looks at, out of STATES, GRADIENTS, LABELS and WARM_UP; nothing for a control."""
     measures: ClassVar[bool] = True
     """This flag says whether the values tell something of the layers; those that only order them are shown nowhere."""
     per_example: ClassVar[bool] = False
@@ -246,6 +279,41 @@ class LabelledScore(Measure):
         """Returns one line for each option that is wrong, no batches among them."""
         count = self.batches
         return super().problems() + ([] if count >= 1 else [f"selection.batches: expected at least 1, but got {count}"])
+
+
+@dataclass
+class WarmUpScore(Measure):
+    """A score of what a short training with a plain LoRA in every layer changes.
+
+    The LoRA is trained as the cell's adapter would be in that many steps: by the task's loss, batches, optimizer and
+    schedule. Where the cell's adapter is a kind of LoRA, it has that one's scale and dropout too.
+    """
+
+    steps: int | None = 20
+    """Training steps of the warm-up, no more than the cell's own training has; null = as many as that."""
+    rank: int | None = None
+    """Rank of the warm-up's LoRA; null = that of the cell's adapter if it is a kind of LoRA, else 8."""
+    projections: list[str] | None = None
+    """Projections that the warm-up's LoRA stands on; null = those of the cell's adapter, else query and value."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({WARM_UP})
+
+    def warmed_up(self, probe: Probe) -> AbstractContextManager[WarmedUp]:
+        """Makes a block within which the backbone carries the trained LoRA."""
+        if probe.warm_up is None:
+            raise RuntimeError("`score_layers` asks what the probe offers before a score uses it")
+        return probe.warm_up(self.steps, self.rank, self.projections)
+
+    def problems(self) -> list[str]:
+        """Returns one line for each option that is wrong: no steps, no rank, projections that no model has."""
+        found = super().problems()
+        for name, count in (("steps", self.steps), ("rank", self.rank)):
+            if count is not None and count < 1:
+                found.append(f"selection.{name}: expected at least 1, or null, but got {count}")
+        if self.projections == []:
+            found.append(f"selection.projections: expected some of {', '.join(PROJECTIONS)}, or null, but got none")
+        unknown = [name for name in self.projections or [] if name not in PROJECTIONS]
+        return found + [str(one_of("selection.projections", name, PROJECTIONS)) for name in unknown]
 
 
 def score_names() -> list[str]:

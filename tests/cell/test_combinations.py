@@ -66,6 +66,7 @@ OPTIONS = {
     "selection=outliers": ["selection.probe_size=16"],
     "selection=plop": ["selection.probe_size=16"],
     "ranks=gora": ["ranks.r_max=12"],
+    "selection=lora_drop": ["selection.probe_size=16"],
     "adapter=vera": ["adapter.rank=8"],
     "adapter=fourierft": ["adapter.n_frequency=100"],
     "pruning=wanda": ["pruning.calibration=8"],
@@ -142,6 +143,7 @@ def test_the_full_product_is_decided(product: Grid) -> None:
         "attention_dropout_needs_dropout",
         "dropped_layers_are_not_numbered",
         "half_weights_stay",
+        "warm_up_needs_steps",
     }
     assert set(RULES) - needed == unbroken  # no file breaks these
 

@@ -159,6 +159,7 @@ BAD = {
     ),
     "unknown score": (["score=ckaa"], "score: expected one of .*all, cka, .* but got 'ckaa'"),
     "a task's score": (["score=grad_norm"], "score: expected one that needs no labels, but got 'grad_norm'"),
+    "a score of a training": (["score=drift"], "score: expected one that needs no labels, but got 'drift', which asks"),
     "unknown option": (["txts=texts.txt"], "txts: unknown option; expected one of path, texts, column"),
     "unknown option of the score": (
         ["score.kernl=rbf"],

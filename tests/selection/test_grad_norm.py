@@ -7,7 +7,7 @@ from models import tiny
 
 from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection.score import GRADIENTS, LABELS, STATES, Probe, Score, score_named
+from layersel.selection.score import GRADIENTS, LABELS, STATES, WARM_UP, Probe, score_named
 from layersel.selection.select import make_selection, select_layers
 
 
@@ -42,7 +42,16 @@ def test_it_chooses_the_layers_with_most(backbone: Backbone) -> None:
 
 @pytest.mark.parametrize(
     ("name", "needs"),
-    [("grad_norm", {LABELS, GRADIENTS}), ("ablate", {LABELS}), ("cka", {STATES}), ("last", set()), ("random", set())],
+    [
+        ("grad_norm", {LABELS, GRADIENTS}),
+        ("ablate", {LABELS}),
+        ("cka", {STATES}),
+        ("drift", {WARM_UP}),
+        ("lora_drop", {WARM_UP, STATES}),
+        ("reinitialise", {WARM_UP, LABELS}),
+        ("last", set()),
+        ("random", set()),
+    ],
 )
 def test_needs_are_declared(name: str, needs: set[str]) -> None:
     """Those of a score that looks at nothing are none."""
@@ -57,9 +66,3 @@ def test_what_a_probe_does_not_offer_is_refused(backbone: Backbone) -> None:
         make_selection(backbone, score_named("grad_norm"), unlabelled)
     with pytest.raises(UserError, match=line):
         select_layers(backbone.model, [backbone.batch(TOKENS)], score="grad_norm", pooling="mean")
-
-    class Trained(Score):
-        needs = frozenset({"trained"})
-
-    with pytest.raises(UserError, match="needs trained"):
-        make_selection(backbone, Trained(n=1), probe(backbone, [0, 1]))
