@@ -26,6 +26,7 @@ from layersel.data.reviews.demo import Demo
 from layersel.data.tokens import tokenize
 from layersel.errors import UserError
 from layersel.selection.score import STATES, Probe, score_named, score_names
+from layersel.selection.select import score_layers
 
 TEXTS = 64
 MIB = 2**20
@@ -94,7 +95,7 @@ def cost(model: str, max_length: int, name: str) -> Cost | str:
     score, probe = score_named(name), Probe(batches, torch.Generator().manual_seed(0))
     before, peak_of_pass = measured(lambda: one_pass(backbone, batches))
     try:
-        seconds, peak = measured(lambda: score.scores(backbone, probe))
+        seconds, peak = measured(lambda: score_layers(score, backbone, probe))
     except UserError as error:
         return str(error)
     after, _ = measured(lambda: one_pass(backbone, batches))
