@@ -1,11 +1,19 @@
-"""The selection as a figure."""
+"""The selection, and what a probe says of the layers, as figures."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from layersel.selection.selection import Selection
-from layersel.terminal.figures import CHOSEN, OTHER, clean_axes
+from layersel.terminal.figures import CHOSEN, COLOURS, OTHER, clean_axes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from layersel.selection.analysis import Separation, SmallerProbe
 
 
 def layer_scores(selection: Selection) -> Figure:
@@ -31,4 +39,61 @@ def layer_scores(selection: Selection) -> Figure:
     else:
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
+    return figure
+
+
+def similarity_map(similarities_PP: "Tensor") -> Figure:
+    """Draws the similarity of every two depths as a square of colours; depth 0 is the first layer's input."""
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(similarities_PP.numpy(), cmap="viridis", vmin=0, vmax=1, origin="lower")
+    axes.set(xlabel="depth (0: what enters the first layer)", ylabel="depth")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title("linear CKA of every two depths", fontsize=10)
+    figure.colorbar(image, ax=axes)
+    return figure
+
+
+def separation_curves(separations: "Sequence[Separation]") -> Figure:
+    """Draws how well each depth separates the classes."""
+    return _curves(
+        range(len(separations)),
+        {
+            "accuracy of a linear probe": [own.accuracy for own in separations],
+            "silhouette": [own.silhouette for own in separations],
+        },
+        "depth (0: what enters the first layer)",
+        "separation of the classes",
+    )
+
+
+def probe_curves(probes: "Sequence[SmallerProbe]") -> Figure:
+    """Draws how far fewer texts give the choice of all of them."""
+    figure = _curves(
+        [own.texts for own in probes],
+        {
+            "Kendall's τ of the scores": [own.tau for own in probes],
+            "share of the chosen layers": [own.overlap for own in probes],
+        },
+        "texts in the probe",
+        "agreement with the whole probe",
+    )
+    (axes,) = figure.axes
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([own.texts for own in probes], [str(own.texts) for own in probes])
+    axes.set_ylim(top=1.02)
+    return figure
+
+
+def _curves(x: Sequence[int], lines: dict[str, list[float]], x_title: str, title: str) -> Figure:
+    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for (name, values), colour, marker in zip(lines.items(), COLOURS, "os", strict=False):
+        axes.plot(x, values, marker=marker, color=colour, label=name)
+    axes.set(xlabel=x_title)
+    axes.set_title(title, fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, fontsize=8)
+    clean_axes(axes)
     return figure

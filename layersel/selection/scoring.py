@@ -20,6 +20,7 @@ from layersel.selection.score import STATES, Score
 from layersel.selection.similarity_names import MIN_TEXTS
 
 if TYPE_CHECKING:
+    from layersel.data.texts.examples import Example
     from layersel.selection.selection import Selection
 
 OWN_NAMES = {
@@ -33,6 +34,8 @@ OWN_NAMES = {
     "data.text_column": "column",
 }
 """What is called otherwise in a cell, and how it is called here."""
+PROBE_SIZE = 128
+"""Texts that figures are of where the score looks at none."""
 OWN = ""
 """The name of the options that are of no group."""
 
@@ -48,6 +51,8 @@ class Scoring:
     empty lines), .jsonl, .csv, .parquet, …; of prompts with responses both. Controls, spectrum and kappa need none."""
     column: str | None = None
     """Column with the texts; null is found by its name."""
+    labels: str | None = None
+    """Column with classes of the texts, for how well each layer separates them; goes with figures."""
     score: str = "cka"
     """Score of the layers; its options are score.NAME=VALUE, by the names that selection.NAME has in train.py."""
     n: float | None = None
@@ -67,12 +72,17 @@ class Scoring:
     """Seed of the draws: which texts, the resamples for the stability, random layers."""
     out: str = "selection.json"
     """The file that is written; Selection.load reads it."""
+    figures: str | None = None
+    """Folder for figures (.png, .svg) and their numbers (.csv): the scores, the similarity of every two layers, how
+    many texts suffice, and with labels how well each layer separates them; null = none."""
 
     def problems(self) -> list[str]:
         """Returns a line for each option that is wrong, as far as shows without the model."""
         found = []
         if self.pooling is not None and self.pooling not in POOLING_NAMES:
             found.append(str(one_of("pooling", self.pooling, POOLING_NAMES)))
+        if self.labels is not None and self.figures is None:
+            found.append("labels: expected figures=FOLDER beside it, but got none; nothing else looks at labels")
         if self.rank < 1:
             found.append(f"rank: expected at least 1, but got {self.rank}")
         unknown = [name for name in self.projections or [] if name not in PROJECTIONS]
@@ -93,12 +103,36 @@ def run(arguments: Sequence[str]) -> Path:
     """
     try:
         options, score, ranks = read_options(arguments)
-        texts = _texts(options, score)
-        selection = ranks.allocate(_selection(options, score, texts), options.rank, options.projections)
+        examples = _examples(options, score)
+        texts = [example.said for example in examples]
+        import torch
+
+        from layersel.selection.select import select_layers
         from layersel.selection.table import show_selection
 
+        loaded = options.pretrained().load().to("cuda" if torch.cuda.is_available() else "cpu")
+
+        def select(some: list[str]) -> "Selection":
+            return select_layers(
+                loaded.model,
+                some,
+                score=score,
+                tokenizer=loaded.tokenizer,
+                pooling=options.pooling,
+                max_length=options.max_length,
+                seed=options.seed,
+            )
+
+        selection = ranks.allocate(select(texts), options.rank, options.projections)
         show_selection(selection)
         selection.save(options.out, options.projections)
+        if options.figures is not None:
+            from layersel.selection.analysis_files import write_analysis
+            from layersel.selection.select import backbone_of
+
+            backbone = backbone_of(loaded.model, loaded.tokenizer, options.pooling, options.max_length)
+            by_texts = select if score.n_texts else None
+            write_analysis(Path(options.figures), backbone, examples, selection, by_texts, options.seed)
     except UserError as error:
         raise UserError(_own_names(str(error))) from error
     return Path(options.out)
@@ -153,42 +187,26 @@ def _value(name: str, text: str) -> Any:
         raise UserError(f"{name}: expected a value such as 3 or [query,value], but got {text!r}") from error
 
 
-def _texts(options: Scoring, score: Score) -> list[str]:
-    """Returns the texts that the score looks at."""
-    if score.n_texts == 0:
+def _examples(options: Scoring, score: Score) -> "list[Example]":
+    """Returns the texts that the score looks at, with their labels if these are wanted."""
+    if score.n_texts == 0 and options.figures is None:
         return []
     if options.texts is None:
         raise UserError("texts: missing; give texts=FILE with a text a line, or a .csv or .jsonl file")
-    source = Text(path=options.texts, text_column=options.column)
+    source = Text(path=options.texts, text_column=options.column, label_column=options.labels)
     problems = source.problems()
     if problems:
         raise UserError("\n".join(problems))
-    found = [example.said for example in source.load().examples]
+    found = source.load().examples
     if len(found) < MIN_TEXTS:
         raise UserError(f"texts: expected at least {MIN_TEXTS} texts in {options.texts!r}, but got {len(found)}")
+    count = score.n_texts or PROBE_SIZE
     if score.takes_first:
-        return found[: score.n_texts]
+        return list(found[:count])
     import torch
 
     order = torch.randperm(len(found), generator=stream(options.seed, "probe"))
-    return [found[text] for text in order[: score.n_texts]]
-
-
-def _selection(options: Scoring, score: Score, texts: list[str]) -> "Selection":
-    import torch
-
-    from layersel.selection.select import select_layers
-
-    backbone = options.pretrained().load().to("cuda" if torch.cuda.is_available() else "cpu")
-    return select_layers(
-        backbone.model,
-        texts,
-        score=score,
-        tokenizer=backbone.tokenizer,
-        pooling=options.pooling,
-        max_length=options.max_length,
-        seed=options.seed,
-    )
+    return [found[text] for text in order[:count]]
 
 
 def _own_names(lines: str) -> str:

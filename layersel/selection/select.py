@@ -57,13 +57,7 @@ def select_layers(
         UserError: Unknown score or pooling, n larger than the model, texts without a tokenizer, too few texts, a model
             that is not such a one.
     """
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    if not isinstance(base, PreTrainedModel):
-        raise UserError(
-            f"model: expected a PreTrainedModel of transformers or a PeftModel, but got {type(base).__name__}"
-        )
-    pooling = default_pooling(base, tokenizer) if pooling is None else pooling
-    backbone = Backbone(base, tokenizer, pooling, min(max_length, positions(base, max_length)))
+    backbone = backbone_of(model, tokenizer, pooling, max_length)
     chooser = score if isinstance(score, Score) else score_named(score)
     if not isinstance(score, Score) and chooser.takes_n:
         chooser.n = n
@@ -72,13 +66,33 @@ def select_layers(
         raise UserError("; ".join(problems))
     batches = _batches(texts, backbone) if len(texts) or chooser.needs else []
     probe = Probe(batches, torch.Generator().manual_seed(seed))
-    with adapters_off(base) as found:
+    with adapters_off(backbone.model) as found:
         if found:
             warnings.warn(
                 "select_layers: the model is scored without its adapters; merge_and_unload() has them in the scores",
                 stacklevel=2,
             )
         return make_selection(backbone, chooser, probe)
+
+
+def backbone_of(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    pooling: str | None = None,
+    max_length: int = 512,
+) -> Backbone:
+    """Returns the backbone of a model as `select_layers` sees it, whose arguments these are.
+
+    Raises:
+        UserError: Unknown pooling, or a model that is not such a one.
+    """
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    if not isinstance(base, PreTrainedModel):
+        raise UserError(
+            f"model: expected a PreTrainedModel of transformers or a PeftModel, but got {type(base).__name__}"
+        )
+    pooling = default_pooling(base, tokenizer) if pooling is None else pooling
+    return Backbone(base, tokenizer, pooling, min(max_length, positions(base, max_length)))
 
 
 def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: LayerScores | None = None) -> Selection:

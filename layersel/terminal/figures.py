@@ -35,10 +35,10 @@ def clean_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def write_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
-    """Writes each figure as NAME.png; returns the files by name."""
-    files = {name: folder / f"{name}.png" for name in figures}
+def write_figures(figures: dict[str, Figure], folder: Path, form: str = "png") -> dict[str, Path]:
+    """Writes each figure as NAME.png, or in another form, such as svg; returns the files by name."""
+    files = {name: folder / f"{name}.{form}" for name in figures}
     for name, figure in figures.items():
         with atomic_path(files[name]) as draft:
-            figure.savefig(draft, dpi=150)
+            figure.savefig(draft, dpi=150, format=form)
     return files

@@ -1,13 +1,15 @@
 """Prints tables and notes: in the width of a terminal, else in a fixed one."""
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
 _noted: set[str] = set()
+_silent: list[bool] = []
 ALIGNMENT: Mapping[str, Literal["left", "center", "right"]] = {"l": "left", "c": "center", "r": "right"}
 
 
@@ -19,11 +21,21 @@ def note(text: str | None, once: bool = False) -> None:
         once: Whether to print nothing if this process has printed the same line `once` before, as the cells of a grid
             have much in common.
     """
-    if text is None or (once and text in _noted):
+    if text is None or _silent or (once and text in _noted):
         return
     if once:
         _noted.add(text)
     _console().print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def without_notes() -> Iterator[None]:
+    """Within the block notes are not printed, of work that is done many times over for instance."""
+    _silent.append(True)
+    try:
+        yield
+    finally:
+        _silent.pop()
 
 
 def show_table(

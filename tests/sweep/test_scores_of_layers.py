@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from cell_folders import make_cell
 
+from layersel.selection.agreement import kendall
 from layersel.sweep.cells import Cells, as_table
 from layersel.sweep.configurations import configurations, named
-from layersel.sweep.layers.agreement import agreement, kendall
+from layersel.sweep.layers.agreement import agreement
 from layersel.sweep.layers.oracle import regrets
 from layersel.sweep.rows import collect_rows
 from layersel.sweep.summary import summarise

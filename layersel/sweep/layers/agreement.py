@@ -2,13 +2,12 @@
 
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
+from layersel.selection.agreement import kendall
 from layersel.sweep.cells import Cells
 from layersel.sweep.layers.measured import Measured, measured
-from layersel.sweep.statistics import Floats, mean_of_means
+from layersel.sweep.statistics import mean_of_means
 
 COLUMNS = ("name", "other", "datasets", "compared", "tau", "overlap", "by_chance")
 
@@ -27,12 +26,6 @@ def agreement(cells: Cells) -> pd.DataFrame:
         places = [place for place in found[name] if place in found[other]]
         rows.append(_row(name, other, [(place[0], found[name][place], found[other][place]) for place in places]))
     return pd.DataFrame([row for row in rows if row["compared"]], columns=COLUMNS)
-
-
-def kendall(one_L: Floats, other_L: Floats) -> float:
-    """Computes Kendall's τ_b over the layers that have both values; NaN where fewer than two have, or all are tied."""
-    both = ~(np.isnan(one_L) | np.isnan(other_L))
-    return float(stats.kendalltau(one_L[both], other_L[both]).statistic) if both.sum() > 1 else float("nan")
 
 
 def _row(name: str, other: str, both: list[tuple[str, Measured, Measured]]) -> dict[str, object]:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from layersel.selection.agreement import kendall
 from layersel.sweep.averages import SEED
 from layersel.sweep.cells import Cells, records
 from layersel.sweep.comparing import unit_samples
-from layersel.sweep.layers.agreement import kendall
 from layersel.sweep.layers.measured import layers_of
 from layersel.sweep.reading import as_text
 from layersel.sweep.statistics import Floats, bootstrap_interval, mean_of_means
