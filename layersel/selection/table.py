@@ -10,11 +10,13 @@ from layersel.terminal.tables import note, show_table
 def show_selection(selection: Selection) -> None:
     """Prints each layer with its score, if that was measured, whether and why it was chosen, and the cost of a step."""
     stability, measured = selection.stability, selection.measured
+    largest = max((abs(score) for score in selection.scores if math.isfinite(score)), default=0.0)
+    form = ".4f" if largest == 0 or 0.01 <= largest < 1e6 else ".3e"
     rows = []
     for layer, score in enumerate(selection.scores):
         share = [] if stability is None else [f"{stability.chosen_share[layer]:.0%}"]
         chosen = "yes" if layer in selection.layers else ""
-        value = [f"{score:.4f}"] if measured else []
+        value = [f"{score:{form}}"] if measured else []
         rank = [] if selection.allocation is None else [selection.ranks_of(layer)]
         rows.append([str(layer), *value, chosen, *rank, *share, selection.reasons[layer]])
     resampled = [] if stability is None else ["chosen in resamples"]

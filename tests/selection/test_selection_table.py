@@ -1,5 +1,6 @@
 """A selection as a person sees it: on the terminal, as a figure, as the rows of a dashboard."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -27,6 +28,23 @@ def test_positions_are_not_shown_as_scores(measured: bool, capsys: pytest.Captur
     columns, rows = selection.table()
     assert columns == ["layer", *["score"] * measured, "chosen", "why"]
     assert rows[1] == [1, *[1.0] * measured, True, "rank 1 of 2; within"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "printed"),
+    [
+        ([4.7e-5, 6.4e-5], "6.400e-05"),
+        ([-0.0314, 3.11e31], "3.110e+31"),
+        ([math.nan, 12.5], "12.5000"),
+        ([0, 0], "0.0000"),
+    ],
+)
+def test_scores_of_any_size_are_told_apart(
+    scores: list[float], printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four places would make most of GoRA's scores 0; where they suffice, they stay."""
+    show_selection(replace(SELECTION, scores=scores))
+    assert printed in capsys.readouterr().out
 
 
 @both
