@@ -61,7 +61,7 @@ def scores_within_types(backbone: Backbone, score: str, figure: Callable[[nn.Mod
             if math.isnan(value):
                 raise UserError(f"selection={score}: the weight of {name} gives no number; use a score such as cka")
             types.setdefault(name.removeprefix(f"{stack}.{layer}."), {})[name] = value
-    modules = {}
+    modules: dict[str, float] = {}
     for of_type in types.values():
         middle = median(of_type.values())
         modules |= {name: _relative(value, middle) for name, value in of_type.items()}

@@ -176,8 +176,8 @@ def _stability(scores: LayerScores, budget: int) -> Stability | None:
     for values_L in scores.resampled_SL:
         counts[choose_layers(values_L, budget, excluded)] += 1
     whole = scores.values_L[compared]
-    ordered = [own for own in scores.resampled_SL[:, compared] if len(own.unique()) > 1]  # equal ones have no order
-    correlations = [float(spearmanr(own, whole).statistic) for own in ordered] if len(whole.unique()) > 1 else []
+    ordered = [own for own in scores.resampled_SL[:, compared] if len(set(own.tolist())) > 1]  # equal: no order
+    correlations = [float(spearmanr(own, whole).statistic) for own in ordered] if len(set(whole.tolist())) > 1 else []
     samples = len(scores.resampled_SL)
     correlation = math.fsum(correlations) / len(correlations) if correlations else math.nan
     return Stability(samples, (counts / samples).tolist(), correlation)
