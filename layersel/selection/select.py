@@ -177,9 +177,7 @@ def _stability(scores: LayerScores, choose: Callable[[Tensor], list[int]]) -> St
     for values_L in scores.resampled_SL:
         counts[choose(values_L)] += 1
     whole = scores.values_L[compared]
-    ordered = [
-        own for own in scores.resampled_SL[:, compared] if len(set(own.tolist())) > 1
-    ]  # equal ones have no order
+    ordered = [own for own in scores.resampled_SL[:, compared] if len(set(own.tolist())) > 1]  # equal: no order
     correlations = [float(spearmanr(own, whole).statistic) for own in ordered] if len(set(whole.tolist())) > 1 else []
     samples = len(scores.resampled_SL)
     correlation = math.fsum(correlations) / len(correlations) if correlations else math.nan

@@ -1,5 +1,6 @@
 """What every score has that needs no labels: one pass, the same twice, the model as it was, one line for NaN."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -95,6 +96,7 @@ def test_one_layer_can_be_scored(name: str) -> None:
     score = few(name)
     selection = select_layers(model, [padded(model, TEXTS)], score=score)
     assert selection.layers == ([] if score.chooses_none else [0])
+    assert selection.stability is None or math.isnan(selection.stability.rank_correlation)
 
 
 @pytest.mark.parametrize("name", [name for name in MEASURING if name not in LOOKING])

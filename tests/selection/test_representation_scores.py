@@ -93,8 +93,11 @@ def test_resamples_are_scores_of_the_drawn_texts(name: str) -> None:
     torch.testing.assert_close(found.resampled_SL, torch.tensor(expected, dtype=torch.float64))
 
 
-def test_too_few_texts_for_the_variance_are_refused_and_half_enough_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_texts_for_the_variance_are_refused_and_half_enough_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where all directions are kept CCA is 1; where two layers' together are more than there are, part of it is."""
+    monkeypatch.setattr("layersel.terminal.tables._noted", set())
     backbone = Backbone(tiny("bert"), pooling="mean")
     with pytest.raises(UserError, match=r"^selection\.variance: expected a share of less than all 11 directions of 12"):
         scored(backbone, "svcca", variance=1)

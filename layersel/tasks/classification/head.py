@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from layersel.errors import UserError
 from layersel.files import atomic_path
 
+NOTHING = 1e-6
+"""The share of the widest column's spread up to which a column is constant but for rounding."""
+
 # Shapes: N texts, D width of a vector, K classes (1 where a number is predicted).
 
 
@@ -107,6 +110,10 @@ class TrainedHead(nn.Module):
 
 
 def standard(values_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the mean (D) and the standard deviation (D, 1 where it is 0) of each column."""
+    """Returns the mean (D) and the standard deviation (D) of each column, 1 where it is next to nothing.
+
+    MiniLM's last norm has weights of 1e-33: at length 1 such a column would tell as much as others while nothing
+    changes, and more than all of them as soon as a layer is skipped or a weight is rounded.
+    """
     scale_D = values_ND.std(dim=0, correction=0)
-    return values_ND.mean(dim=0), torch.where(scale_D > 0, scale_D, torch.ones_like(scale_D))
+    return values_ND.mean(dim=0), torch.where(scale_D > NOTHING * scale_D.max(), scale_D, torch.ones_like(scale_D))
