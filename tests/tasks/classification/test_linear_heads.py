@@ -87,6 +87,20 @@ def test_a_head_is_trained_from_another_and_gives_the_same() -> None:
         assert torch.allclose(head.linear_head(probe.classes).outputs(inputs), head(inputs).double(), atol=1e-4)
 
 
+def test_a_column_of_next_to_no_spread_tells_nothing() -> None:
+    """MiniLM's last norm has weights of 1e-33: such a column does not blow up once it is spread."""
+    inputs, targets = vectors(), classes_of(vectors(), 2)
+    inputs[:, 2] *= 1e-30
+    probe = fit_probe(inputs, targets, ("no", "yes"), balanced=False)
+    head = TrainedHead(7, 2)
+    head.standardise(inputs)
+    spread = inputs.clone()
+    spread[:, 2] = 1.0
+    assert torch.allclose(probe.outputs(spread), probe.outputs(inputs), atol=10)
+    with torch.no_grad():
+        assert torch.allclose(head(spread), head(inputs), atol=10)
+
+
 def test_a_head_is_the_same_from_its_file(tmp_path: Path) -> None:
     """Weights to the last bit, and the names of classes; a damaged file is refused in one line."""
     probe = fit_probe(vectors(), classes_of(vectors(), 2), ("no", "sí"), balanced=False)
