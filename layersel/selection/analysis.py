@@ -14,8 +14,8 @@ from torch import Tensor
 
 from layersel.errors import UserError
 from layersel.selection.agreement import kendall
+from layersel.selection.measures.similarity import cka_from_grams, linear_kernel
 from layersel.selection.selection import Selection
-from layersel.selection.similarity import cka_from_grams, linear_kernel
 from layersel.selection.similarity_names import MIN_TEXTS
 from layersel.terminal.tables import without_notes
 

@@ -77,7 +77,7 @@ class RepresentationScore(StatesScore):
         import torch
 
         from layersel.backbone.encode import layer_representations
-        from layersel.selection.records import check_finite
+        from layersel.selection.measures.records import check_finite
 
         final_norm = self.states == HIDDEN_STATES
         representations = layer_representations(backbone, probe.batches, "probing the layers", final_norm)

@@ -93,7 +93,7 @@ SIMILARITY = ("selection/similarity.py", "    n = len(k_NN)\n", "    n = 1 * len
 @pytest.mark.parametrize(
     ("edit", "differing"),
     [
-        (SIMILARITY, {"cka": ["layersel.selection.similarity"], "last": []}),
+        (SIMILARITY, {"cka": ["layersel.selection.measures.similarity"], "last": []}),
         (
             ("selection/scores/last.py", "torch.arange(", "1 * torch.arange("),
             {"cka": [], "last": ["layersel.selection.scores.last"]},
@@ -134,7 +134,9 @@ def test_other_code_is_told_and_accepted(code: Checkout) -> None:
     assert BEFORE in code.cell("cka", "other_code=accept")
     said = code.cell("cka")
     assert BEFORE not in said
-    assert "(layersel.selection.similarity differ); other_code=accept takes it as it is" in " ".join(said.split())
+    assert "(layersel.selection.measures.similarity differ); other_code=accept takes it as it is" in " ".join(
+        said.split()
+    )
     assert BEFORE in code.cell("cka")
 
 

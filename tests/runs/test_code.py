@@ -98,8 +98,8 @@ def test_components_count_too(package: Path) -> None:
 
 def test_scores_are_apart() -> None:
     """CKA is computed by the similarity, the control is not; printing computes neither."""
-    assert "layersel.selection.similarity" in code_of(CKA)
-    assert "layersel.selection.similarity" not in code_of(Last)
+    assert "layersel.selection.measures.similarity" in code_of(CKA)
+    assert "layersel.selection.measures.similarity" not in code_of(Last)
     assert not [name for name in code_of(CKA) if name.startswith(("layersel.terminal", "layersel.runs"))]
 
 

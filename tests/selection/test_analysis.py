@@ -14,8 +14,8 @@ from layersel.errors import UserError
 from layersel.selection.__main__ import main
 from layersel.selection.agreement import kendall
 from layersel.selection.analysis import depth_similarities, separations, smaller_probes
+from layersel.selection.measures.similarity import cka
 from layersel.selection.selection import Selection
-from layersel.selection.similarity import cka
 
 WORDS = ("acute", "chronic", "severe", "mild", "no", "some", "less", "more", "first", "last")
 TEXTS = [f"{word} {other} stress in patients" for word in WORDS for other in ("old", "young")]

@@ -96,7 +96,7 @@ def test_of_the_states_only_two_depths_are_kept() -> None:
         return unit
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("layersel.selection.block_influence.normalize", counting)
+        patch.setattr("layersel.selection.measures.block_influence.normalize", counting)
         scored(model)
     assert len(alive) == 4
     assert most == 2

@@ -10,9 +10,9 @@ from models import N_LAYERS, ragged, tiny
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.encode import layer_representations
 from layersel.errors import UserError
-from layersel.selection.canonical import pwcca, svcca
-from layersel.selection.dissimilarity import rsa
-from layersel.selection.procrustes import procrustes
+from layersel.selection.measures.canonical import pwcca, svcca
+from layersel.selection.measures.dissimilarity import rsa
+from layersel.selection.measures.procrustes import procrustes
 from layersel.selection.score import LayerScores, Probe, score_named
 from layersel.selection.select import make_selection
 

@@ -12,9 +12,9 @@ from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
 
 from layersel.errors import UserError
-from layersel.selection.canonical import pwcca, svcca
-from layersel.selection.dissimilarity import rsa
-from layersel.selection.procrustes import procrustes
+from layersel.selection.measures.canonical import pwcca, svcca
+from layersel.selection.measures.dissimilarity import rsa
+from layersel.selection.measures.procrustes import procrustes
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 

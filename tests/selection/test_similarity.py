@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from layersel.errors import UserError
-from layersel.selection.similarity import KERNELS, cka, cka_from_grams, hsic, linear_kernel, rbf_kernel
+from layersel.selection.measures.similarity import KERNELS, cka, cka_from_grams, hsic, linear_kernel, rbf_kernel
 
 every_kernel = pytest.mark.parametrize("kernel", ["linear", "rbf"])
 every_estimate = pytest.mark.parametrize("debiased", [False, True])

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
+from layersel.selection.measures.spectra import inverse_condition, signal_to_noise
 from layersel.selection.score import LayerScores, Probe, score_named
-from layersel.selection.spectra import inverse_condition, signal_to_noise
 
 NOTHING = Probe([], torch.Generator())
 

@@ -141,13 +141,13 @@ def test_a_grid_of_finished_cells_loads_nothing(base: list[str], tmp_path: Path)
     assert (status, errors, "2 cells: 2 had finished before" in output) == (0, "", True)
     status, output, errors = finish(start(*grid))
     assert (status, errors, "2 cells: 2 finished now" in output) == (0, "", True)
-    assert "other code computed 2 finished cells (layersel.selection.similarity differ): run again" in output
+    assert "other code computed 2 finished cells (layersel.selection.measures.similarity differ): run again" in output
 
 
 def pretend_other_code(output: Path) -> None:
     """Make the finished cells, and the grid's record of them, those of another `similarity.py`."""
     for file in list(output.glob("*/identity.json")):
-        edit(file, lambda identity: identity["code"].update({"layersel.selection.similarity": "another"}))
+        edit(file, lambda identity: identity["code"].update({"layersel.selection.measures.similarity": "another"}))
         other = file.parent.with_name(f"{file.parent.name[:-8]}00000000")
         for record in output.glob("grids/*/jobs/*.json"):
             content = read_sealed(record)

@@ -28,7 +28,7 @@ class CKA(RepresentationScore):
 
     def kept(self, states_ND: "Tensor") -> "Tensor":
         """Returns the Gram matrix of the texts."""
-        from layersel.selection.similarity import KERNELS
+        from layersel.selection.measures.similarity import KERNELS
 
         return KERNELS[self.kernel](states_ND)
 
@@ -38,7 +38,7 @@ class CKA(RepresentationScore):
 
     def similarity(self, before: "Tensor", after: "Tensor") -> "Tensor":
         """Computes the CKA of two Gram matrices."""
-        from layersel.selection.similarity import cka_from_grams
+        from layersel.selection.measures.similarity import cka_from_grams
 
         return cka_from_grams(before, after, self.debiased)
 

@@ -35,8 +35,8 @@ class Cosine(StatesScore):
         """
         import torch
 
-        from layersel.selection.block_influence import cosines
-        from layersel.selection.records import check_finite
+        from layersel.selection.measures.block_influence import cosines
+        from layersel.selection.measures.records import check_finite
 
         sums_LN, counts_N = cosines(backbone, probe.batches, self.tokens, self.states == HIDDEN_STATES)
         check_finite(sums_LN, self.name, "sums of cosines")

@@ -28,7 +28,7 @@ class Kappa(Measure):
             UserError: A layer has no linear modules, or a weight is zero or not finite.
         """
         from layersel.backbone.layers import weight_OI
+        from layersel.selection.measures.spectra import inverse_condition
         from layersel.selection.module_types import scores_within_types
-        from layersel.selection.spectra import inverse_condition
 
         return scores_within_types(backbone, self.name, lambda module: inverse_condition(weight_OI(module)))

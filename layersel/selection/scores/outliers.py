@@ -29,7 +29,7 @@ class Outliers(ProbeScore):
         Raises:
             UserError: A layer has no linear modules, or what enters one is not finite.
         """
-        from layersel.selection.outlier_shares import outlier_shares
+        from layersel.selection.measures.outlier_shares import outlier_shares
 
         return outlier_shares(backbone, probe.batches, self.name, self.m)
 

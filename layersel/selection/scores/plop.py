@@ -32,7 +32,7 @@ class Plop(ProbeScore):
         Raises:
             UserError: A layer has no linear modules, a weight is zero, or what enters one is not finite.
         """
-        from layersel.selection.feature_norms import normalised_feature_norms
+        from layersel.selection.measures.feature_norms import normalised_feature_norms
         from layersel.selection.module_types import linear_layers, mean_of_modules
 
         layers = linear_layers(backbone, self.name)

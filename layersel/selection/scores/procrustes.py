@@ -21,19 +21,19 @@ class Procrustes(RepresentationScore):
 
     def kept(self, states_ND: "Tensor") -> "Tensor":
         """Returns coordinates of the texts, turned so that there are at most as many as texts."""
-        from layersel.selection.records import checked, coordinates
+        from layersel.selection.measures.records import checked, coordinates
 
         return coordinates(checked("states", states_ND))
 
     def sample(self, kept: "Tensor", rows: "slice | Tensor") -> "Tensor":
         """Returns the shape of some of the texts."""
-        from layersel.selection.procrustes import shape
-        from layersel.selection.records import coordinates
+        from layersel.selection.measures.procrustes import shape
+        from layersel.selection.measures.records import coordinates
 
         return shape(coordinates(kept[rows]))
 
     def similarity(self, before: "Tensor", after: "Tensor") -> "Tensor":
         """Computes how far the two shapes coincide when one is turned to the other."""
-        from layersel.selection.procrustes import aligned
+        from layersel.selection.measures.procrustes import aligned
 
         return aligned(before, after)

@@ -8,7 +8,7 @@ from layersel.selection.scores.svcca import SVCCA
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from layersel.selection.canonical import Truncated
+    from layersel.selection.measures.canonical import Truncated
 
 
 @dataclass
@@ -24,6 +24,6 @@ class PWCCA(SVCCA):
 
     def similarity(self, before: "Truncated", after: "Truncated") -> "Tensor":
         """Computes the weighted mean of the canonical correlations."""
-        from layersel.selection.canonical import weighted_correlation
+        from layersel.selection.measures.canonical import weighted_correlation
 
         return weighted_correlation(before, after)

@@ -27,14 +27,14 @@ class RSA(RepresentationScore):
 
     def kept(self, states_ND: "Tensor") -> "Tensor":
         """Returns the dissimilarity matrix of the texts."""
-        from layersel.selection.dissimilarity import DISTANCES
-        from layersel.selection.records import checked
+        from layersel.selection.measures.dissimilarity import DISTANCES
+        from layersel.selection.measures.records import checked
 
         return DISTANCES[self.distance](checked("states", states_ND))
 
     def sample(self, kept: "Tensor", rows: "slice | Tensor") -> "Tensor":
         """Returns the standardised dissimilarities of every two of these texts."""
-        from layersel.selection.dissimilarity import standardised
+        from layersel.selection.measures.dissimilarity import standardised
 
         return standardised(kept[rows][:, rows], self.correlation)
 

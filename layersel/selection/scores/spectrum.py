@@ -30,7 +30,7 @@ class Spectrum(Measure):
             UserError: A layer has no linear modules, or a weight is zero or not finite.
         """
         from layersel.backbone.layers import weight_OI
+        from layersel.selection.measures.spectra import signal_to_noise
         from layersel.selection.module_types import scores_within_types
-        from layersel.selection.spectra import signal_to_noise
 
         return scores_within_types(backbone, self.name, lambda module: signal_to_noise(weight_OI(module)))

@@ -10,7 +10,7 @@ from layersel.terminal.tables import note
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from layersel.selection.canonical import Truncated
+    from layersel.selection.measures.canonical import Truncated
 
 
 @dataclass
@@ -30,8 +30,8 @@ class SVCCA(RepresentationScore):
 
     def kept(self, states_ND: "Tensor") -> "Truncated":
         """Returns the leading principal directions of the texts."""
-        from layersel.selection.canonical import truncated
-        from layersel.selection.records import checked
+        from layersel.selection.measures.canonical import truncated
+        from layersel.selection.measures.records import checked
 
         return truncated(checked("states", states_ND), self.variance)
 
@@ -41,7 +41,7 @@ class SVCCA(RepresentationScore):
 
     def similarity(self, before: "Truncated", after: "Truncated") -> "Tensor":
         """Computes the mean of the canonical correlations."""
-        from layersel.selection.canonical import mean_correlation
+        from layersel.selection.measures.canonical import mean_correlation
 
         return mean_correlation(before, after)
 
@@ -51,7 +51,7 @@ class SVCCA(RepresentationScore):
         Raises:
             UserError: All of them are.
         """
-        from layersel.selection.canonical import check_directions
+        from layersel.selection.measures.canonical import check_directions
 
         counts = [len(own.loadings_KD) for own in kept]
         check_directions(max(counts), n_texts, self.variance, "selection.variance")

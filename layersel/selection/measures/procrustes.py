@@ -8,7 +8,7 @@ References:
 import torch
 from torch import Tensor
 
-from layersel.selection.records import centred, checked_pair
+from layersel.selection.measures.records import centred, checked_pair
 
 # Shapes: N records, D dimensions.
 

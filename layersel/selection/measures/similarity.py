@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from layersel.errors import UserError, one_of
-from layersel.selection.records import checked
+from layersel.selection.measures.records import checked
 from layersel.selection.similarity_names import KERNEL_NAMES
 
 

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from layersel.errors import one_of
-from layersel.selection.records import checked_pair
+from layersel.selection.measures.records import checked_pair
 from layersel.selection.similarity_names import CORRELATION_NAMES, DISTANCE_NAMES
 
 # Shapes: N records, D dimensions, P = N(N − 1)/2 dissimilarities.

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.layers import weight_OI
 from layersel.selection.activations import see_probe
+from layersel.selection.measures.records import check_finite
 from layersel.selection.module_types import linear_layers
-from layersel.selection.records import check_finite
 from layersel.selection.score import LayerScores
 
 # Shapes: N real tokens, O outputs, I inputs of a linear module.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from layersel.errors import UserError
-from layersel.selection.records import centred, checked_pair
+from layersel.selection.measures.records import centred, checked_pair
 
 # Shapes: N records, D dimensions, K directions kept.
 

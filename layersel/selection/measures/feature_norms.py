@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.layers import weight_OI
 from layersel.selection.activations import see_probe
-from layersel.selection.records import check_finite
+from layersel.selection.measures.records import check_finite
 
 # Shapes: N real tokens, O outputs, I inputs of a linear module, R random directions.
 
