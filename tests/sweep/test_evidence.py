@@ -105,6 +105,25 @@ def test_a_page_answers_its_questions(tmp_path: Path) -> None:
     assert not any("/ selection" in name for name in table(page, "None?"))
 
 
+def test_scores_are_judged_by_layers_trained_alone(tmp_path: Path) -> None:
+    """How far they agree, and the regret of their layers, where the cells tell; else no such table."""
+    cells = [
+        make_cell(
+            tmp_path, 0.1 * layer, selection="manual", n=None, layers=[layer], options={"selection.layers": [layer]}
+        )
+        for layer in range(6)
+    ]
+    cells += [make_cell(tmp_path, selection="cka", n=2, layers=[0, 5], scores=[0.5, 0.1, 0.2, 0.3, 0.4, 0.6])]
+    cells += [make_cell(tmp_path, selection="rsa", n=2, layers=[4, 5], scores=[0.1 * layer for layer in range(6)])]
+    made = make_grid(tmp_path, "g", [([], {"state": "finished", "cell": cell.name}) for cell in cells])
+    file = outline(tmp_path / "e.yaml", {"question": "Which score?", "grids": [str(made)]})
+    assert main([str(file)]) == 0
+    page = (tmp_path / "e.md").read_text(encoding="utf-8")
+    assert "| `selection=cka` | `selection=rsa` | 1 | 0.47 | 0.50 | 0.33 |" in page
+    assert "| `selection=cka n=2` | 2 | 1 | 0.2000 | - | 1.00 | 0.47 | 0.50 |" in page
+    assert "| `selection=rsa n=2` | 2 | 1 | 0.0000 | - | 0.00 | 1.00 | 1.00 |" in page
+
+
 def test_cells_of_several_grids_and_without_results_are_counted(tmp_path: Path) -> None:
     """Each grid has its command; what failed is told; the page goes where it is asked for."""
     first, second = grid(tmp_path / "runs", "one"), grid(tmp_path / "runs", "two", rank=4)

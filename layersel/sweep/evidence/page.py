@@ -26,6 +26,8 @@ from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.evidence.outline import Outline, Question
 from layersel.sweep.factors import levels, with_value
 from layersel.sweep.grid import OF_A_CALL
+from layersel.sweep.layers.agreement import agreement
+from layersel.sweep.layers.oracle import regrets
 from layersel.sweep.reading import Row, is_grid, read_overrides
 from layersel.sweep.rows import Rows, collect_rows
 from layersel.tasks.task import Metric
@@ -36,7 +38,8 @@ READING = """A row compares values of the same datasets and seeds: their differe
 means over seeds, and over the `settings` of all other options. From 3 datasets on, the interval (95 %, bootstrap),
 wins/ties/losses and p (Wilcoxon; Holm's for the rows with one reference) are over the datasets, as seeds of one dataset
 are not independent; of fewer datasets they are over the seeds and say nothing of other datasets. `±` is half the
-interval: about the smallest difference that so many datasets and seeds tell from none."""
+interval: about the smallest difference that so many datasets and seeds tell from none. Where layers were trained alone,
+the regret is what the chosen ones are worth alone below as many of the best; 1 `of chance` is that of random ones."""
 NUMBERS = (
     "settings",
     "datasets",
@@ -81,6 +84,7 @@ def _section(question: Question, rows: Rows) -> list[str]:
     cells = as_table(rows.rows)
     cells = named(cells, configurations(cells))
     comparisons, several, lines = _comparisons(question, cells, metric)
+    regret_table, incomplete = _regrets(cells, metric)
     return [
         f"## {question.question}",
         question.about.strip(),
@@ -89,7 +93,9 @@ def _section(question: Question, rows: Rows) -> list[str]:
         _table(comparisons, metric),
         _by_dataset(comparisons),
         _table(list(with_outcomes(cells, metric, several)), metric),
-        "\n".join(f"- {line}" for line in (*lines, *rows.notes)),
+        _agreement(cells),
+        regret_table,
+        "\n".join(f"- {line}" for line in (*lines, *rows.notes, *incomplete)),
     ]
 
 
@@ -157,6 +163,38 @@ def _by_dataset(comparisons: Sequence[Comparison]) -> str:
     table = pd.concat(found, axis=1, keys=[_code(own.name) for own in comparisons]).sort_index()
     rows = [[str(dataset), *(_number(value, "+.3f") for value in values)] for dataset, *values in table.itertuples()]
     return _markdown(["difference", *table], rows)
+
+
+def _agreement(cells: Cells) -> str:
+    """Returns how far scores of layers agree; nothing where there are no two."""
+    rows = [
+        [
+            _code(row["name"]),
+            _code(row["other"]),
+            str(row["compared"]),
+            *(_number(row[column], ".2f") for column in ("tau", "overlap", "by_chance")),
+        ]
+        for row in agreement(cells).to_dict("records")
+    ]
+    return _markdown(["agreement of", "and", "values", "Kendall's τ", "layers in common", "by chance"], rows)
+
+
+def _regrets(cells: Cells, metric: Metric) -> tuple[str, list[str]]:
+    """Returns how near choices come to an oracle, and the lines of `regrets`; nothing where no layer was alone."""
+    table, lines = regrets(cells, metric)
+    rows = [
+        [
+            _code(row["name"]),
+            str(row["n"]),
+            str(row["compared"]),
+            _number(row["regret"], ".4f"),
+            "-" if pd.isna(row["low"]) else f"{row['low']:.4f} to {row['high']:.4f}",
+            *(_number(row[column], ".2f") for column in ("share", "tau", "overlap")),
+        ]
+        for row in table.to_dict("records")
+    ]
+    columns = ["layers trained alone", "n", "values", "regret", "95 % interval", "of chance", "τ", "layers in common"]
+    return _markdown(columns, rows), lines
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
