@@ -1,7 +1,7 @@
 """The toy training with a checkpoint after every step, each of which is kept to be resumed from."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def attempt(
     resume_from: Path | None = None,
     seconds: float | None = 0,
     then: Callable[[int], None] = lambda step: None,
+    callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> Attempt:
     """Train in `folder`, from a checkpoint if there is one; after step k there is `checkpoints/k.ckpt`.
@@ -90,7 +91,7 @@ def attempt(
         TrainerOptions(accelerator="cpu", checkpoint_seconds=seconds),
         Precision(),
         Training(toy.module.options.epochs, toy.module.options.max_steps, folder, checkpoints, resume_from),
-        [toy.selector, watch],
+        [toy.selector, *callbacks, watch],
         [CSVLogger(save_dir=str(folder), name="", version="logs")],
     )
     fit(toy.trainer, toy.module, toy.data)

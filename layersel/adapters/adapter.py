@@ -28,6 +28,8 @@ class Adapter:
     """This flag says whether placing or training the adapter changes the pretrained weights themselves."""
     moves_biases: ClassVar[bool] = False
     """This flag says whether the adapter changes biases too, so that weight changes are not all of it."""
+    layers_apart: ClassVar[bool] = True
+    """This flag says whether layers can be trained apart: they share no parameters and are not compared meanwhile."""
     quantised_base: ClassVar[bool] = False
     """This flag says whether the adapter's base has quantised weights."""
 

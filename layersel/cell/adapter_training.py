@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import Logger
 from layersel.backbone.backbone import Backbone
 from layersel.callbacks.layer_selection import LayerSelection
 from layersel.callbacks.logged_rows import LoggedRows
+from layersel.callbacks.moving_layers import MovingLayers
 from layersel.callbacks.training_progress import TrainingProgress
 from layersel.cell.options import Cell
 from layersel.runs.folder import RunFolder
@@ -84,6 +85,7 @@ class AdapterTraining:
     ) -> tuple[Trainer, AdapterModule]:
         cell = self.cell
         placing = LayerSelection(cell.selection, cell.adapter, cell.seed, selection=self.selection, ranks=cell.ranks)
+        moving = [MovingLayers(cell.regime, cell.seed)] if cell.regime.moves else []
         resume_from = self.folder.checkpoint if self.resumes else None
         training = Training(
             cell.task.epochs,
@@ -94,7 +96,9 @@ class AdapterTraining:
             cell.task.accumulate,
             cell.task.clip,
         )
-        trainer = make_trainer(cell.trainer, cell.precision, training, [placing, *callbacks], loggers, environment)
+        trainer = make_trainer(
+            cell.trainer, cell.precision, training, [placing, *moving, *callbacks], loggers, environment
+        )
         module = self.problem.module(self.backbone)
         with compiled(self.backbone.layers if cell.trainer.compile else ()):
             fit(trainer, module, self.data)

@@ -109,7 +109,7 @@ class Identity:
 
 def training_identity(cell: Cell, dataset: Dataset) -> Identity:
     """Returns the identity of a training cell."""
-    groups = ("task", "selection", "ranks", "adapter", "pruning")
+    groups = ("task", "selection", "ranks", "adapter", "regime", "pruning")
     budget = "" if cell.selection.n is None else f"{cell.selection.n:g}"
     return Identity(
         title=f"{dataset.name}-{cell.selection.name}{budget}",

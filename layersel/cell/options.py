@@ -19,6 +19,7 @@ from layersel.merging.method import Merging
 from layersel.runs.folder import check_writable
 from layersel.runs.tracking import WandbOptions
 from layersel.selection.rank_rule import RankRule
+from layersel.selection.regime import Regime
 from layersel.selection.score import Score
 from layersel.tasks.task import Task
 from layersel.training.options import TrainerOptions
@@ -42,6 +43,8 @@ class Cell:
     """From scores to the rank of each adapted module."""
     adapter: Adapter = MISSING
     """What is placed in the chosen layers."""
+    regime: Regime = MISSING
+    """Which of the adapted layers are trained at each step."""
     precision: Precision = MISSING
     """The numeric precision of training and of inference, integers included."""
     pruning: Pruning = MISSING

@@ -203,6 +203,22 @@ def ranks_follow_scores(cell: "Cell") -> str | None:
 
 
 @_rule
+def layers_are_trained_apart(cell: "Cell") -> str | None:
+    """A regime that lets layers rest needs some that share nothing, on one device that knows all of them."""
+    adapter, regime = cell.adapter, cell.regime
+    if not regime.moves:
+        return None
+    if not adapter.trains or cell.selection.chooses_none:
+        empty = f"adapter={adapter.name}" if not adapter.trains else f"selection={cell.selection.name}"
+        return f"regime={regime.name}: {empty} leaves no layer to train; use regime=fixed"
+    if not adapter.layers_apart:
+        return f"regime={regime.name}: adapter={adapter.name} trains its layers together; use lora, or regime=fixed"
+    if cell.trainer.devices > 1:
+        return f"regime={regime.name}: expected trainer.devices=1, but got {cell.trainer.devices}; use regime=fixed"
+    return None
+
+
+@_rule
 def merging_needs_weight_changes(cell: "Cell") -> str | None:
     """Merging is over dense changes of weight matrices of one pretrained model."""
     if not cell.merging.named_datasets:

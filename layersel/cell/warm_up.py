@@ -18,6 +18,7 @@ from layersel.cell.adapter_training import AdapterTraining
 from layersel.cell.options import Cell
 from layersel.errors import UserError
 from layersel.runs.folder import RunFolder
+from layersel.selection.regimes.fixed import Fixed
 from layersel.selection.score import WarmedUp
 from layersel.selection.selection import Selection
 from layersel.tasks.problem import Problem
@@ -74,6 +75,7 @@ class WarmUp:
         own = replace(
             cell,
             adapter=lora,
+            regime=Fixed(),
             task=replace(cell.task, max_steps=min(limits, default=None)),
             trainer=replace(cell.trainer, devices=1, checkpoint_seconds=None),
         )

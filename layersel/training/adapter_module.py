@@ -71,6 +71,7 @@ class AdapterModule(LightningModule):
         self._step_losses: list[Tensor] = []
         self._adapter_start = 0
         self._awake = False
+        self._names: set[str] | None = None
         self._adapter_state: dict[str, Any] = {}
         self._texts: PrefixCache | None = None
 
@@ -117,6 +118,7 @@ class AdapterModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Makes the cache of the frozen prefix: what is learnt from is little, so it holds all of it but the pool."""
+        self._names = self._trained_names()
         start = min(adapted_layers(self.backbone), default=self.backbone.n_layers - 1)
         self.prepare(self.trainer.datamodule.train_tokens, start)  # type: ignore[attr-defined]
 
@@ -215,7 +217,7 @@ class AdapterModule(LightningModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Returns the trained parameters only: the pretrained weights are where they came from."""
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        trained = self._trained_names() if self._names is None else self._names  # some may rest
         return {name: value for name, value in super().state_dict(*args, **kwargs).items() if name in trained}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -228,6 +230,9 @@ class AdapterModule(LightningModule):
         if set(state_dict) != expected:
             raise RuntimeError(f"the checkpoint's parameters differ in {sorted(set(state_dict) ^ expected)[:4]}")
         return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+    def _trained_names(self) -> set[str]:
+        return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def _trained(self) -> list[torch.nn.Parameter]:
         return [parameter for parameter in self.parameters() if parameter.requires_grad]

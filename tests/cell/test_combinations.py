@@ -66,6 +66,7 @@ OPTIONS = {
     "selection=outliers": ["selection.probe_size=16"],
     "selection=plop": ["selection.probe_size=16"],
     "ranks=gora": ["ranks.r_max=12"],
+    "regime=lisa": ["regime.n=1"],
     "selection=lora_drop": ["selection.probe_size=16"],
     "adapter=vera": ["adapter.rank=8"],
     "adapter=fourierft": ["adapter.n_frequency=100"],

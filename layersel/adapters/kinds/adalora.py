@@ -39,6 +39,7 @@ class AdaLora(Lora):
     """Weight of the penalty that keeps A and B orthogonal."""
 
     takes_ranks: ClassVar[bool] = False
+    layers_apart: ClassVar[bool] = False
 
     def peft_config(self, selection: "Selection") -> "AdaLoraConfig":
         """Returns the PEFT configuration; the schedule is set when the number of training steps is known."""

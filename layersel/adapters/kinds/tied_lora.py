@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.adapters.peft_adapter import PeftAdapter, dropout_problems, rank_problems
 from layersel.errors import one_of
@@ -52,6 +52,8 @@ class TiedLora(PeftAdapter):
     """u, which scales the inner dimensions in each layer: trained, frozen (at 1) or absent."""
     a: str = TRAINED
     """A, in common: trained or frozen."""
+
+    layers_apart: ClassVar[bool] = False
 
     def peft_config(self, selection: "Selection") -> "LoraConfig":
         """Returns the configuration of the LoRA whose factors are then tied."""
