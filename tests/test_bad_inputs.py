@@ -296,7 +296,7 @@ TRAINING = {
         ["output={folder}/a_file/runs"], r"output: cannot write to .*output=", base=["-m", *TRAIN]
     ),
     "unknown experiment": Bad(
-        ["experiment=thesys"], r"experiment=thesys: .*expected one of budget, demo, .*, recommended, thesis"
+        ["experiment=thesys"], r"experiment=thesys: .*expected one of budget, demo, .*, recommended, .*thesis"
     ),
 }
 EVALUATION = {

@@ -6,8 +6,10 @@ have gigabytes.
 
 import itertools
 import random
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,10 @@ from layersel.cell.options import Cell
 from layersel.cell.rules import RULES
 
 Choices = dict[str, str]
+ALIKE: dict[str, Callable[[Any], Hashable]] = {
+    "selection": lambda score: (score.needs, score.measures, score.takes_n, score.chooses_none)
+}
+"""What rules may ask of the choices of a long axis; a test draws combinations at random to see that it is all of it."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,25 @@ class Grid:
     def _decided_by(self, name: str, read: list[str]) -> npt.NDArray[np.bool_]:
         default = {axis: next(iter(choices)) for axis, choices in self.axes.items()}
         cell = self.cell(default)
-        values = [list(self.axes[axis].values()) for axis in read]
+        firsts, places = zip(*(self._alike(axis) for axis in read), strict=True) if read else ((), ())
         broken = []
-        for combination in itertools.product(*values):
+        for combination in itertools.product(*firsts):
             vars(cell).update(zip(read, combination, strict=True))
             broken.append(RULES[name](cell) is not None)
-        return np.array(broken).reshape([len(self.axes[axis]) if axis in read else 1 for axis in self.names])
+        decided = np.array(broken).reshape([len(own) for own in firsts])[np.ix_(*places)]
+        return decided.reshape([len(self.axes[axis]) if axis in read else 1 for axis in self.names])
+
+    def _alike(self, axis: str) -> tuple[list[object], list[int]]:
+        """What of an axis is decided, and which of these each of its choices is like."""
+        seen: dict[Hashable, int] = {}
+        firsts, places = [], []
+        for place, made in enumerate(self.axes[axis].values()):
+            key = ALIKE[axis](made) if axis in ALIKE else place
+            if key not in seen:
+                seen[key] = len(firsts)
+                firsts.append(made)
+            places.append(seen[key])
+        return firsts, places
 
     def _read(self) -> dict[str, list[str]]:
         """The axes that each rule reads; found by watching it on cells with every pair of choices.
