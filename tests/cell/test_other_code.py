@@ -87,7 +87,7 @@ def found(code: Checkout) -> dict[str, list[object]]:
     return dict(json.loads(code.python("-c", FIND, json.dumps(commands))))
 
 
-SIMILARITY = ("selection/similarity.py", "    n = len(k_NN)\n", "    n = 1 * len(k_NN)\n")
+SIMILARITY = ("selection/measures/similarity.py", "    n = len(k_NN)\n", "    n = 1 * len(k_NN)\n")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ SIMILARITY = ("selection/similarity.py", "    n = len(k_NN)\n", "    n = 1 * len
             {name: ["layersel.tasks.screening.losses.pairwise"] for name in SELECTIONS},
         ),
         (
-            ("selection/similarity.py", "    n = len(k_NN)\n", "    n = len(k_NN)  # how many\n"),
+            ("selection/measures/similarity.py", "    n = len(k_NN)\n", "    n = len(k_NN)  # how many\n"),
             {"cka": [], "last": []},
         ),
         (("merging/methods/ties.py", "0.2", "0.3"), {"cka": [], "last": []}),
@@ -143,6 +143,6 @@ def test_other_code_is_told_and_accepted(code: Checkout) -> None:
 def test_scores_of_other_code_are_not_shared(code: Checkout) -> None:
     """What cells share is kept by the code that computed it, too."""
     kept = set((code.folder / "runs" / "shared" / "scores").glob("*.safetensors"))
-    code.edit("selection/similarity.py", "x_ND - x_ND.mean(0)", "1 * x_ND - x_ND.mean(0)")
+    code.edit("selection/measures/similarity.py", "x_ND - x_ND.mean(0)", "1 * x_ND - x_ND.mean(0)")
     code.cell("cka")
     assert len(set((code.folder / "runs" / "shared" / "scores").glob("*.safetensors")) - kept) == 1
