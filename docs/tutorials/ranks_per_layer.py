@@ -32,7 +32,7 @@ def main(model_path: str, texts_path: str) -> None:
     selection = select_layers(model, texts, n=0.5, score="cka", tokenizer=tokenizer)
     ranked = selection.allocated("proportional", r=8, projections=PROJECTIONS)
     config = ranked.lora_config(r=8, projections=PROJECTIONS, task_type="CAUSAL_LM")
-    print(f"layers {ranked.layers}, ranks {sorted(set(config.rank_pattern.values()))}")
+    print(f"layers {ranked.layers}, ranks {ranked.allocation.ranks}")
     ranked.save("ranks.json", PROJECTIONS)  # content["axolotl"] are lines of its YAML file
     adapted = get_peft_model(model, config)
     adapted.print_trainable_parameters()

@@ -79,6 +79,7 @@ class Shared:
             key += [[[batch[name].tolist() for name in ("input_ids", "attention_mask")] for batch in probe.batches]]
         if score.n_batches or WARM_UP in score.needs:  # then the task's own loss is asked
             key += [problem.dataset.fingerprint(), class_path(task), flat_options("task", task), self.cell.seed]
+            key += [backbone.batch_tokens]
             code += [task]
         if WARM_UP in score.needs:
             lora = asdict(plain_lora(self.cell.adapter))

@@ -65,7 +65,8 @@ class WarmUp:
                 if not all(bool(factor.isfinite().all()) for own in factors.values() for factor in own):
                     raise UserError("a changed weight is not finite; lower task.learning_rate")
             except UserError as error:
-                raise UserError(f"selection={self.cell.selection.name}: in its warm-up: {error}") from error
+                own = str(error).replace("adapter.", "selection.")  # rank and projections are the warm-up's own
+                raise UserError(f"selection={self.cell.selection.name}: in its warm-up: {own}") from error
             module.eval()
             yield WarmedUp(factors, module.loss, lambda layer: adapters_off(self.backbone.layers[layer]))
 

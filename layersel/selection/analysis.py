@@ -17,7 +17,7 @@ from layersel.selection.agreement import kendall
 from layersel.selection.measures.similarity import cka_from_grams, linear_kernel
 from layersel.selection.selection import Selection
 from layersel.selection.similarity_names import MIN_TEXTS
-from layersel.terminal.tables import without_notes
+from layersel.terminal.tables import note, without_notes
 
 # Shapes: P depths (the first layer's input and each layer's output), N texts, D hidden size.
 
@@ -103,16 +103,21 @@ def smaller_probes(
         generator: Draws the texts.
 
     Returns:
-        The sizes 8, 16, 32, … below the number of texts, the smallest first.
+        The sizes 8, 16, 32, … below the number of texts, the smallest first; without those that are too few for the
+        score, which a line tells.
     """
     found = []
     size = max(SMALLEST, MIN_TEXTS)
     while size < len(texts):
         draws = [torch.randperm(len(texts), generator=generator)[:size].tolist() for _ in range(DRAWS)]
-        with without_notes():
-            chosen = [select([texts[place] for place in draw]) for draw in draws]
+        size *= 2
+        try:
+            with without_notes():
+                chosen = [select([texts[place] for place in draw]) for draw in draws]
+        except UserError as error:
+            note(f"{len(draws[0])} texts: {error}")
+            continue
         taus = [kendall(own.scores, whole.scores) for own in chosen]
         overlaps = [len(set(own.layers) & set(whole.layers)) / max(len(whole.layers), 1) for own in chosen]
-        found.append(SmallerProbe(size, fmean(taus), fmean(overlaps)))
-        size *= 2
+        found.append(SmallerProbe(len(draws[0]), fmean(taus), fmean(overlaps)))
     return found

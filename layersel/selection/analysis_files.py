@@ -27,6 +27,7 @@ def write_analysis(
     examples: Sequence[Example],
     selection: Selection,
     select: Callable[[list[str]], Selection] | None,
+    labelled: bool,
     seed: int,
 ) -> None:
     """Writes each figure as PNG and SVG, and its numbers as CSV.
@@ -37,6 +38,7 @@ def write_analysis(
         examples: The probe, with labels or without.
         selection: The choice by it.
         select: Makes the choice by some texts; None if it looks at none.
+        labelled: Whether the labels are looked at.
         seed: Of the draws.
 
     Raises:
@@ -51,12 +53,17 @@ def write_analysis(
     similarities = depth_similarities(states_PND)
     figures = {"scores": layer_scores(selection), "similarity": similarity_map(similarities)}
     tables = {"scores": _scores(selection), "similarity": pd.DataFrame(similarities.numpy())}
-    if all(example.label is not None for example in examples):
-        labels = [str(examples[text].label) for batch in backbone.batches(tokens) for text in batch]
-        found = separations(states_PND, labels, seed)
+    if labelled:
+        order = [text for batch in backbone.batches(tokens) for text in batch]  # that of the states
+        known = [place for place, text in enumerate(order) if examples[text].label is not None]
+        if len(known) < len(order):
+            note(
+                f"labels: {len(order) - len(known)} of {len(order)} texts have none and are left out of the separation"
+            )
+        found = separations(states_PND[:, known], [str(examples[order[place]].label) for place in known], seed)
         figures["separation"], tables["separation"] = separation_curves(found), pd.DataFrame(found)
-    if select is not None:
-        probes = smaller_probes(select, texts, selection, stream(seed, "smaller probes"))
+    probes = [] if select is None else smaller_probes(select, texts, selection, stream(seed, "smaller probes"))
+    if probes:
         figures["texts"], tables["texts"] = probe_curves(probes), pd.DataFrame(probes)
     _write(folder, figures, tables)
     note(f"figures and tables of {', '.join(figures)} are in {folder}")

@@ -1,5 +1,6 @@
 """The choice of layers by their scores, within a budget."""
 
+import math
 from collections.abc import Container, Sequence
 
 from torch import Tensor
@@ -49,12 +50,15 @@ def affordable_layers(score: Score, weights: Sequence[int], head: int) -> range:
     highest = score.max_cost if isinstance(score, Measure) else None
     if highest is None:
         return range(len(weights))
+    if not sum(weights):
+        raise UserError("selection.max_cost: expected a model with linear modules in its layers, by which a step costs")
     costs = relative_costs(weights, head)
     lowest = next((layer for layer, cost in enumerate(costs) if cost <= highest), None)
     if lowest is None:
+        least = math.ceil(100 * costs[-1]) / 100
         raise UserError(
-            f"selection.max_cost: expected at least {costs[-1]:.2f}, what a step costs with the last layer alone, but "
-            f"got {highest:g}"
+            f"selection.max_cost: expected at least {least:.2f}, what a step costs with the last layer alone, but got "
+            f"{highest:g}"
         )
     return range(lowest, len(weights))
 

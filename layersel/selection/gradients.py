@@ -43,7 +43,7 @@ def see_gradients(backbone: Backbone, probe: Probe, see: Callable[[dict[str, Ten
 
 
 def mean_gradients(backbone: Backbone, probe: Probe) -> dict[str, Tensor]:
-    """Computes the gradient of the mean loss over the labelled batches for each matrix, by name.
+    """Computes the gradient of the mean loss over the labelled batches for each matrix in float32, by name.
 
     Raises:
         UserError: As `see_gradients`.
@@ -55,7 +55,7 @@ def mean_gradients(backbone: Backbone, probe: Probe) -> dict[str, Tensor]:
         nonlocal count
         count += 1
         for name, own in gradients.items():
-            sums[name] = sums[name].add_(own) if name in sums else own.clone()
+            sums[name] = sums[name].add_(own) if name in sums else own.to(torch.float32, copy=True)
 
     see_gradients(backbone, probe, add)
     return {name: own.div_(count) for name, own in sums.items()}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from layersel.backbone.backbone import Backbone
-from layersel.backbone.layers import find_layers, find_linear
+from layersel.backbone.layers import find_layers, find_linear, weight_OI
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores
 from layersel.terminal.progress import progress
@@ -18,9 +18,15 @@ def linear_layers(backbone: Backbone, score: str) -> list[dict[str, nn.Module]]:
     """Finds, for each layer, its linear modules by their full names.
 
     Raises:
-        UserError: A layer has none, so that `score` cannot be made of them.
+        UserError: A layer has none, or its weights are packed, so that `score` cannot be made of them.
     """
     layers = find_linear(backbone.model)
+    packed = [name for own in layers for name, module in own.items() if not weight_OI(module).is_floating_point()]
+    if packed:
+        raise UserError(
+            f"selection={score}: expected floating-point weights, but those of {packed[0]} are packed; score the model "
+            "before it is quantised"
+        )
     bare = [layer for layer, linears in enumerate(layers) if not linears]
     if bare:
         raise UserError(

@@ -148,9 +148,18 @@ class ScoredRanks(RankRule):
 
     def _groups(self, selection: "Selection", projections: Sequence[str] | None) -> list[Group]:
         targets, scored = selection.targets(projections), selection.module_scores
+        names = [name for modules in targets.values() for name in modules]
+        if any(name not in selection.widths for name in names):
+            raise UserError("ranks: this selection was made before ranks were known to it; score the layers anew")
+        unscored = [name for name in names if scored and name not in scored]
+        if unscored:
+            raise UserError(
+                f"ranks={self.name}: selection={selection.score} has no score of {unscored[0]}, which is adapted; let "
+                "it look at the same projections, or use ranks=uniform"
+            )
         named = [(modules, selection.scores[layer]) for layer, modules in targets.items()]
         if scored:
-            named = [([name], scored.get(name, math.nan)) for modules, _ in named for name in modules]
+            named = [([name], scored[name]) for modules, _ in named for name in modules]
         return [
             Group(
                 modules,

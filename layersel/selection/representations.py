@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from layersel.errors import UserError, one_of
 from layersel.selection.score import LayerScores, Probe, ProbeScore
 from layersel.selection.similarity_names import BLOCKS, HIDDEN_STATES, MIN_TEXTS, STATES_NAMES
+from layersel.terminal.tables import note
 
 if TYPE_CHECKING:
     import torch
@@ -112,7 +113,14 @@ class RepresentationScore(StatesScore):
             return None
         draws = torch.randint(n_texts, (self.bootstrap, n_texts), generator=generator)
         samples = [rows for draw in draws if len(rows := draw.unique()) >= fewest]
-        return torch.stack([self._importance(kept, rows) for rows in samples]) if samples else None
+        if not samples:
+            note(
+                f"probe: no bootstrap sample of {n_texts} texts has the {fewest} different ones that {self.name} "
+                "needs, so that nothing tells how stable the choice is; use more texts, or what needs fewer",
+                once=True,
+            )
+            return None
+        return torch.stack([self._importance(kept, rows) for rows in samples])
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, a probe of too few texts among them."""

@@ -136,6 +136,8 @@ class Score:
     """What it looks at, out of STATES, GRADIENTS, LABELS and WARM_UP; nothing for a control."""
     measures: ClassVar[bool] = True
     """This flag says whether the values tell something of the layers; those that only order them are shown nowhere."""
+    low_is_dispensable: ClassVar[bool] = True
+    """This flag says whether a layer with a low score can rather be done without, and not only without an adapter."""
     per_example: ClassVar[bool] = False
     """This flag says whether each labelled example is to be a batch of its own, where the task has a loss for one."""
 
@@ -286,7 +288,8 @@ class WarmUpScore(Measure):
     """A score of what a short training with a plain LoRA in every layer changes.
 
     The LoRA is trained as the cell's adapter would be in that many steps: by the task's loss, batches, optimizer and
-    schedule. Where the cell's adapter is a kind of LoRA, it has that one's scale and dropout too.
+    schedule. Where the cell's adapter is a kind of LoRA, it has that one's alpha/rank and dropout too (also rsLoRA's,
+    whose own scale is alpha/√rank).
     """
 
     steps: int | None = 20

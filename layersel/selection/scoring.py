@@ -132,7 +132,8 @@ def run(arguments: Sequence[str]) -> Path:
 
             backbone = backbone_of(loaded.model, loaded.tokenizer, options.pooling, options.max_length)
             by_texts = select if score.n_texts else None
-            write_analysis(Path(options.figures), backbone, examples, selection, by_texts, options.seed)
+            labelled = options.labels is not None
+            write_analysis(Path(options.figures), backbone, examples, selection, by_texts, labelled, options.seed)
     except UserError as error:
         raise UserError(_own_names(str(error))) from error
     return Path(options.out)

@@ -120,6 +120,12 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
     def choose(some_L: Tensor) -> list[int]:
         return layers_within(score, some_L, affordable, excluded)
 
+    def choose_again(some_L: Tensor) -> list[int]:
+        try:
+            return choose(some_L)
+        except UserError:  # a resample without scores above 0 has no shares of them
+            return []
+
     layers = choose(values_L)
     unseen = [layer for layer in layers if layer > backbone.vector_layers[-1]]
     if unseen:
@@ -134,7 +140,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         layers=layers,
         reasons=_reasons(scores, layers, affordable),
         modules=backbone.projections,
-        stability=_stability(scores, choose),
+        stability=_stability(scores, choose_again),
         measured=score.measures,
         weights=weights,
         head_weights=head_weights,

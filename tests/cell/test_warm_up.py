@@ -219,7 +219,7 @@ def test_another_rank_has_the_same_scale() -> None:
     ("options", "arguments", "line"),
     [
         ({"warmup": 1.0}, (1, None, None), "no weight has changed; use more steps"),
-        ({}, (2, 1000, None), "adapter.rank: expected at most 32"),
+        ({}, (2, 1000, None), "selection.rank: expected at most 32"),
         ({}, (2, None, ["gate"]), "projection: expected one of "),
         ({"learning_rate": 1e30}, (4, None, None), "training: the loss is nan at step"),
     ],

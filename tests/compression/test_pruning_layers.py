@@ -155,6 +155,7 @@ def test_an_architecture_that_needs_the_layer_is_refused() -> None:
         ({"n": float("nan")}, "pruning.n: expected a count of layers (0, 1, 2) or a share such as 0.25, but got nan"),
         ({"score": "all"}, r"pruning.score: expected one of .*\bcka\b.*, but got 'all'"),
         ({"score": "none"}, r"pruning.score: expected one of .*\blast\b.*, but got 'none'"),
+        ({"score": "plop"}, r"pruning.score: expected one of .*\bcka\b.*, but got 'plop'"),  # low is aligned, not idle
         ({"score": "manual"}, r"pruning.score: expected one of .*\brandom\b.*, but got 'manual'"),
         ({"score": "ckaa"}, r"pruning.score: expected one of .*\bcka\b.*, but got 'ckaa'"),
         ({"probe_size": 3}, "pruning.probe_size: expected at least 4 for CKA, but got 3"),

@@ -107,6 +107,22 @@ def test_the_command_writes_figures_and_tables(score: str, texts: Path, tiny_mod
     assert len(pd.read_csv("figures/separation.csv")) == len(selection.scores) + 1
 
 
+def test_sizes_and_labels_that_do_not_do_are_told(
+    texts: Path, tiny_model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A size that is too small for the score, and texts without a label; columns that nobody names are not labels."""
+    rows = (texts / "texts.csv").read_text().splitlines()
+    (texts / "texts.csv").write_text("\n".join([*rows[:-1], rows[-1].rpartition(",")[0] + ","]))
+    common = [f"path={tiny_model_folder}", "pooling=mean", "texts=texts.csv", "figures=figures"]
+    assert main([*common, "score=svcca", "labels=label"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "8 texts: " in printed
+    assert "labels: 1 of 20 texts have none and are left out" in printed
+    (texts / "texts.csv").write_text("\n".join(["text,score", *(f"{text},{i}.5" for i, text in enumerate(TEXTS))]))
+    assert main([*common, "figures=others"]) == 0
+    assert not (texts / "others" / "separation.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

@@ -93,6 +93,17 @@ def test_bad_budgets(options: dict[str, float | None], line: str) -> None:
     assert score_named("cka", **options).problems() == [line]
 
 
+def test_scores_below_zero_have_no_shares() -> None:
+    """Those of plop are all below: refused before the probe runs. The least cost is one that would do."""
+    (line,) = score_named("plop", n=None, cumulative=0.9).problems()
+    assert line.startswith("selection.cumulative: the scores of plop are below 0")
+    with pytest.raises(UserError, match=r"expected at least 0\.63,"):
+        affordable_layers(Measure(max_cost=0.62), [1, 1, 1, 1], 0)
+    assert affordable_layers(Measure(max_cost=0.63), [1, 1, 1, 1], 0) == range(3, 4)
+    with pytest.raises(UserError, match=r"^selection\.max_cost: expected a model with linear modules"):
+        affordable_layers(Measure(max_cost=0.63), [0, 0], 0)
+
+
 def test_controls_have_a_number_only() -> None:
     """A share of an order means nothing."""
     assert not isinstance(score_named("last"), Measure)

@@ -271,3 +271,12 @@ def test_modules_are_the_linear_ones(name: str) -> None:
 def test_wrong_options_are_refused(name: str, options: dict[str, object], line: str) -> None:
     """In one line each, before a model is loaded."""
     assert score_named(name, **options).problems() == [line]
+
+
+def test_many_batches_of_half_precision_have_the_mean_of_one() -> None:
+    """Sums in bf16 would lose more with every batch."""
+    backbone = Backbone(tiny("bert").bfloat16(), pooling="mean")
+    for name in ("grad_norm", "gora", "resnorm"):
+        once = scored(name, backbone, [0, 1]).values_L
+        often = scored(name, backbone, *[[0, 1]] * 60).values_L
+        torch.testing.assert_close(often, once, rtol=1e-4, atol=0)

@@ -279,3 +279,13 @@ def test_ranks_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert columns == ["layer", "score", "chosen", "adapter rank", "why"]
     assert rows[1] == [1, 3.0, True, "5", ""]
     assert "rank" not in scored([0.0]).table()[0]
+
+
+def test_modules_of_which_nothing_is_known_are_one_line() -> None:
+    """A selection of an earlier version, and modules that a score has not looked at."""
+    old = replace(scored([0.1, 0.2]), widths={})
+    with pytest.raises(UserError, match=r"^ranks: this selection was made before ranks were known to it"):
+        old.allocated("proportional", 8, ["query"])
+    partly = scored([0.1, 0.2], {"layers.0.query": 1.0, "layers.1.query": 2.0})
+    with pytest.raises(UserError, match=r"^ranks=proportional: selection=cka has no score of layers\.0\.value"):
+        partly.allocated("proportional", 8, ["query", "value"])

@@ -143,3 +143,13 @@ def test_a_weight_of_zeros_is_one_line(name: str) -> None:
         backbone.layers[1].output.dense.weight.zero_()
     with pytest.raises(UserError, match=rf"^selection={name}: the weight of encoder.layer.1.output.dense gives no"):
         found(name, backbone)
+
+
+@pytest.mark.parametrize("name", ["spectrum", "kappa", "outliers", "plop"])
+def test_packed_weights_are_refused(name: str) -> None:
+    """Their bytes are no weights: a score of them would choose layers by chance."""
+    backbone = Backbone(tiny("bert"), pooling="mean")
+    module = backbone.layers[1].attention.self.query
+    module.weight = torch.nn.Parameter(torch.zeros(16, 1, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(UserError, match=f"^selection={name}: expected floating-point weights, .*query are packed"):
+        score_named(name).scores(backbone, NOTHING)

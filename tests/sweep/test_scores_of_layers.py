@@ -62,6 +62,8 @@ def test_agreement_by_hand(tmp_path: Path) -> None:
         taus.append(np.mean([each[0] for each in found]))
         overlaps.append(np.mean([each[1] for each in found]))
     make_cell(tmp_path, n=2, selection="last", layers=[4, 5], dataset="A")
+    more = {"options": {"selection.max_cost": 0.6}, "seed": 9}  # another budget is no other score
+    make_cell(tmp_path, n=3, layers=[3, 4, 5], scores=[0.1] * DEPTH, dataset="A", **more)
     make_cell(tmp_path, n=2, selection="cka", layers=[0, 1], scores=[0.1] * DEPTH, dataset="A", seed=7)
     (row,) = agreement(cells_of(tmp_path)).to_dict("records")
     assert {row["name"], row["other"]} == {"selection=cka", "selection=grad_norm"}

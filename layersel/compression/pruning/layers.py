@@ -117,6 +117,7 @@ def _size(backbone: "Backbone") -> int:
 
 
 def _ranking_scores() -> list[str]:
-    """Returns the names of the scores that do not fix the number of layers themselves, and need no labels."""
+    """Returns the names of the scores that need no labels, and whose lowest layers can be done without."""
     scores = {name: score_named(name) for name in score_names()}
-    return [name for name, score in scores.items() if score.takes_n and score.needs <= {STATES}]
+    able = [name for name, score in scores.items() if score.takes_n and score.low_is_dispensable]
+    return [name for name in able if scores[name].needs <= {STATES}]

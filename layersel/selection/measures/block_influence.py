@@ -33,9 +33,9 @@ def cosines(
     sums, counts = [], []
     with evaluating(backbone):
         for batch in progress(batches, "probing the layers"):
-            sums.append(_sums(backbone, batch, tokens == POOLED, final_norm).double().cpu())
+            sums.append(_sums(backbone, batch, tokens == POOLED, final_norm).cpu().double())
             mask_BT = batch["attention_mask"]
-            counts.append((torch.ones_like(mask_BT[:, 0]) if tokens == POOLED else mask_BT.sum(dim=1)).double().cpu())
+            counts.append((torch.ones_like(mask_BT[:, 0]) if tokens == POOLED else mask_BT.sum(dim=1)).cpu().double())
     return torch.cat(sums, dim=1), torch.cat(counts)
 
 

@@ -42,7 +42,7 @@ def normalised_feature_norms(
 
     def see(name: str, inputs_NI: Tensor) -> None:
         counts[name] = counts.get(name, 0) + len(inputs_NI)
-        sums[name] = sums.get(name, 0) + _norms(linears[name], inputs_NI).sum(dtype=torch.float64).cpu()
+        sums[name] = sums.get(name, 0) + _norms(linears[name], inputs_NI).cpu().sum(dtype=torch.float64)
 
     see_probe(backbone, batches, linears, see, score)
     random: dict[int, Tensor] = {}
@@ -51,7 +51,7 @@ def normalised_feature_norms(
         width = weight_OI(module).shape[1]
         if width not in random:
             random[width] = torch.randn(directions, width, generator=generator)
-        baseline = _norms(module, random[width].to(backbone.device)).mean(dtype=torch.float64).cpu()
+        baseline = _norms(module, random[width].to(backbone.device)).cpu().mean(dtype=torch.float64)
         ratio = sums[name] / counts[name] / baseline
         check_finite(ratio, score, f"normalised feature norms of {name}")
         ratios[name] = float(ratio)

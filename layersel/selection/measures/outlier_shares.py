@@ -37,7 +37,8 @@ def outlier_shares(backbone: Backbone, batches: Iterable[Batch], score: str, m: 
         for name in linears:
             check_finite(squares[name], score, f"norms of the inputs of {name}")
         sizes = {name: weight_OI(module).numel() for name, module in linears.items()}
-        sums = [_weighed(module, squares[name]).sum(dtype=torch.float64) for name, module in linears.items()]
+        rows = [_weighed(module, squares[name]).sum(dim=1).cpu() for name, module in linears.items()]
+        sums = [own_O.sum(dtype=torch.float64) for own_O in rows]
         bound = m * float(sum(sums)) / sum(sizes.values())
         above = {name: int((_weighed(module, squares[name]) > bound).sum()) for name, module in linears.items()}
         shares.append(sum(above.values()) / sum(sizes.values()))

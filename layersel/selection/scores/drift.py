@@ -32,16 +32,18 @@ class Drift(WarmUpScore):
         import torch
 
         from layersel.backbone.layers import weight_OI
+        from layersel.selection.gradients import squared_norm
 
         with self.warmed_up(probe) as warm:
             moved = {name: _squared_norm(*factors) for name, factors in warm.factors.items()}
             layers = warm.linears(backbone)
-        weights = {name: weight_OI(linear).detach().double() for own in layers for name, linear in own.items()}
+        linears = {name: linear for own in layers for name, linear in own.items()} if self.relative else {}
+        sizes = {name: squared_norm(weight_OI(linear).detach().float()) for name, linear in linears.items()}
 
         def norm(names: "Iterable[str]") -> float:
             square = torch.stack([moved[name] for name in names]).sum()
             if self.relative:
-                square = square / torch.stack([weights[name].square().sum() for name in names]).sum()
+                square = square / sum(sizes[name] for name in names)
             return float(square.sqrt())
 
         values = [norm(own) for own in layers]

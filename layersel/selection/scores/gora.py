@@ -31,18 +31,20 @@ class Gora(LabelledScore):
         """Measures W ⊙ Ḡ, of a layer over all of its linear modules together.
 
         Raises:
-            UserError: The loss is undefined for all batches, or a gradient is not finite.
+            UserError: A layer has no linear modules, the loss is undefined for all batches, or a gradient is not
+                finite.
         """
         import torch
 
-        from layersel.backbone.layers import find_linear
         from layersel.selection.gradients import mean_gradients, squared_norm
+        from layersel.selection.module_types import linear_layers
 
+        layers = linear_layers(backbone, self.name)
         gradients = mean_gradients(backbone, probe)
         values: list[float] = []
         modules: dict[str, float] = {}
-        for linears in find_linear(backbone.model):
-            parts = {name: own.weight.detach() * gradients[name] for name, own in linears.items()}  # type: ignore[operator]
+        for linears in layers:
+            parts = {name: own.weight.detach().float() * gradients[name] for name, own in linears.items()}  # type: ignore[operator]
             if self.norm == FROBENIUS:
                 modules |= {name: squared_norm(part) ** 0.5 for name, part in parts.items()}
                 values.append(math.hypot(*(modules[name] for name in parts)))

@@ -1,7 +1,7 @@
 """Kappa: the condition number of a layer's weight matrices, the lowest first."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.selection.score import LayerScores, Measure, Probe
 
@@ -20,6 +20,8 @@ class Kappa(Measure):
 
     Reference: "KappaTune", arXiv 2506.16289.
     """
+
+    low_is_dispensable: ClassVar[bool] = False
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Computes the singular values of every linear module.

@@ -28,11 +28,14 @@ class Page(LabelledScore):
         """Averages the squared norms and divides them by the inputs.
 
         Raises:
-            UserError: The loss is undefined for all batches, or a gradient is not finite.
+            UserError: A layer has no linear modules, the loss is undefined for all batches, or a gradient is not
+                finite.
         """
-        from layersel.backbone.layers import linear_modules, weight_OI
+        from layersel.backbone.layers import weight_OI
         from layersel.selection.gradients import squared_norms, summed_scores
+        from layersel.selection.module_types import linear_layers
 
+        layers = linear_layers(backbone, self.name)
         squares = squared_norms(backbone, probe)
-        inputs = {name: weight_OI(own).shape[1] for name, own in linear_modules(backbone.model).items()}
+        inputs = {name: weight_OI(module).shape[1] for own in layers for name, module in own.items()}
         return summed_scores(backbone, {name: float(squares[name].mean()) / (3 * own) for name, own in inputs.items()})

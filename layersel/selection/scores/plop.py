@@ -1,7 +1,7 @@
 """PLoP: the layers whose weights are least aligned with what enters them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from layersel.selection.score import LayerScores, Probe, ProbeScore
 
@@ -26,6 +26,8 @@ class Plop(ProbeScore):
     directions: int = 1024
     """Random directions for the norm that inputs without alignment have; drawn by the seed."""
 
+    low_is_dispensable: ClassVar[bool] = False
+
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Runs the probe once; each product with a weight is computed a second time.
 
@@ -41,8 +43,10 @@ class Plop(ProbeScore):
         return mean_of_modules([{name: -norms[name] for name in own} for own in layers])
 
     def problems(self) -> list[str]:
-        """Returns one line for each option that is wrong, no directions among them."""
-        count = self.directions
-        return super().problems() + (
-            [] if count >= 1 else [f"selection.directions: expected at least 1, but got {count}"]
-        )
+        """Returns one line for each option that is wrong: no directions, shares of scores that are below 0."""
+        found = super().problems()
+        if self.directions < 1:
+            found.append(f"selection.directions: expected at least 1, but got {self.directions}")
+        if self.cumulative is not None:
+            found.append("selection.cumulative: the scores of plop are below 0 and have no shares; use selection.n")
+        return found

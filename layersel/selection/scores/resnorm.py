@@ -40,23 +40,25 @@ class Resnorm(LabelledScore):
         """Measures the gradients and the inputs of all linear modules in the same passes.
 
         Raises:
-            UserError: The loss is undefined for all batches, a gradient is not finite, a module is given something else
-                than tokens of texts, or the ridge is too small.
+            UserError: A layer has no linear modules, the loss is undefined for all batches, a gradient is not finite, a
+                module is given something else than tokens of texts, or the ridge is too small.
         """
         import torch
 
         from layersel.backbone.inputs import seeing_inputs
-        from layersel.backbone.layers import find_linear, linear_modules, turned_OI
+        from layersel.backbone.layers import turned_OI
         from layersel.selection.gradients import mean_gradients
+        from layersel.selection.module_types import linear_layers
 
-        seen, linears = SecondMoments(), linear_modules(backbone.model)
+        seen, layers = SecondMoments(), linear_layers(backbone, self.name)
+        linears = {name: module for own in layers for name, module in own.items()}
         with seeing_inputs(backbone, linears, seen.add, user="selection=resnorm", instead="selection=gora"):
             gradients = mean_gradients(backbone, probe)
         modules = {
             name: residual_norm(turned_OI(linear, gradients[name]), seen.mean(name), self.ridge)
             for name, linear in linears.items()
         }
-        values = [math.hypot(*(modules[name] for name in layer)) for layer in find_linear(backbone.model)]
+        values = [math.hypot(*(modules[name] for name in layer)) for layer in layers]
         return LayerScores(torch.tensor(values, dtype=torch.float64), modules=modules)
 
     def problems(self) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from layersel.selection.score import BUDGET
 from layersel.sweep.cells import Cells, records
 from layersel.sweep.configurations import configurations, names
 from layersel.sweep.statistics import Floats
@@ -38,7 +39,8 @@ def score_names(cells: Cells) -> "pd.Series[Any]":
     """
     options = configurations(cells)
     own = [name for name in map(str, options) if name == "selection" or name.startswith("selection.")]
-    known = names(options[[name for name in own if name != "selection.n"]])
+    budget = {f"selection.{name}" for name in BUDGET}
+    known = names(options[[name for name in own if name not in budget]])
     plain = {configuration: name.partition(" configuration=")[0] for configuration, name in known.items()}
     return cells.table["configuration"].map(plain, na_action="ignore")
 
