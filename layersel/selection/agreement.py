@@ -12,8 +12,8 @@ def kendall(one_N: ArrayLike, other_N: ArrayLike) -> float:
         −1 to 1; NaN where fewer than two places are left, or all values of one side are equal.
 
     Example:
-        >>> kendall([1, 2, 3, float("nan")], [10, 30, 20, 0])
-        0.3333333333333334
+        >>> round(kendall([1, 2, 3, float("nan")], [10, 30, 20, 0]), 3)
+        0.333
     """
     one, other = np.asarray(one_N, dtype=float), np.asarray(other_N, dtype=float)
     both = ~(np.isnan(one) | np.isnan(other))

@@ -18,10 +18,14 @@ from layersel.cell.options import Cell
 from layersel.cell.rules import RULES
 
 Choices = dict[str, str]
+FLAGS = ("trains", "keeps_modules", "bypasses_modules", "moves_base", "moves_biases", "quantised_base")
+FLAGS += ("layers_apart", "takes_ranks")
 ALIKE: dict[str, Callable[[Any], Hashable]] = {
-    "selection": lambda score: (score.needs, score.measures, score.takes_n, score.chooses_none)
+    "selection": lambda score: (score.needs, score.measures, score.takes_n, score.chooses_none),
+    "adapter": lambda adapter: (*(getattr(adapter, flag, None) for flag in FLAGS), getattr(adapter, "rank", None)),
+    "merging": lambda merging: (merging.merges, merging.asks, bool(merging.named_datasets)),
 }
-"""What rules may ask of the choices of a long axis; a test draws combinations at random to see that it is all of it."""
+"""What rules may ask of the choices of long axes; a test draws combinations at random to see that it is all of it."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ import json
 import math
 import os
 import random
+from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from layersel.cell.rules import RULES, validate
 from layersel.cell.steps import STEPS, TRAIN
 from layersel.config import CONF, TARGET, build_group, choice, choices
 from layersel.runs.folder import RunFolder
+from layersel.tasks.screening.heads.fusion import Fusion
 from layersel.terminal.help import WHOLE
 
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - set(WHOLE))
@@ -107,6 +110,21 @@ def names(group: str) -> list[str]:
     """The choices of a group, its default first."""
     (default,) = [entry[group] for entry in OmegaConf.load(CONF / "train.yaml").defaults if group in entry]
     return sorted((path.stem for path in (CONF / group).glob("*.yaml")), key=lambda name: (name != default, name))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _heads_are_made_once() -> Iterator[None]:
+    """A head makes those that it fuses anew for each rule that asks; thousands of combinations need not wait for it."""
+    made: dict[int, Any] = {}
+    make = Fusion.components
+
+    def once(head: Fusion) -> Any:
+        if id(head) not in made:
+            made[id(head)] = make(head)
+        return made[id(head)]
+
+    with patch.object(Fusion, "components", once):
+        yield
 
 
 @pytest.fixture(scope="module")
