@@ -22,6 +22,15 @@ TARGET = "_target_"
 T = TypeVar("T")
 
 
+class Choice:
+    """Options that a config group offers under the name of their module."""
+
+    @property
+    def name(self) -> str:
+        """Returns the name of the choice, which is that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+
 def build(config: DictConfig, kind: type[T]) -> T:
     """Makes an instance of the dataclass `kind` from a composed config; its groups become objects by their `_target_`.
 

@@ -17,6 +17,6 @@ def few(name: str, **options: object) -> Score:
 LABEL_FREE = [name for name in score_names() if few(name).needs <= {STATES}]
 """Every score that looks at states, weights or nothing."""
 MEASURING = [name for name in LABEL_FREE if not isinstance(few(name), Control)]
-"""Those that look at states or weights."""
+"""Every score that looks at states or weights."""
 LOOKING = [name for name in MEASURING if few(name).needs]
 """Those that look at states."""

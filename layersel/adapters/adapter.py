@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from layersel.config import Choice
 from layersel.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Adapter:
+class Adapter(Choice):
     """Options of a kind of adapter."""
 
     trains: ClassVar[bool] = True
@@ -32,11 +33,6 @@ class Adapter:
     """This flag says whether layers can be trained apart: they share no parameters and are not compared meanwhile."""
     quantised_base: ClassVar[bool] = False
     """This flag says whether the adapter's base has quantised weights."""
-
-    @property
-    def name(self) -> str:
-        """Returns the name of the kind, which is that of its module."""
-        return type(self).__module__.rpartition(".")[2]
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "Placed":
         """Freezes the model and puts the adapter into the chosen layers, of which there is at least one.

@@ -13,6 +13,11 @@ from layersel.errors import UserError
 # Shapes: B texts, T tokens, N real tokens, I inputs of a linear module.
 
 
+def add_squares(squares: dict[str, Tensor], name: str, inputs_NI: Tensor) -> None:
+    """Adds the squares of a module's inputs, summed over the tokens, to those of earlier batches (I, float32)."""
+    squares[name] = squares.get(name, 0) + inputs_NI.float().square().sum(dim=0)
+
+
 @contextmanager
 def seeing_inputs(
     backbone: Backbone, linears: Mapping[str, nn.Module], see: Callable[[str, Tensor], None], user: str, instead: str

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from layersel.config import Choice
 from layersel.errors import UserError, one_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ HELD_OUT_LOSS, LOGITS = "held_out_loss", "logits"
 
 
 @dataclass
-class Merging:
+class Merging(Choice):
     """This class holds the options by which adapters are merged, or none."""
 
     merges: ClassVar[bool] = False
@@ -39,11 +40,6 @@ class Merging:
     def asks(self) -> str | None:
         """Returns what it asks of the task beyond a training: HELD_OUT_LOSS, LOGITS, or nothing."""
         return None
-
-    @property
-    def name(self) -> str:
-        """Returns the name of the method, which is that of its module."""
-        return type(self).__module__.rpartition(".")[2]
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong."""

@@ -1,4 +1,4 @@
-"""Whether two series of numbers have the same order."""
+"""Measures whether two series of numbers have the same order."""
 
 import numpy as np
 from numpy.typing import ArrayLike

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from layersel.config import Choice
 from layersel.errors import UserError
 from layersel.selection.sharing import whole_ranks
 
@@ -13,16 +14,11 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class RankRule:
+class RankRule(Choice):
     """A way to give each adapted module its rank."""
 
     allocates: ClassVar[bool] = True
     """This flag says whether modules may get other ranks than the adapter's own."""
-
-    @property
-    def name(self) -> str:
-        """The rule's name: that of its module."""
-        return type(self).__module__.rpartition(".")[2]
 
     def allocate(self, selection: "Selection", rank: int, projections: Sequence[str] | None) -> "Selection":
         """Returns the selection with the ranks of its modules.

@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from layersel.config import Choice
+
 
 @dataclass
-class Regime:
+class Regime(Choice):
     """A way to train the adapted layers, all of them or in turns."""
 
     moves: ClassVar[bool] = True
     """This flag says whether some layers rest while others are trained."""
-
-    @property
-    def name(self) -> str:
-        """The regime's name: that of its module."""
-        return type(self).__module__.rpartition(".")[2]
 
     def layers_at(self, step: int, layers: Sequence[int], seed: int) -> list[int]:
         """Returns the layers, sorted, that a step trains, which depends on nothing else so that training can resume.

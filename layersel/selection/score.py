@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.backbone.projection_names import PROJECTIONS
+from layersel.config import Choice
 from layersel.errors import UserError, one_of
 from layersel.selection.named import kind_named, names_in
 
@@ -90,20 +91,39 @@ class Probe:
         there = {STATES: bool(self.batches), LABELS: labelled, GRADIENTS: labelled, WARM_UP: self.warm_up is not None}
         return frozenset(need for need, offered in there.items() if offered)
 
-    def losses(self) -> "Iterator[Tensor]":
+    def losses(self, of: "Callable[[Any], Tensor | None] | None" = None) -> "Iterator[Tensor]":
         """Computes the loss of each labelled batch that has one, one after the other.
+
+        Args:
+            of: Gives the loss of a batch; None is the probe's own.
 
         Raises:
             UserError: No batch has one.
         """
+        of = self.loss if of is None else of
         found = False
         for batch in self.labelled:
-            loss = None if self.loss is None else self.loss(batch)
+            loss = None if of is None else of(batch)
             if loss is not None:
                 found = True
                 yield loss
         if not found:
             raise UserError("selection.batches: no labelled batch has a loss; use more of them, or larger ones")
+
+    def mean_loss(self, if_not_finite: str, of: "Callable[[Any], Tensor | None] | None" = None) -> float:
+        """Computes the mean loss of the labelled batches, for whose evaluation mode the caller cares.
+
+        Args:
+            if_not_finite: What ends the line on a loss that is not finite.
+            of: As for `losses`.
+
+        Raises:
+            UserError: No batch has a loss, or one is not finite.
+        """
+        losses = [float(loss) for loss in self.losses(of)]
+        if not all(map(math.isfinite, losses)):
+            raise UserError(f"selection: the loss is not finite{if_not_finite}")
+        return math.fsum(losses) / len(losses)
 
 
 @dataclass(frozen=True)
@@ -124,7 +144,7 @@ class LayerScores:
 
 
 @dataclass
-class Score:
+class Score(Choice):
     """A way to score layers and the budget of layers to choose by it."""
 
     n: float | None = 0.5
@@ -178,11 +198,6 @@ class Score:
         if count > n_layers:
             raise UserError(f"selection.n: expected at most {n_layers}, the layers of this model, but got {self.n:g}")
         return max(count, 1) if self.n > 0 else 0
-
-    @property
-    def name(self) -> str:
-        """The score's name: that of its module."""
-        return type(self).__module__.rpartition(".")[2]
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, as far as shows without a model."""

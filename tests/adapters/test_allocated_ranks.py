@@ -65,7 +65,7 @@ def test_every_module_has_its_rank_and_scale(name: str, model: str) -> None:
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 @pytest.mark.parametrize("name", TAKING)
 def test_saved_ranks_are_read_again(name: str, tmp_path: Path) -> None:
-    """By layersel, and but for a quantised base by PEFT alone, to the same vectors; merged, they are in the weights."""
+    """PEFT reads them too, but for a quantised base, and gives the same vectors; merged, they are in the weights."""
     found, _ = in_place(name)
     found.shaken().placed.save(tmp_path / "adapter")
     expected = found.vectors
@@ -130,7 +130,7 @@ def test_adapters_of_different_ranks_are_merged() -> None:
 
 
 def test_a_resumed_training_keeps_its_ranks(tmp_path: Path) -> None:
-    """They are in the checkpoint, and are not allocated anew; another rule is refused."""
+    """The ranks are in the checkpoint, and are not allocated anew; another rule is refused."""
     options = {"score": CKA(n=2, bootstrap=0, probe_size=8), "ranks": Proportional(temperature=9.0)}
     whole = attempt(tmp_path / "whole", **options)
     ranks = whole.toy.selector.selection.allocation.ranks  # type: ignore[union-attr]

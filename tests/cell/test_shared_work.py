@@ -136,7 +136,7 @@ def test_another_process_spares_the_work(run: Callable[..., Cell], expected: dic
 def test_scores_of_the_weights_are_shared_too(
     run: Callable[..., Cell], expected: dict[str, Cell], tmp_path: Path
 ) -> None:
-    """They look at no text, and their singular values take long."""
+    """Scores of the weights look at no text, and their singular values take long."""
     name = "scores of the weights"
     run(name, tmp_path / "shared")
     with patch.object(Spectrum, "scores", side_effect=AssertionError("scored")):

@@ -67,7 +67,7 @@ def assert_same(found: dict[str, tuple[Tensor, Tensor]], expected: dict[str, tup
 
 @pytest.mark.parametrize("options", [{}, {"dropout": True}, {"accumulate": 2, "clip": 0.01}], ids=str)
 def test_factors_are_those_of_a_training_of_all_layers(options: dict[str, Any], tmp_path: Path) -> None:
-    """By Lightning's own Trainer, with the same steps and seed; a schedule of fewer steps would give others."""
+    """Lightning's own Trainer gives the same by the same steps and seed; a schedule of fewer steps gives others."""
     adapter = Lora(rank=4, alpha=4, dropout=0.1 if "dropout" in options else 0.0)
     toy = toy_training(tmp_path, score_named("all"), adapter=adapter, **MOVING | options)
     task = toy.module.options

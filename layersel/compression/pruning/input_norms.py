@@ -1,11 +1,12 @@
 """The norms of what enters linear modules, and Wanda's scores by them (Sun et al. 2023)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
 from layersel.backbone.backbone import Backbone, Batch
-from layersel.backbone.inputs import seeing_inputs
+from layersel.backbone.inputs import add_squares, seeing_inputs
 from layersel.compression.pruning.weight_pruning import Linears
 from layersel.errors import UserError
 
@@ -28,11 +29,8 @@ def input_norms(
 ) -> dict[str, Tensor]:
     """Computes ‖X_j‖₂ over all real tokens for each input j of a block's linear modules, given what enters it."""
     squares: dict[str, Tensor] = {}
-
-    def add(name: str, inputs_NI: Tensor) -> None:
-        squares[name] = squares.get(name, 0) + inputs_NI.float().square().sum(dim=0)
-
-    with seeing_inputs(backbone, linears, add, user="pruning=wanda", instead="pruning=magnitude"):
+    see = partial(add_squares, squares)
+    with seeing_inputs(backbone, linears, see, user="pruning=wanda", instead="pruning=magnitude"):
         for batch, states_BTD in zip(batches, states, strict=True):
             backbone.advance(batch, layer, states_BTD)
     for name in set(linears) - set(squares):

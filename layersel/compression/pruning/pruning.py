@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from layersel.config import Choice
 from layersel.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Pruning:
+class Pruning(Choice):
     """A way to prune a model."""
 
     prunes: ClassVar[bool] = True
@@ -30,11 +31,6 @@ class Pruning:
     def components(self) -> list[object]:
         """Returns the further options that compute what it does, whose code counts too."""
         return []
-
-    @property
-    def name(self) -> str:
-        """Returns the name of the method, which is that of its module."""
-        return type(self).__module__.rpartition(".")[2]
 
     def layers_left(self, depth: int) -> int:
         """Returns how many of a model's `depth` layers are left.

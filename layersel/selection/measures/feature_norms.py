@@ -1,4 +1,4 @@
-"""Whether a layer's weights are aligned with what enters them: normalised feature norms (Hayou et al. 2025)."""
+"""Measures whether weights are aligned with what enters them: normalised feature norms (Hayou et al. 2025)."""
 
 from collections.abc import Iterable
 

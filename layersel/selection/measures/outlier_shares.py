@@ -1,11 +1,13 @@
 """How many entries of the weights stand far out, given what enters them (Yin et al. 2023)."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from layersel.backbone.backbone import Backbone, Batch
+from layersel.backbone.inputs import add_squares
 from layersel.backbone.layers import weight_OI
 from layersel.selection.activations import see_probe
 from layersel.selection.measures.records import check_finite
@@ -26,11 +28,8 @@ def outlier_shares(backbone: Backbone, batches: Iterable[Batch], score: str, m: 
     """
     layers = linear_layers(backbone, score)
     squares: dict[str, Tensor] = {}
-
-    def see(name: str, inputs_NI: Tensor) -> None:
-        squares[name] = squares.get(name, 0) + inputs_NI.float().square().sum(dim=0)
-
-    see_probe(backbone, batches, {name: module for own in layers for name, module in own.items()}, see, score)
+    every = {name: module for own in layers for name, module in own.items()}
+    see_probe(backbone, batches, every, partial(add_squares, squares), score)
     shares: list[float] = []
     modules: dict[str, float] = {}
     for linears in layers:

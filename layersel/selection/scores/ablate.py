@@ -1,10 +1,8 @@
 """Ablation: how much the loss rises when a layer is skipped."""
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from layersel.errors import UserError
 from layersel.selection.score import LABELS, LabelledScore, LayerScores, Probe
 
 if TYPE_CHECKING:
@@ -31,25 +29,13 @@ class Ablate(LabelledScore):
         """
         import torch
 
-        whole = mean_loss(backbone, probe)
+        from layersel.backbone.modes import evaluating
+
+        instead = "; use a score that looks at no loss, such as cka"
         rises = []
-        for layer in range(backbone.n_layers):
-            with backbone.without(layer):
-                rises.append(mean_loss(backbone, probe) - whole)
+        with evaluating(backbone):
+            whole = probe.mean_loss(instead)
+            for layer in range(backbone.n_layers):
+                with backbone.without(layer):
+                    rises.append(probe.mean_loss(instead) - whole)
         return LayerScores(torch.tensor(rises, dtype=torch.float64))
-
-
-def mean_loss(backbone: "Backbone", probe: Probe) -> float:
-    """Computes the mean loss over the labelled batches, in evaluation mode and without gradients.
-
-    Raises:
-        UserError: It is undefined for all batches, or not finite.
-    """
-    from layersel.backbone.modes import evaluating
-
-    with evaluating(backbone):
-        losses = [float(loss) for loss in probe.losses()]
-    mean = math.fsum(losses) / len(losses)
-    if not math.isfinite(mean):
-        raise UserError("selection: the loss is not finite; use a score that looks at no loss, such as cka")
-    return mean

@@ -1,16 +1,11 @@
 """Re-initialisation: what the loss rises by when a trained layer goes back to where it started (Zhang et al. 2022)."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from layersel.errors import UserError
 from layersel.selection.score import LABELS, LabelledScore, LayerScores, Probe, WarmUpScore
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from layersel.backbone.backbone import Backbone
 
 
@@ -39,19 +34,11 @@ class Reinitialise(WarmUpScore, LabelledScore):
         from layersel.backbone.modes import evaluating
         from layersel.terminal.progress import progress
 
+        advice = " after the warm-up; lower task.learning_rate"
         with self.warmed_up(probe) as warm, evaluating(backbone):
-            whole = _mean_loss(warm.loss, probe)
+            whole = probe.mean_loss(advice, warm.loss)
             values = []
             for layer in progress(range(backbone.n_layers), "putting layers back"):
                 with warm.without(layer):
-                    values.append(_mean_loss(warm.loss, probe) - whole)
+                    values.append(probe.mean_loss(advice, warm.loss) - whole)
         return LayerScores(torch.tensor(values, dtype=torch.float64))
-
-
-def _mean_loss(loss: "Callable[[Any], Tensor | None]", probe: Probe) -> float:
-    losses = [float(own) for batch in probe.labelled if (own := loss(batch)) is not None]
-    if not losses:
-        raise UserError("selection.batches: no labelled batch has a loss; use more of them, or larger ones")
-    if not all(map(math.isfinite, losses)):
-        raise UserError("selection: the loss is not finite after the warm-up; lower task.learning_rate")
-    return math.fsum(losses) / len(losses)

@@ -1,4 +1,4 @@
-"""Whether scores of layers agree: in the order of the layers, and in the layers that are chosen."""
+"""Measures how far scores of layers agree: in the order of the layers, and in the layers that are chosen."""
 
 from itertools import combinations
 

@@ -5,7 +5,7 @@ equal, make an oracle, which chooses the N best of them. Layers need not add up,
 trained together and lose to others: it judges scores by what single layers do.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,9 +74,10 @@ def regrets(cells: Cells, metric: Metric) -> tuple[pd.DataFrame, list[str]]:
     Raises:
         UserError: No finished cell has that metric.
     """
-    oracles, lines = _oracles(cells, metric)
+    chosen = list(_with_keys(cells))
+    oracles, lines = _oracles(chosen, cells.valued(metric.name)["value"], metric)
     found: dict[str, list[dict[str, object]]] = {}
-    for key, place, row in _with_keys(cells):
+    for key, place, row in chosen:
         oracle, layers = oracles.get(key), layers_of(row)
         if oracle is None or _is_single(row) or not 0 < len(layers) < len(oracle.worth_L):
             continue
@@ -107,11 +108,12 @@ def _row(name: str, own: pd.DataFrame) -> dict[str, object]:
     return {"name": name, "unit": unit, "low": low, "high": high} | counts | means
 
 
-def _oracles(cells: Cells, metric: Metric) -> tuple[dict[Key, Oracle], list[str]]:
-    values = cells.valued(metric.name)["value"]
+def _oracles(
+    chosen: Sequence[tuple[Key, int, Row]], values: "pd.Series[Any]", metric: Metric
+) -> tuple[dict[Key, Oracle], list[str]]:
     alone: dict[Key, dict[int, float]] = {}
     depths: dict[Key, int] = {}
-    for key, place, row in _with_keys(cells):
+    for key, place, row in chosen:
         if _is_single(row) and pd.notna(values.get(place)):
             (layer,) = layers_of(row)
             alone.setdefault(key, {})[layer] = float(values[place])

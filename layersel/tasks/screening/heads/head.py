@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from layersel.config import Choice
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -17,7 +19,7 @@ Scorer = Callable[["Pool"], "Tensor"]
 
 
 @dataclass
-class Head:
+class Head(Choice):
     """A way to score records by what a few labelled ones look like."""
 
     needs_excluded: ClassVar[bool] = True
@@ -28,11 +30,6 @@ class Head:
     """This flag says whether the scores are log-odds, differentiable in the vectors."""
     compares_layers: ClassVar[bool] = False
     """This flag says whether the head looks at the vectors of several layers one by one."""
-
-    @property
-    def name(self) -> str:
-        """Returns the head's name, which is that of its module."""
-        return type(self).__module__.rpartition(".")[2]
 
     def fit(self, examples: "Examples") -> Scorer:
         """Learns from labelled records.
