@@ -215,8 +215,8 @@ class Selection:
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Returns column names, and a row for each layer.
 
-        Scores, ranks and the share of resamples are in it where they were measured or given; `cost as lowest` is that of
-        a training step whose lowest adapted layer it is, with all layers' as 1.
+        Scores, ranks and the share of resamples are in it where they are known; `cost as lowest` is that of a training
+        step whose lowest adapted layer it is, with all layers' as 1.
         """
         depth = range(len(self.scores))
         columns: dict[str, Sequence[Any]] = {"layer": depth}

@@ -16,7 +16,8 @@ ABOUT = """Collect cells into one table, compare their configurations, and write
     python -m layersel.sweep 'runs/NSAIDS-*' --out comparison           what a glob matches
 
 Writes cells.csv, cells.parquet, groups.csv, comparisons.csv, curves.csv, chosen_layers.csv, agreement.csv, regrets.csv,
-report.html and summary.json. The exit status is 0 if every cell has finished, 1 if not, 2 for options that cannot be used.
+report.html and summary.json. The exit status is 0 if every cell has finished, 1 if not, 2 for options that cannot be
+used.
 """
 
 

@@ -42,7 +42,7 @@ class Row:
         layers: The chosen layers, such as "3,4,5".
         n_layers: The number of layers to choose from.
         scores: The score of each layer, None where it has none; None if the layers were not measured.
-        resampled: For each layer, the share of bootstrap samples of the probe in which it is chosen; None without these.
+        resampled: For each layer, the share of bootstrap samples of the probe that choose it; None without these.
         stability: The mean rank correlation of the layers' scores by these samples with those by the whole probe.
         metric: The metric that the cell is compared by.
         references: The titles of the outcomes without a model, by name.

@@ -13,7 +13,14 @@ from typing import Any
 from layersel.tasks.task import Metric
 
 PAGE = files("layersel.sweep") / "page"
-SCRIPTS = ("records.js", "drawing.js", "figures.js", "layers.js", "table.js", "page.js")  # in the order in which they run
+SCRIPTS = (
+    "records.js",
+    "drawing.js",
+    "figures.js",
+    "layers.js",
+    "table.js",
+    "page.js",
+)  # in the order in which they run
 
 
 def report_html(

@@ -60,9 +60,13 @@ def _rows(cells: Cells, judged: pd.DataFrame) -> Iterator[dict[str, Any]]:
         own |= {column: judged.at[place, column] if place in judged.index else np.nan for column in ("regret", "tau")}
         ranks = pd.Series(scores, dtype="float64", index=range(depth)).rank(ascending=False)
         for layer in range(depth):
-            of_layer = {"layer": layer, "chosen": layer in layers, "rank": ranks[layer]}
-            of_layer |= {"score": None if scores is None else scores[layer]}
-            yield own | of_layer | {"resampled": None if resampled is None else resampled[layer]}
+            yield own | {
+                "layer": layer,
+                "chosen": layer in layers,
+                "score": None if scores is None else scores[layer],
+                "rank": ranks[layer],
+                "resampled": None if resampled is None else resampled[layer],
+            }
 
 
 def _budget(row: dict[str, Any]) -> str:

@@ -6,13 +6,12 @@ const ROW = 22;
 const scoreWords = (name) => text(name).replaceAll(/(^| )selection[.=]/g, "$1");
 
 /** A square of a heat map: the stronger the darker; without a strength it is an outline. Its words need 26 pixels. */
-function heatSquare({x, y, width, height = width, strength, paint = "var(--heat)", words, tip}) {
+function heatSquare({x, y, width, height = width, strength, paint = "var(--heat)", words, tip = null}) {
   const place = {x, y, width, height, stroke: "var(--surface)"};
-  if (!isNumber(strength)) return draw("rect", {...place, x: x + 1, y: y + 1, width: width - 2, height: height - 2, fill: "none", stroke: "var(--grid)", tip});
-  return draw("g", {tip}, draw("rect", {...place, fill: "var(--empty)", tip}),
-    draw("rect", {...place, fill: paint, "fill-opacity": strength, tip}),
+  if (!isNumber(strength)) return draw("rect", {...place, x: x + 1, y: y + 1, width: width - 2, height: height - 2, fill: "none", stroke: "var(--grid)"});
+  return draw("g", {tip}, draw("rect", {...place, fill: "var(--empty)"}), draw("rect", {...place, fill: paint, "fill-opacity": strength}),
     ...(words && width >= 26 ? [label(x + width / 2, y + height / 2 + 4, words,
-      {"text-anchor": "middle", fill: strength > 0.65 ? "var(--on-heat)" : "var(--ink)", "font-size": 11, tip})] : []));
+      {"text-anchor": "middle", fill: strength > 0.65 ? "var(--on-heat)" : "var(--ink)", "font-size": 11})] : []));
 }
 
 /** What the colours of a heat map mean, from its lowest value in words to its highest. */
