@@ -138,6 +138,7 @@ def test_only_choices_are_counted_and_draws_are_one_score(tmp_path: Path) -> Non
         make_cell(tmp_path, n=1, layers=[0], scores=scores, options=options | {"selection.max_cost": 0.5})
     cells = cells_of(tmp_path)
     table = chosen_layers(cells, judged(cells, AWSS)[0])
+    assert set(table["dataset"]) == {"NSAIDS"}
     found = {(row["name"], row["budget"]): row for row in table[table["layer"] == 1].to_dict("records")}
     names = [f"selection=cka selection.similarity={similarity}" for similarity in ("linear", "rbf")]
     assert set(found) == {("selection=random", "n=2")} | {(n, b) for n in names for b in ("n=2", "n=1 max_cost=0.5")}
