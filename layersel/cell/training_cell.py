@@ -24,6 +24,7 @@ from layersel.files import write_json
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.runs.folder import learnt_by_run
 from layersel.seeding import stream
+from layersel.selection.dashboard import LAYER, layer_curves, selection_summary
 from layersel.selection.figure import layer_scores
 from layersel.selection.score import WARM_UP, Probe
 from layersel.selection.select import make_selection
@@ -204,7 +205,8 @@ class TrainingCell:
         figures = {"layers": layer_scores(selection)} | self.problem.figures(outcomes)
         for name, table in {"selection": selection.table(), **self.problem.tables(outcomes)}.items():
             tracker.table(name, *table)
+        tracker.curves(LAYER, layer_curves(selection))
         about = {"base_model": self.cell.model.path, "layers": selection.layers}
         tracker.artifact(self.folder.path.name, self.folder.adapter, about)
         tracker.images(write_figures(figures, self.folder.figures))
-        tracker.summary(metrics | model.summary())
+        tracker.summary(metrics | model.summary() | selection_summary(selection))

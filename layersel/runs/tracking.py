@@ -134,6 +134,19 @@ class Tracker:
 
             self.run.log({name: wandb.Table(columns=columns, data=rows)})
 
+    def curves(self, over: str, rows: list[dict[str, float]]) -> None:
+        """Logs values that have no place in the training, over another one of them; a row may lack some.
+
+        Args:
+            over: The name of the value on the horizontal axis, which each row has.
+            rows: The values of each point by their names.
+        """
+        if self.run is not None:
+            for name in dict.fromkeys(name for row in rows for name in row):
+                self.run.define_metric(name, step_metric=None if name == over else over, summary="none")
+            for row in rows:
+                self.run.log(row)
+
     def artifact(self, name: str, folder: Path, metadata: dict[str, Any]) -> None:
         """Logs the adapter in `folder` as an artifact, if it was asked for and the cell has one.
 

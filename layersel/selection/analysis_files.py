@@ -14,7 +14,6 @@ from layersel.data.tokens import tokenize
 from layersel.files import atomic_path
 from layersel.seeding import stream
 from layersel.selection.analysis import depth_similarities, separations, smaller_probes
-from layersel.selection.cost import relative_costs
 from layersel.selection.figure import layer_scores, probe_curves, separation_curves, similarity_map
 from layersel.selection.selection import Selection
 from layersel.terminal.figures import write_figures
@@ -52,7 +51,9 @@ def write_analysis(
         states_PND = layer_representations(backbone, token_batches(backbone, tokens), "looking at the layers")
     similarities = depth_similarities(states_PND)
     figures = {"scores": layer_scores(selection), "similarity": similarity_map(similarities)}
-    tables = {"scores": _scores(selection), "similarity": pd.DataFrame(similarities.numpy())}
+    columns, rows = selection.table()
+    scores = pd.DataFrame(rows, columns=[name.replace(" ", "_") for name in columns])
+    tables = {"scores": scores, "similarity": pd.DataFrame(similarities.numpy())}
     if labelled:
         order = [text for batch in backbone.batches(tokens) for text in batch]  # that of the states
         known = [place for place, text in enumerate(order) if examples[text].label is not None]
@@ -67,20 +68,6 @@ def write_analysis(
         figures["texts"], tables["texts"] = probe_curves(probes), pd.DataFrame(probes)
     _write(folder, figures, tables)
     note(f"figures and tables of {', '.join(figures)} are in {folder}")
-
-
-def _scores(selection: Selection) -> pd.DataFrame:
-    costs = relative_costs(selection.weights, selection.head_weights) if sum(selection.weights) else None
-    return pd.DataFrame(
-        {
-            "layer": range(len(selection.scores)),
-            "score": selection.scores if selection.measured else None,
-            "chosen": [layer in selection.layers for layer in range(len(selection.scores))],
-            "chosen_in_resamples": None if selection.stability is None else selection.stability.chosen_share,
-            "cost_as_lowest": costs,
-            "why": selection.reasons,
-        }
-    )
 
 
 def _write(folder: Path, figures: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame]) -> None:

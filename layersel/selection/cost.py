@@ -8,8 +8,10 @@ The lowest adapted layer is counted whole, although what enters it needs no grad
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from layersel.selection.selection import Selection
+if TYPE_CHECKING:
+    from layersel.selection.selection import Selection
 
 
 def step_flops(weights: Sequence[int], head: int, layers: Sequence[int], kept: bool = False) -> int:
@@ -41,20 +43,30 @@ def relative_costs(weights: Sequence[int], head: int) -> list[float]:
     return [step_flops(weights, head, [layer]) / whole for layer in range(len(weights))]
 
 
-def cost_line(selection: Selection) -> str | None:
+def relative_cost(selection: "Selection") -> float | None:
+    """Computes the cost of a step with the chosen layers, with all layers' as 1.
+
+    None where no layer is chosen, or the model's weights have not been counted.
+    """
+    weights = selection.weights
+    known = bool(selection.layers) and sum(weights) > 0
+    return relative_costs(weights, selection.head_weights)[selection.layers[0]] if known else None
+
+
+def cost_line(selection: "Selection") -> str | None:
     """Returns the line that compares the chosen layers with all of them, and with the last ones, which cost least.
 
     None where no layer is chosen, or the model's weights have not been counted.
     """
-    depth, chosen = len(selection.weights), selection.layers
-    if not chosen or not sum(selection.weights):
+    if relative_cost(selection) is None:
         return None
+    depth, chosen = len(selection.weights), selection.layers
     last = list(range(depth - len(chosen), depth))
     line = f"cost of a training step, with all layers as 1: {_relative(selection, chosen)}"
     return line if chosen == last else f"{line}; of the last {len(last)}, the least: {_relative(selection, last)}"
 
 
-def _relative(selection: Selection, layers: Sequence[int]) -> str:
+def _relative(selection: "Selection", layers: Sequence[int]) -> str:
     weights, head = selection.weights, selection.head_weights
     whole = step_flops(weights, head, range(len(weights)))
     cost, kept = (step_flops(weights, head, layers, spared) / whole for spared in (False, True))

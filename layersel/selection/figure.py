@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from layersel.selection.cost import relative_cost
 from layersel.selection.selection import Selection
 from layersel.terminal.figures import CHOSEN, COLOURS, OTHER, clean_axes
 
@@ -20,25 +21,36 @@ def layer_scores(selection: Selection) -> Figure:
     """Draws a bar for each layer, the chosen ones coloured; layers are numbered from 0.
 
     The bars are as high as the scores; if these were not measured, they are all alike, and there is no axis of values.
+    Below them is the share of the resamples that choose each layer, where the score has these; the title has the cost
+    of a training step where the model's weights have been counted.
     """
-    figure = Figure(figsize=(max(4.5, 0.5 * len(selection.scores) + 2), 3.2), layout="constrained")
-    axes = figure.subplots()
+    stability, cost = selection.stability, relative_cost(selection)
     layers = range(len(selection.scores))
+    size = (max(4.5, 0.28 * len(layers) + 2), 3.2 if stability is None else 4.4)
+    figure = Figure(figsize=size, layout="constrained")
+    heights = [2] if stability is None else [2, 1]
+    axes, *below = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     colours = [CHOSEN if layer in selection.layers else OTHER for layer in layers]
     values = selection.scores if selection.measured else [1.0 for _ in layers]
     axes.bar(layers, [0.0 if math.isnan(value) else value for value in values], color=colours)
     for layer, value in enumerate(values):
         if math.isnan(value):
             axes.annotate("not\ncomparable", (layer, 0), ha="center", va="bottom", fontsize=7)
-    axes.set(xlabel="layer", xticks=list(layers))
     chosen = f"{len(selection.layers)} of {len(selection.scores)} layers chosen by {selection.score} (blue)"
-    axes.set_title(chosen, fontsize=10)
+    axes.set_title(chosen + ("" if cost is None else f"\na step costs {cost:.2f} of one with all layers"), fontsize=10)
     clean_axes(axes)
     if selection.measured:
         axes.set_ylabel(f"{selection.score} score")
     else:
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
+    if stability is not None:
+        (shares,) = below
+        shares.bar(layers, stability.chosen_share, color=colours)
+        shares.set(ylabel="chosen in\nresamples", ylim=(0, 1))
+        shares.yaxis.set_major_formatter(PercentFormatter(1))
+        clean_axes(shares)
+    figure.axes[-1].set(xlabel="layer", xticks=list(layers))
     return figure
 
 

@@ -11,6 +11,7 @@ from peft import LoraConfig
 from layersel.backbone.layers import modules_of
 from layersel.errors import UserError
 from layersel.files import read_json, write_json
+from layersel.selection.cost import relative_costs
 from layersel.selection.named import kind_named
 from layersel.selection.places import patterns, places_by_tool
 from layersel.selection.rank_rule import RankRule
@@ -212,19 +213,24 @@ class Selection:
         return patterns(others, None if options.get("use_rslora") else alpha / r)
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Returns column names, and a row for each layer; scores only if they were measured, ranks if there are."""
-        rows = [
-            [
-                layer,
-                *([score] if self.measured else []),
-                layer in self.layers,
-                *([self.ranks_of(layer)] if self.allocation is not None else []),
-                reason,
-            ]
-            for layer, (score, reason) in enumerate(zip(self.scores, self.reasons, strict=True))
-        ]
-        ranks = ["adapter rank"] if self.allocation is not None else []
-        return ["layer", *(["score"] if self.measured else []), "chosen", *ranks, "why"], rows
+        """Returns column names, and a row for each layer.
+
+        Scores, ranks and the share of resamples are in it where they are known; `cost as lowest` is that of a training
+        step whose lowest adapted layer it is, with all layers' as 1.
+        """
+        depth = range(len(self.scores))
+        columns: dict[str, Sequence[Any]] = {"layer": depth}
+        if self.measured:
+            columns["score"] = self.scores
+        columns["chosen"] = [layer in self.layers for layer in depth]
+        if self.allocation is not None:
+            columns["adapter rank"] = [self.ranks_of(layer) for layer in depth]
+        if self.stability is not None:
+            columns["chosen in resamples"] = self.stability.chosen_share
+        if sum(self.weights):
+            columns["cost as lowest"] = relative_costs(self.weights, self.head_weights)
+        columns["why"] = self.reasons
+        return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
     def ranks_of(self, layer: int) -> str:
         """Returns the ranks of a layer's modules in words: one number if they are all the same."""

@@ -15,8 +15,9 @@ ABOUT = """Collect cells into one table, compare their configurations, and write
     python -m layersel.sweep runs/grids/NAME --reference selection=none the jobs of one grid, also those that never ran
     python -m layersel.sweep 'runs/NSAIDS-*' --out comparison           what a glob matches
 
-Writes cells.csv, cells.parquet, groups.csv, comparisons.csv, curves.csv, agreement.csv, regrets.csv, report.html and
-summary.json. The exit status is 0 if every cell has finished, 1 if not, 2 for options that cannot be used.
+Writes cells.csv, cells.parquet, groups.csv, comparisons.csv, curves.csv, chosen_layers.csv, agreement.csv, regrets.csv,
+report.html and summary.json. The exit status is 0 if every cell has finished, 1 if not, 2 for options that cannot be
+used.
 """
 
 

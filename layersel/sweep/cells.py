@@ -12,7 +12,7 @@ from layersel.sweep.reading import LABELS, Row, Scalar, as_text
 from layersel.tasks.curves import Curves
 
 ABOUT = ("cell", "state", "error", "overrides", "variant", "configuration")
-CHOSEN = ("layers", "n_layers")
+CHOSEN = ("layers", "n_layers", "stability")
 TITLES = {"base": "base (no adapter)", "own": "own adapters"}
 """The titles of the outcomes beside the adapted model's that every task has, by name."""
 PARAMETERS, SECONDS = "parameters/trainable", "seconds/total"
@@ -29,6 +29,7 @@ class Cells:
         titles: The titles of the outcomes beside the adapted model's, by name.
         curves: The curves that each cell recorded, by name.
         scores: The score of each layer in each cell; None where layers were not measured.
+        resampled: For each layer in each cell, the share of bootstrap samples that choose it; None without these.
     """
 
     table: pd.DataFrame
@@ -37,6 +38,7 @@ class Cells:
     titles: dict[str, str]
     curves: list[Mapping[str, Curves]]
     scores: list[list[float | None] | None]
+    resampled: list[list[float] | None]
 
     @property
     def numeric(self) -> list[str]:
@@ -90,11 +92,13 @@ def as_table(rows: Sequence[Row]) -> Cells:
     about = [{name: getattr(row, name) for name in (*ABOUT, *CHOSEN)} for row in rows]
     records = [row.metrics | row.options | row.labels | own for row, own in zip(rows, about, strict=True)]
     columns = {name: [record.get(name) for record in records] for name in (*fixed, *options, *metrics)}
+    numbers = {*metrics, "stability"}
     table = pd.DataFrame(
-        {name: _column(values, "float64" if name in metrics else "string") for name, values in columns.items()}
+        {name: _column(values, "float64" if name in numbers else "string") for name, values in columns.items()}
     )
     titles = TITLES | {name: title for row in rows for name, title in row.references.items()}
-    return Cells(table, options, metrics, titles, [row.curves for row in rows], [row.scores for row in rows])
+    curves, scores, resampled = ([getattr(row, name) for row in rows] for name in ("curves", "scores", "resampled"))
+    return Cells(table, options, metrics, titles, curves, scores, resampled)
 
 
 def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":

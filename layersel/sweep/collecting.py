@@ -18,7 +18,8 @@ from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.curves import MeanCurves, as_frame, mean_curves
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
 from layersel.sweep.layers.agreement import agreement
-from layersel.sweep.layers.oracle import regrets
+from layersel.sweep.layers.chosen import chosen_layers
+from layersel.sweep.layers.oracle import judged, regrets
 from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
 from layersel.sweep.rows import Rows
@@ -44,6 +45,7 @@ class Tables:
         curves: The mean curves that cells have recorded, by name.
         agreement: Every two scores of layers that cells have measured, and how far they agree.
         regrets: Each choice of layers against that of an oracle, where each layer was trained alone.
+        chosen: How often each score chose each layer, for each dataset and budget.
         beside: What the groups' column `beside` holds; None for nothing.
     """
 
@@ -55,6 +57,7 @@ class Tables:
     curves: dict[str, MeanCurves]
     agreement: pd.DataFrame
     regrets: pd.DataFrame
+    chosen: pd.DataFrame
     beside: str | None = None
 
 
@@ -69,14 +72,23 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
     found, lines = references(options, reference)
     cells = named(cells, options)
     groups = group(cells, metric)
-    regret, incomplete = regrets(cells, metric)
+    of_oracles, incomplete = judged(cells, metric)
     notes = [*rows.notes, *lines, *_not_ranked(groups), *incomplete]
     each = {name: [configuration] for configuration, name in names_of(cells).items()}
     comparisons = compare([*with_references(cells, metric, found), *with_outcomes(cells, metric, each)], metric)
     ranked = groups.loc[groups["kind"] == RANKED, "configuration"].unique().tolist()
     curves = mean_curves(cells, metric, ranked)
     return Tables(
-        cells.table, groups, comparisons, notes, cells.titles, curves, agreement(cells), regret, metric.beside
+        cells.table,
+        groups,
+        comparisons,
+        notes,
+        cells.titles,
+        curves,
+        agreement(cells),
+        regrets(of_oracles),
+        chosen_layers(cells, of_oracles),
+        metric.beside,
     )
 
 
@@ -87,7 +99,7 @@ def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
         The SHA-256 of each file by its name.
     """
     frames = {"cells": own.cells, "groups": own.groups, "comparisons": own.comparisons}
-    frames |= {"agreement": own.agreement, "regrets": own.regrets}
+    frames |= {"agreement": own.agreement, "regrets": own.regrets, "chosen_layers": own.chosen}
     tables = frames | {"curves": as_frame(own.curves)}
     files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     files["cells.parquet"] = own.cells.to_parquet(index=False)

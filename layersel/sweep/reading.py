@@ -42,6 +42,8 @@ class Row:
         layers: The chosen layers, such as "3,4,5".
         n_layers: The number of layers to choose from.
         scores: The score of each layer, None where it has none; None if the layers were not measured.
+        resampled: For each layer, the share of bootstrap samples of the probe that choose it; None without these.
+        stability: The mean rank correlation of the layers' scores by these samples with those by the whole probe.
         metric: The metric that the cell is compared by.
         references: The titles of the outcomes without a model, by name.
         curves: The curves that it recorded of its outcomes, by name.
@@ -61,6 +63,8 @@ class Row:
     layers: str | None = None
     n_layers: int | None = None
     scores: list[float | None] | None = None
+    resampled: list[float] | None = None
+    stability: float | None = None
     metric: Metric | None = None
     references: dict[str, str] = field(default_factory=dict)
     curves: dict[str, Curves] = field(default_factory=dict)
@@ -205,7 +209,11 @@ def _with_results(row: Row, folder: RunFolder) -> Row:
     if chosen is None:  # a merging cell chooses none
         return row
     layers, scores = ",".join(map(str, chosen["layers"])), chosen["scores"]
-    return replace(row, layers=layers, n_layers=len(scores), scores=scores if chosen.get("measured") else None)
+    row = replace(row, layers=layers, n_layers=len(scores), scores=scores if chosen.get("measured") else None)
+    stability = chosen.get("stability")
+    if stability is None:
+        return row
+    return replace(row, resampled=stability["chosen_share"], stability=stability["rank_correlation"])
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

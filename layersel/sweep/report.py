@@ -13,7 +13,14 @@ from typing import Any
 from layersel.tasks.task import Metric
 
 PAGE = files("layersel.sweep") / "page"
-SCRIPTS = ("records.js", "drawing.js", "figures.js", "table.js", "page.js")  # in the order in which they run
+SCRIPTS = (
+    "records.js",
+    "drawing.js",
+    "figures.js",
+    "layers.js",
+    "table.js",
+    "page.js",
+)  # in the order in which they run
 
 
 def report_html(
@@ -40,10 +47,12 @@ def report_html(
         comparisons: A record for each configuration that is compared with the reference.
         titles: The titles of the outcomes beside the adapted model's; others are shown by their names.
         curves: The mean curves of each name, `MeanCurves` as plain values: a figure each.
-        scores: What is known of scores of layers: `agreement`, a record for every two, and `regrets`, one for each
-            configuration whose layers are compared with an oracle's.
+        scores: What is known of scores of layers: `agreement`, a record for every two; `regrets`, one for each
+            configuration whose layers are compared with an oracle's; and `chosen_layers`, one for each layer, score,
+            budget and dataset.
     """
-    tables = {"cells": cells, "groups": groups, "comparisons": comparisons, "agreement": [], "regrets": []} | scores
+    known: dict[str, list[dict[str, Any]]] = {"agreement": [], "regrets": [], "chosen_layers": []}
+    tables = {"cells": cells, "groups": groups, "comparisons": comparisons} | known | scores
     content = {"title": title, "metric": asdict(metric), "titles": dict(titles), "curves": _plain(dict(curves))}
     content |= {name: _columns(rows) for name, rows in tables.items()}
     style = (PAGE / "report.css").read_text(encoding="utf-8")

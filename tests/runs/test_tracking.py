@@ -244,6 +244,7 @@ def test_disabled(
     with tracked(options, tmp_path, description(), OPTIONS) as tracker:
         tracker.summary({"awss@95": 1})
         tracker.table("selection", ["layer"], [[1]])
+        tracker.curves("layer", [{"layer": 0, "layer/chosen": 1}])
         tracker.images({"figure": tmp_path / "none.png"})
         tracker.artifact("cell", tmp_path, {})
         assert [type(logger).__name__ for logger in tracker.loggers] == ["CSVLogger"]
@@ -398,8 +399,16 @@ def test_nothing_of_a_cell_is_missing_offline(grid: Path) -> None:
         assert set(media) == {"layers", "gain", "selection"}
         assert all((run.folder / "files" / path).is_file() for path in media.values())
         table = json.loads((run.folder / "files" / media["selection"]).read_text(encoding="utf-8"))
-        assert table["columns"] == ["layer", "score", "chosen", "why"]
+        assert table["columns"] == ["layer", "score", "chosen", "chosen in resamples", "cost as lowest", "why"]
         assert [row[0] for row in table["data"]] == [0, 1, 2, 3]
+        curves = [row for row in run.history if "layer" in row]
+        for place, key in ((0, "layer"), (1, "layer/score"), (2, "layer/chosen"), (3, "layer/chosen in resamples")):
+            assert [row[key] for row in curves] == [row[place] for row in table["data"]], key
+        assert not [key for row in curves for key in row if key.startswith("trainer")]
+        assert {one.name: one.step_metric for one in run.of_kind("metric")}["layer/chosen"] == "layer"
+        assert 0 < run.summary["selection/cost"] <= 1
+        assert -1 <= run.summary["selection/stability"] <= 1
+        assert "layer/chosen" not in run.summary
         (artifact,) = [one for one in run.of_kind("artifact") if one.type == "adapter"]
         assert artifact.name == name
         chosen = [row[0] for row in table["data"] if row[2]]

@@ -319,7 +319,7 @@ def test_the_table_has_a_row_for_each_layer() -> None:
     """What is chosen agrees with the list of layers, why with the reasons."""
     selection = _selection(tiny("bert"), [0, 2])
     columns, rows = selection.table()
-    assert columns == ["layer", "chosen", "why"]
+    assert columns == ["layer", "chosen", "cost as lowest", "why"]
     assert [row[0] for row in rows] == list(range(N_LAYERS))
     assert [row[0] for row in rows if row[1]] == [0, 2]
-    assert all(re.fullmatch(r"rank \d of 3; (within|beyond) the budget of 2", row[2]) for row in rows)
+    assert all(re.fullmatch(r"rank \d of 3; (within|beyond) the budget of 2", row[3]) for row in rows)

@@ -48,6 +48,7 @@ def make_cell(
     curves: dict[str, Any] | None = None,
     layers: Sequence[int] = (3, 5),
     scores: Sequence[float | None] | None = None,
+    stability: dict[str, Any] | None = None,
     **labels: Any,
 ) -> Path:
     """A cell's folder; only a finished cell has results. `labels` and `options` are those beside the usual ones.
@@ -81,6 +82,7 @@ def make_cell(
         if curves is not None:
             dump(folder / "curves.json", curves)
         chosen = {"layers": list(layers), "scores": scores or [0.1] * 6, "measured": scores is not None}
+        chosen |= {"stability": stability}
         dump(folder / "selection.json", {"score": labels["selection"], **chosen})
     seal(folder, state, **failure)
     return folder

@@ -21,9 +21,8 @@ from layersel.sweep.rows import collect_rows
 from layersel.sweep.summary import summarise
 from layersel.tasks.task import Metric
 
-FILES = {f"{name}.csv" for name in ("cells", "groups", "comparisons", "curves", "agreement", "regrets")} | {
-    "cells.parquet", "report.html", "summary.json",
-}  # fmt: skip
+TABLES = ("cells", "groups", "comparisons", "curves", "agreement", "regrets", "chosen_layers")
+FILES = {f"{name}.csv" for name in TABLES} | {"cells.parquet", "report.html", "summary.json"}
 TITLE = 'Beta, "blockers"\nand more; βü 😀'
 
 

@@ -210,7 +210,7 @@ def test_the_page_holds_all_records() -> None:
         "curves": {},
         "cells": {"columns": ["cell", "n", "extra"], "rows": [["a", 1, None], ["b", None, [1, "x", None]]]},
         "groups": {"columns": ["name"], "rows": [["g"]]},
-        **{name: {"columns": [], "rows": []} for name in ("comparisons", "agreement", "regrets")},
+        **{name: {"columns": [], "rows": []} for name in ("comparisons", "agreement", "regrets", "chosen_layers")},
     }
 
 
@@ -423,7 +423,7 @@ def test_the_filter_narrows_table_and_figures(opened: Callable[..., Page]) -> No
     assert page.texts("#shown") == ["4 of 16 cells"]
     assert set(column(page, "selection")) == {"cka"}
     assert set(column(page, "rank")) == {"4"}
-    assert [tip.splitlines()[0] for tip in tips(page, "layers", "g")] == ["cka, n 3"] * LAYERS
+    assert len(tips(page, "budget", "circle")) == 1
     page.value("document.getElementById('dataset').value = 'ADHD'")
     page.value("document.getElementById('dataset').dispatchEvent(new Event('input', {bubbles: true}))")
     assert column(page, "dataset") == ["ADHD", "ADHD"]
@@ -522,24 +522,68 @@ def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[...
     assert "2 datasets, those that every point has" in page.texts("#budget figcaption")[0]
 
 
-def test_the_heat_map_counts_choices(opened: Callable[..., Page]) -> None:
-    """In percent of the finished cells of a selection and N; for each dataset apart when asked to."""
-    cells = grid(random.Random(2), selection=["random"], n=[2, 4], dataset=["NSAIDS", "ADHD"], seed=list(range(5)))
-    page = opened(cells)
+def test_choices_of_layers_by_dataset_and_budget(browser: Page, tmp_path: Path) -> None:
+    """The means over all datasets come first, then those that the reader asks for; what is not known has no panel."""
+    draw = random.Random(2)
+    chosen: dict[tuple[str, int, int], int] = {}
+    for dataset, seed, n in itertools.product(("A", "B"), range(4), (1, 2)):
+        layers = sorted(draw.sample(range(6), n))
+        make_cell(tmp_path, dataset=dataset, seed=seed, n=n, layers=layers, selection="random")
+        for layer in range(6):
+            chosen[dataset, n, layer] = chosen.get((dataset, n, layer), 0) + (layer in layers)
+    ranks = {"scores": [0.6, 0.1, 0.2, 0.3, None, 0.5]}
+    stability = {"samples": 9, "chosen_share": [1, 0, 0.25, 0, 0, 0.75], "rank_correlation": 0.875}
+    make_cell(tmp_path, dataset="A", n=2, layers=[0, 5], stability=stability, **ranks)
+    assert summarise(tmp_path, [tmp_path])
+    browser.look(1400)
+    browser.open(tmp_path / "report.html")
+    assert browser.complaints() == []
 
-    def share(layer: int, **labels: Any) -> str:
-        some = finished(cells, **labels)
-        chosen = sum(str(layer) in one["layers"].split(",") for one in some)
-        return f"layer {layer}: {100 * chosen / len(some):.0f} % of {len(some)} cells"
+    def shown() -> set[tuple[str, str]]:
+        found = [tip.splitlines()[:2] for tip in tips(browser, "layers", "g") if "random" in tip]
+        return {(name, about) for name, about in found}
 
-    rows = {(tip.splitlines()[0], tip.splitlines()[1]) for tip in tips(page, "layers", "g")}
-    assert rows == {(f"random, n {n}", share(layer, n=n)) for n in (2, 4) for layer in range(LAYERS)}
-    page.click("#layers input")
-    rows = {(tip.splitlines()[0], tip.splitlines()[1]) for tip in tips(page, "layers", "g")}
-    expected = {(n, dataset, layer) for n in (2, 4) for dataset in ("NSAIDS", "ADHD") for layer in range(LAYERS)}
-    assert rows == {
-        (f"random, n {n}, dataset {dataset}", share(layer, n=n, dataset=dataset)) for n, dataset, layer in expected
+    def share(n: int, layer: int, *datasets: str) -> str:
+        count = sum(chosen[dataset, n, layer] for dataset in datasets)
+        percent = f"{100 * count / 4 / len(datasets):.1f}".removesuffix(".0")
+        return f"layer {layer}: chosen by {percent} % of {4 * len(datasets)} cells, 4 seeds"
+
+    places = list(itertools.product((1, 2), range(6)))
+    assert {(name, re.sub(r"(\.\d)00 %", r"\1 %", about)) for name, about in shown()} == {
+        (f"random, n={n}", share(n, layer, "A", "B")) for n, layer in places
     }
+    choose(browser, "#layers select", "")
+    each = {(f"random, n={n}, {dataset}", share(n, layer, dataset)) for n, layer in places for dataset in ("A", "B")}
+    assert shown() == each
+    titles = [text for text in browser.texts("#layers svg text") if text.startswith(("chosen,", "mean", "stab"))]
+    assert titles == ["chosen, % of cells", "mean rank by score", "chosen, % of resamples", "stability"]
+    known = "cka, n=2, A\nlayer 2: chosen by 0 % of 1 cell, 1 seed"
+    assert f"{known}\nmean rank 4, mean score 0.200\nchosen in 25 % of resamples" in tips(browser, "layers")
+    assert "0.875" in browser.texts("#layers svg text")
+    choose(browser, "#layers label:nth-of-type(2) select", "n=1")
+    assert shown() == {(name.replace(", n=1", ""), about) for name, about in each if "n=1" in name}
+    assert "stability" not in browser.texts("#layers svg text")
+
+
+def test_agreement_of_scores_is_a_square(browser: Page, tmp_path: Path) -> None:
+    """Every two scores from both sides, and beside them what single layers are worth where that is known."""
+    names = ["selection=a", "selection=b selection.similarity=rbf", "selection=c"]
+    taus = dict(zip(itertools.combinations(names, 2), (0.5, -0.25, None), strict=True))
+    agreement = [{"name": one, "other": other, "tau": tau, "datasets": 1} for (one, other), tau in taus.items()]
+    chosen = {"budget": "n=1", "dataset": "A", "n_layers": 1, "layer": 0, "chosen": 1, "cells": 1, "seeds": 1}
+    layers = [{"name": names[0], "tau": 0.125, **chosen}]
+    page = report_html("T", AWSS, [], [], [], agreement=agreement, chosen_layers=layers)
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    browser.look(1400)
+    browser.open(tmp_path / "report.html")
+    assert browser.complaints() == []
+    words = browser.texts("#agreement svg text")
+    assert (words.count("0.50"), words.count(f"{MINUS}0.25"), words.count("0.13")) == (2, 2, 1)
+    assert {"a", "b similarity=rbf", "c", "oracle"} <= set(words)
+    assert browser.value("document.querySelectorAll('#agreement svg rect[fill=none]').length") == 2 + 2
+    coloured = "[...document.querySelectorAll('#agreement svg g[data-tip] rect[fill-opacity]')]"
+    colours = browser.value(f"{coloured}.map((square) => square.getAttribute('fill'))")
+    assert sorted(colours) == ["var(--heat)"] * 3 + ["var(--series-3)"] * 2
 
 
 def test_bars_show_the_best_configurations(opened: Callable[..., Page]) -> None:
@@ -611,7 +655,9 @@ def test_figures_without_data_say_why(opened: Callable[..., Page], cells: list[R
 
 def test_what_is_known_of_scores_is_shown(browser: Page, tmp_path: Path) -> None:
     """The most alike first, and the least regret; without any the section is hidden."""
-    agreement = [{"name": "cka", "other": f"score {tau}", "tau": tau, "compared": 3} for tau in (-0.2, 0.5)]
+    agreement = [
+        {"name": "cka", "other": f"score {tau}", "tau": tau, "datasets": 1, "compared": 3} for tau in (-0.2, 0.5)
+    ]
     regrets = [{"name": name, "n": 2, "regret": regret} for name, regret in (("worse", 0.2), ("best", 0.0))]
     page = report_html("T", AWSS, [{"cell": "a"}], [], [], agreement=agreement, regrets=regrets)
     for content, hidden in ((page, False), (report_html("T", AWSS, [{"cell": "a"}], [], []), True)):
@@ -723,7 +769,7 @@ def test_incomplete_configurations_stand_apart(browser: Page, tmp_path: Path) ->
 def test_one_cell_has_its_figures(opened: Callable[..., Page]) -> None:
     """A single value has no deviation, and no scale breaks."""
     page = opened([cell(random.Random(0))])
-    assert page.value("document.querySelectorAll('figure svg').length") == 5
+    assert page.value("document.querySelectorAll('figure svg').length") == 4
     assert not page.value("[...document.querySelectorAll('svg *')].some((e) => /NaN|Infinity/.test(e.outerHTML))")
 
 

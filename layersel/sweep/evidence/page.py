@@ -27,7 +27,7 @@ from layersel.sweep.evidence.outline import Outline, Question
 from layersel.sweep.factors import levels, with_value
 from layersel.sweep.grid import OF_A_CALL
 from layersel.sweep.layers.agreement import agreement
-from layersel.sweep.layers.oracle import regrets
+from layersel.sweep.layers.oracle import judged, regrets
 from layersel.sweep.reading import Row, is_grid, read_overrides
 from layersel.sweep.rows import Rows, collect_rows
 from layersel.tasks.task import Metric
@@ -180,8 +180,8 @@ def _agreement(cells: Cells) -> str:
 
 
 def _regrets(cells: Cells, metric: Metric) -> tuple[str, list[str]]:
-    """Returns how near choices come to an oracle, and the lines of `regrets`; nothing where no layer was alone."""
-    table, lines = regrets(cells, metric)
+    """Returns how near choices come to an oracle, and the lines of `judged`; nothing where no layer was alone."""
+    found, lines = judged(cells, metric)
     rows = [
         [
             _code(row["name"]),
@@ -191,7 +191,7 @@ def _regrets(cells: Cells, metric: Metric) -> tuple[str, list[str]]:
             "-" if pd.isna(row["low"]) else f"{row['low']:.4f} to {row['high']:.4f}",
             *(_number(row[column], ".2f") for column in ("share", "tau", "overlap")),
         ]
-        for row in table.to_dict("records")
+        for row in regrets(found).to_dict("records")
     ]
     columns = ["layers trained alone", "n", "values", "regret", "95 % interval", "of chance", "τ", "layers in common"]
     return _markdown(columns, rows), lines

@@ -1,4 +1,4 @@
-"""The layers' scores that cells have measured, by what they are scores of."""
+"""The layers' scores that cells have measured, by what they are scores of, and the layers that were chosen by them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,17 +32,23 @@ Place = tuple[str, str, Any]
 """A dataset, a model and a seed."""
 
 
+MANUAL = "manual"
+
+
 def score_names(cells: Cells) -> "pd.Series[Any]":
     """Returns what each cell scores layers by, such as "selection=cka", whatever the budget; NaN where it is unknown.
 
-    The options of the scores are named where they differ.
+    The options of the scores are named where they differ, but for the number of a choice at random, which is a draw.
     """
     options = configurations(cells)
-    own = [name for name in map(str, options) if name == "selection" or name.startswith("selection.")]
-    budget = {f"selection.{name}" for name in BUDGET}
-    known = names(options[[name for name in own if name not in budget]])
-    plain = {configuration: name.partition(" configuration=")[0] for configuration, name in known.items()}
-    return cells.table["configuration"].map(plain, na_action="ignore")
+    left_out = {f"selection.{name}" for name in (*BUDGET, "choice")}
+    own = options[[name for name in map(str, options) if name.startswith("selection.") and name not in left_out]]
+    found = {}
+    for score, alike in own.groupby(options["selection"], sort=False):
+        for configuration, name in names(alike).items():
+            plain = name.partition(" configuration=")[0]
+            found[configuration] = f"selection={score}" + ("" if plain == "all" else f" {plain}")
+    return cells.table["configuration"].map(found, na_action="ignore")
 
 
 def measured(cells: Cells) -> dict[str, dict[Place, Measured]]:
@@ -61,6 +67,11 @@ def measured(cells: Cells) -> dict[str, dict[Place, Measured]]:
         layers = layers_of(row)
         own.chosen.setdefault(len(layers), layers)
     return found
+
+
+def is_single(row: Mapping[str, Any]) -> bool:
+    """Returns whether a cell that has chosen layers names one itself, to tell what it is worth alone."""
+    return bool(row["selection"] == MANUAL) and "," not in str(row["layers"])
 
 
 def layers_of(row: Mapping[str, Any]) -> frozenset[int]:

@@ -16,14 +16,14 @@ from layersel.selection.agreement import kendall
 from layersel.sweep.averages import SEED
 from layersel.sweep.cells import Cells, records
 from layersel.sweep.comparing import unit_samples
-from layersel.sweep.layers.measured import layers_of
+from layersel.sweep.layers.measured import is_single, layers_of
 from layersel.sweep.reading import as_text
 from layersel.sweep.statistics import Floats, bootstrap_interval, mean_of_means
 from layersel.tasks.task import Metric
 
 # Shapes: L layers.
 
-MANUAL = "manual"
+JUDGED = ("name", "dataset", "seed", "n", "regret", "share", "tau", "overlap")
 COLUMNS = ("name", "n", "datasets", "compared", "unit", "regret", "low", "high", "share", "tau", "overlap")
 
 Row = Mapping[str, Any]
@@ -57,7 +57,7 @@ class Oracle:
         return float(self.worth_L[sorted(self.best(n))].mean() - self.worth_L.mean())
 
 
-def regrets(cells: Cells, metric: Metric) -> tuple[pd.DataFrame, list[str]]:
+def judged(cells: Cells, metric: Metric) -> tuple[pd.DataFrame, list[str]]:
     """Compares the choices of cells with the oracles of their datasets and seeds.
 
     Args:
@@ -65,25 +65,25 @@ def regrets(cells: Cells, metric: Metric) -> tuple[pd.DataFrame, list[str]]:
         metric: What the layers are worth.
 
     Returns:
-        A row for each configuration that chooses some of the layers, the least regret first, and a line for each
-        incomplete oracle. `regret` is in units of the metric, with its 95 % bootstrap interval over the `unit`; `share`
-        is its ratio to that of random layers (0 as the oracle, 1 as chance), `tau` Kendall's τ_b of the scores, where
-        they are measured, with what the layers are worth, and `overlap` the share of the oracle's layers that were
-        chosen. All are means over datasets of the means over seeds.
+        A row for each cell that chooses some of the layers and has an oracle, named by its place among the cells, and a
+        line for each incomplete oracle. `regret` is in units of the metric; `share` is its ratio to that of random
+        layers (0 as the oracle, 1 as chance), `tau` Kendall's τ_b of the scores, where they are measured, with what the
+        layers are worth, and `overlap` the share of the oracle's layers that were chosen.
 
     Raises:
         UserError: No finished cell has that metric.
     """
     chosen = list(_with_keys(cells))
     oracles, lines = _oracles(chosen, cells.valued(metric.name)["value"], metric)
-    found: dict[str, list[dict[str, object]]] = {}
+    found: dict[int, dict[str, object]] = {}
     for key, place, row in chosen:
         oracle, layers = oracles.get(key), layers_of(row)
-        if oracle is None or _is_single(row) or not 0 < len(layers) < len(oracle.worth_L):
+        if oracle is None or is_single(row) or not 0 < len(layers) < len(oracle.worth_L):
             continue
         regret, scores = oracle.regret(layers), cells.scores[place]
         chance = oracle.regret_of_random(len(layers))
-        own = {
+        found[place] = {
+            "name": row["name"],
             "dataset": row["dataset"],
             "seed": row["seed"],
             "n": len(layers),
@@ -92,9 +92,16 @@ def regrets(cells: Cells, metric: Metric) -> tuple[pd.DataFrame, list[str]]:
             "tau": np.nan if scores is None else kendall(np.array(scores, dtype=float), oracle.worth_L),
             "overlap": len(layers & oracle.best(len(layers))) / len(layers),
         }
-        found.setdefault(str(row["name"]), []).append(own)
-    table = pd.DataFrame([_row(name, pd.DataFrame(own)) for name, own in found.items()], columns=COLUMNS)
-    return table.sort_values("regret", kind="stable", ignore_index=True), lines
+    return pd.DataFrame.from_dict(found, orient="index", columns=list(JUDGED)), lines
+
+
+def regrets(found: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row for each configuration of what `judged` found, the least regret first.
+
+    `regret` has its 95 % bootstrap interval over the `unit`; all are means over datasets of the means over seeds.
+    """
+    rows = [_row(str(name), own) for name, own in found.groupby("name", sort=False)]
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values("regret", kind="stable", ignore_index=True)
 
 
 def _row(name: str, own: pd.DataFrame) -> dict[str, object]:
@@ -114,7 +121,7 @@ def _oracles(
     alone: dict[Key, dict[int, float]] = {}
     depths: dict[Key, int] = {}
     for key, place, row in chosen:
-        if _is_single(row) and pd.notna(values.get(place)):
+        if is_single(row) and pd.notna(values.get(place)):
             (layer,) = layers_of(row)
             alone.setdefault(key, {})[layer] = float(values[place])
             depths[key] = int(row["n_layers"])
@@ -135,8 +142,3 @@ def _with_keys(cells: Cells) -> Iterator[tuple[Key, int, Row]]:
     for place, row in enumerate(records(cells.table)):
         if row["layers"] is not None:
             yield tuple(as_text(row[name]) for name in ("dataset", "seed", "model", *others)), place, row
-
-
-def _is_single(row: Row) -> bool:
-    """Returns whether a cell names one layer itself."""
-    return bool(row["selection"] == MANUAL) and "," not in str(row["layers"])

@@ -211,44 +211,6 @@ function curveLine(own, look, {x_title: xTitle, y_title: yTitle}, x, y) {
     ...marked.map((place) => mark(look.shape, x(own.x[place]), y(own.mean[place]), {...look.mark, tip: tip(place)}, 4)));
 }
 
-/** How often each layer was chosen, a row for each selection and N. */
-function layersFigure({cells, byDataset}, width) {
-  const known = cells.filter((cell) => cell.state === "finished" && layersOf(cell) !== null && isNumber(cell.n_layers));
-  if (!known.length) return {why: "No finished cell says which of its layers were chosen."};
-  const models = unique(known.map((cell) => text(cell.model))).length > 1;
-  const columns = [...(models ? ["model"] : []), "selection", "n", ...(byDataset ? ["dataset"] : [])];
-  const rows = [...groupBy(known, (cell) => keyOf(cell, columns)).values()]
-    .sort(([one], [other]) => columns.map((column) => compare(one[column], other[column])).find(Boolean) ?? 0);
-  const names = rows.map(([first]) => clip(describe(first, columns), Math.min(260, width * 0.4)));
-  const left = Math.max(...names.map((name) => widthOf(name))) + 20;
-  const count = Math.max(...known.map((cell) => cell.n_layers));
-  const size = Math.max(12, Math.min(56, (width - left - 64) / count));
-  const box = {left, right: left + count * size, top: 12, bottom: 12 + rows.length * 24};
-  const drawn = rows.map((some, place) => layersRow(some, names[place], describe(some[0], columns), size, left, 12 + place * 24));
-  const numbers = Array.from({length: count}, (_, layer) => label(left + (layer + 0.5) * size, box.bottom + 17,
-    size < 18 && layer % 2 ? "" : String(layer), {"text-anchor": "middle"}));
-  return {
-    svg: canvas(Math.max(width, box.right + 64), box.bottom + 48, "Share of cells that chose each layer", ...drawn, ...numbers,
-      label((box.left + box.right) / 2, box.bottom + 38, "layer", {"text-anchor": "middle"})),
-    note: "Share of the finished cells that chose each layer, in percent; n cells a row.",
-  };
-}
-
-function layersRow(cells, name, whole, size, left, top) {
-  const count = Math.max(...cells.map((cell) => cell.n_layers));
-  const squares = Array.from({length: count}, (_, layer) => {
-    const share = mean(cells.map((cell) => (layersOf(cell).includes(layer) ? 1 : 0)));
-    const words = `${whole}\nlayer ${layer}: ${number(share * 100)} % of ${plural(cells.length, "cell")}`;
-    const paint = {stroke: "var(--surface)", tip: words, x: left + layer * size, y: top, width: size, height: 24};
-    const percent = share > 0 && size >= 26 ? [label(left + (layer + 0.5) * size, top + 16, String(Math.round(share * 100)),
-      {"text-anchor": "middle", fill: share > 0.5 ? "var(--on-heat)" : "var(--ink)", "font-size": 11})] : [];
-    return draw("g", {tip: words}, draw("rect", {...paint, fill: "var(--empty)"}),
-      draw("rect", {...paint, fill: "var(--heat)", "fill-opacity": share}), ...percent);
-  });
-  return draw("g", {}, label(left - 8, top + 16, name, {"text-anchor": "end", tip: whole}), ...squares,
-    label(left + count * size + 8, top + 16, `n=${cells.length}`, {fill: "var(--soft)"}));
-}
-
 /** The finished cells' configurations, the best mean over their common datasets and seeds first, and incomplete ones last. */
 function rankedConfigurations(cells, metric) {
   const configurations = [...groupBy(finishedWith(cells, metric), (cell) => text(cell.configuration))];

@@ -1,8 +1,8 @@
 // Puts everything into its place, and redraws what the filter or the width of the window changes.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const [cells, groups, comparisons, agreement, regrets] =
-  [data.cells, data.groups, data.comparisons, data.agreement, data.regrets].map(recordsOf);
+const [cells, groups, comparisons, agreement, regrets, chosen] =
+  [data.cells, data.groups, data.comparisons, data.agreement, data.regrets, data.chosen_layers].map(recordsOf);
 const {name: metric, title: metricTitle} = data.metric;
 const at = (id) => document.getElementById(id);
 const STATES = {finished: "✓", running: "…", interrupted: "‖", failed: "✕", damaged: "✕", missing: "?"};
@@ -124,21 +124,41 @@ function addGroups() {
     .show(groups.filter((group) => incomplete.has(group.configuration) && group.dataset === ALL_DATASETS));
 }
 
-/** How far scores of layers agree with each other, and their choices with what single layers are worth. */
+/** A list of the values of a column, which redraws a figure; nothing if there is one value only. */
+function choiceOf(words, values, all, redrawn) {
+  const select = make("select", {onchange: redrawn}, ...values.map((value) => new Option(value)), new Option(all, ""));
+  return {select, shown: values.length > 1 ? [make("label", {}, `${words} `, select)] : []};
+}
+
+/** Which layers each score chose, whether scores agree, and how near their choices come to what single layers are worth. */
 function addScores() {
-  at("scores").hidden = !agreement.length && !regrets.length;
+  at("scores").hidden = !chosen.length && !agreement.length && !regrets.length;
+  at("layers").hidden = !chosen.length;
+  at("agreement").hidden = !agreement.length;
+  at("regrets").hidden = !regrets.length;
+  if (chosen.length) addChosen();
   const heads = {other: "and", tau: "Kendall's τ", overlap: "layers in common", low: "95 % low", high: "95 % high"};
   if (agreement.length) {
-    at("agreement").append(make("h3", {}, "Agreement"), make("p", {}, "Kendall's τ of the layers' scores, and the share of " +
-      "the chosen layers that both have, on the same datasets and seeds; by chance two choices have N of L layers in common."));
+    addFigure("agreement", "Agreement of scores", (width) => agreementFigure({agreement, chosen}, width));
+    const table = make("details", {}, make("summary", {}, "As a table, with the layers in common: by chance two choices share N of L"));
+    at("agreement").append(table);
     const keys = ["name", "other", "tau", "overlap", "by_chance", "datasets", "compared"];
-    new SortableTable(at("agreement"), "agreement", columnsOf(keys, {...heads, by_chance: "by chance"}), {key: "tau", descending: true}).show(agreement);
+    new SortableTable(table, "agreement", columnsOf(keys, {...heads, by_chance: "by chance"}), {key: "tau", descending: true}).show(agreement);
   }
   if (!regrets.length) return;
   at("regrets").append(make("h3", {}, "Against an oracle"), make("p", {}, `What the chosen layers are worth in ${metricTitle}, each trained ` +
     "alone, below as many of the best: the regret, and its ratio to that of layers drawn at random. τ is that of the scores with what the layers are worth."));
   const keys = ["name", "n", "regret", "low", "high", "share", "tau", "overlap", "unit", "datasets", "compared"];
   new SortableTable(at("regrets"), "regrets", columnsOf(keys, {...heads, share: "of chance"}), {key: "regret", descending: false}).show(regrets);
+}
+
+function addChosen() {
+  const redrawn = () => redraw([figure]);
+  const datasets = choiceOf("Dataset", unique(chosen.map((one) => text(one.dataset))), "each dataset apart", redrawn);
+  const budgets = choiceOf("Budget", unique(chosen.map((one) => text(one.budget))), "all", redrawn);
+  budgets.select.value = "";
+  const figure = addFigure("layers", "Layers that each score chose",
+    (width) => chosenFigure({chosen, dataset: datasets.select.value, budget: budgets.select.value}, width), [...datasets.shown, ...budgets.shown]);
 }
 
 /** The columns of the table of cells that most readers want. */
@@ -232,7 +252,6 @@ function fillSelects() {
 let shown = cells;
 const cost = (name, title) => (width) => paretoFigure({groups, metric, selectionOf, hue}, name, title, width);
 const picker = new Picker(SHOWN_BARS, () => redraw([bars]));
-const split = make("input", {type: "checkbox", onchange: () => redraw([layers])});
 
 /** A figure for the curves of each name that cells have recorded. */
 function addCurves() {
@@ -260,8 +279,6 @@ addFigure("pareto-parameters", `${metricTitle} against trainable parameters`, co
 addFigure("pareto-seconds", `${metricTitle} against time`, cost("seconds", "seconds a cell"));
 if (data.metric.beside) addFigure("pareto-beside", `${metricTitle} against ${data.metric.beside}`, cost("beside", data.metric.beside));
 addFigure("budget", `${metricTitle} against the number of layers`, (width) => budgetFigure({cells: shown, metric, hue}, width));
-const layers = addFigure("layers", "Layers chosen",
-  (width) => layersFigure({cells: shown, byDataset: split.checked}, width), [make("label", {}, split, " each dataset apart")]);
 const bars = addFigure("datasets", `${metricTitle} by dataset`,
   (width) => datasetsFigure({cells: shown, metric, chosen: picker.chosen(rankedConfigurations(shown, metric))}, width), [picker.element]);
 addFigure("choices", "Precision, pruning and merging", (width) => choicesFigure({cells: shown, metric}, width));
