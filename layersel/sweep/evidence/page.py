@@ -1,5 +1,6 @@
 """Writes a page of evidence as Markdown."""
 
+import math
 import re
 import shlex
 from collections import Counter
@@ -166,17 +167,16 @@ def _by_dataset(comparisons: Sequence[Comparison]) -> str:
 
 
 def _agreement(cells: Cells) -> str:
-    """Returns how far scores of layers agree; nothing where there are no two."""
+    """Returns Kendall's τ of every two scores of layers as a square; nothing where there are no two."""
+    pairs = agreement(cells)
+    names = list(dict.fromkeys([*pairs["name"], *pairs["other"]]))
+    taus = pairs.set_index(["name", "other"])["tau"].to_dict()
+    plain = [_code(name.removeprefix("selection=")) for name in names]
     rows = [
-        [
-            _code(row["name"]),
-            _code(row["other"]),
-            str(row["compared"]),
-            *(_number(row[column], ".2f") for column in ("tau", "overlap", "by_chance")),
-        ]
-        for row in agreement(cells).to_dict("records")
+        [own, *(_number(taus.get((one, two), taus.get((two, one), math.nan)), ".2f") for two in names)]
+        for own, one in zip(plain, names, strict=True)
     ]
-    return _markdown(["agreement of", "and", "values", "Kendall's τ", "layers in common", "by chance"], rows)
+    return _markdown(["Kendall's τ", *plain], rows)
 
 
 def _regrets(cells: Cells, metric: Metric) -> tuple[str, list[str]]:
