@@ -6,8 +6,9 @@ The counts are those of the paper. Additional file 1 (Office of Health Assessmen
 Toxicology Program) has a sheet for each of four reviews, additional file 2 (CAMARADES) one for the fifth.
 
 `Fluoride` and `Neuropain` have titles and abstracts. `BPA`, `PFOS-PFOA` and `Transgenerational` have PubMed ids and
-decisions only: their texts are read from NAME.nbib in $LAYERSEL_DATA, records that PubMed saves in its own format (at
-most 10,000 at a time; parts may follow each other in the file). No checksums are known: the counts are verified.
+decisions only: their texts are read from NAME.nbib in $LAYERSEL_DATA, records in PubMed's own format, as its site saves
+them (at most 10,000 at a time; parts may follow each other in the file) and its interface efetch gives them
+(rettype=medline). No checksums are known: the counts are verified.
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,10 +105,10 @@ class Swift(PublishedReview):
         except UserError as error:
             raise UserError(f"{error}; {hint}") from error
         if not set(needed) <= set(table.columns):
-            lacking = (
-                f"expected columns {', '.join(needed)} in sheet {entry.name!r}, but found {', '.join(table.columns)}"
+            found = ", ".join(table.columns) or "none"
+            raise UserError(
+                f"{origin}: expected columns {', '.join(needed)} in sheet {entry.name!r}, but found {found}; {hint}"
             )
-            raise UserError(f"{origin}: {lacking}; {hint}")
         self.verify_rows(table.rows, origin, hint)
         return table
 
