@@ -117,6 +117,14 @@ TRAINING = {
     "unknown extension": Bad(["data.path={folder}/records.docx"], r"data\.path: expected one of \.csv, .*\.docx'"),
     "no data path": Bad(["data=table"], r"data\.path: missing; give data\.path=", base=NO_DATA),
     "unknown review": Bad(["data=cohen", "data.review=Aspirin"], r"data\.review: .*ADHD.*'Aspirin'", base=NO_DATA),
+    "nearly a review": Bad(
+        ["data=synergy", "data.review=van_de_Schot"],
+        r"data\.review: .*Wolters_2018, but got 'van_de_Schot'; did you mean van_de_Schoot_2018\?",
+        base=NO_DATA,
+    ),
+    "review without texts": Bad(
+        ["data=swift", "data.review=BPA"], r"BPA is published as PubMed ids .*MOESM1.*BPA\.nbib", base=NO_DATA
+    ),
     "altered review": Bad(
         ["data=cohen", "data.review=ADHD"],
         r"ADHD\.csv: expected checksum sha256:18d.*data=table",

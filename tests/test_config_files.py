@@ -33,6 +33,8 @@ SCRIPTS = {"train": (Cell, train), "evaluate": (Evaluation, evaluate)}
 MANDATORY = {
     "data/table": ["data.path={file}"],
     "data/cohen": ["data.review=ADHD"],
+    "data/swift": ["data.review=Fluoride"],
+    "data/synergy": ["data.review=Donners_2021"],
     "data/embedded": ["task=classification"],
     "data/titles": ["task=causal_lm", "model=llama"],
     "data/text": ["task=classification", "data.path={file}"],

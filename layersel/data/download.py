@@ -1,6 +1,7 @@
 """Downloads files from their publisher: verified, whole or not there."""
 
 import hashlib
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
@@ -43,15 +44,15 @@ def verify(content: bytes, expected: str, origin: str, hint: str) -> None:
         raise UserError(f"{origin}: expected checksum {expected}, but got {got}; {hint}")
 
 
-def download(url: str, path: Path, expected: str, hint: str) -> None:
-    """Writes the content of `url` to `path` once its checksum is the expected one; `hint` ends every error.
+def download(url: str, path: Path, check: Callable[[bytes], None], hint: str) -> None:
+    """Writes the content of `url` to `path` once `check` has not refused it; `hint` ends an error of the network.
 
     Raises:
-        UserError: The network or the folder of `path` cannot be used, or the checksum is another.
+        UserError: The network or the folder of `path` cannot be used, or whatever `check` raises.
     """
     try:
         content = _get(url, path.name)
-        verify(content, expected, url, hint)
+        check(content)
         with atomic_path(path) as draft:
             draft.write_bytes(content)
     except (OSError, HTTPException) as error:

@@ -17,8 +17,8 @@ _LONGEST_CELL = 32_767
 _MOST_ROWS = 1_048_576
 
 
-def parse_workbook(raw: bytes, source: str, wanted: Wanted) -> Rows:
-    """Returns the table in one sheet, with a line that names the sheet if the workbook has others.
+def parse_workbook(raw: bytes, source: str, wanted: Wanted, only: str | None = None) -> Rows:
+    """Returns the table in one sheet, with a line that names the sheet if others were read.
 
     The sheet is the first with a header that is wanted; if none has, the first that is not empty.
 
@@ -26,17 +26,22 @@ def parse_workbook(raw: bytes, source: str, wanted: Wanted) -> Rows:
         raw: The workbook.
         source: The name of the file in errors.
         wanted: Whether the names of a sheet's columns are those of the table that is looked for.
+        only: The name of the sheet, if the others are not to be read.
 
     Raises:
-        UserError: The bytes are no workbook or a damaged one, or a row has more values than there are columns.
+        UserError: The bytes are no workbook or a damaged one, it lacks the sheet, or a row has more values than there
+            are columns.
     """
     from openpyxl import load_workbook
 
     try:
         book = load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
-        sheets = {sheet.title: list(_cells(sheet)) for sheet in book.worksheets}
+        chosen_sheets = [sheet for sheet in book.worksheets if only in (None, sheet.title)]
+        sheets = {sheet.title: list(_cells(sheet)) for sheet in chosen_sheets}
     except Exception as error:  # whatever the readers of zip, XML and dates within raise
         raise UserError(f"{source}: cannot be read as a workbook ({error}); save it again as .xlsx") from error
+    if only is not None and only not in sheets:
+        raise UserError(f"{source}: expected a sheet {only!r}, but found {', '.join(map(repr, book.sheetnames))}")
     tables = {title: table_rows(lines, source, wanted) for title, lines in sheets.items() if lines}
     if not tables:
         return Rows([], [])

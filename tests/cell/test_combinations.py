@@ -51,6 +51,8 @@ OPTIONS = {
     "task=causal_lm trainer=auto": ["model.max_length=64", "task/retention=none"],
     "data=table": ["data.path={review0}"],
     "data=cohen": ["data.review=Antihistamines"],
+    "data=swift": ["data.review=Fluoride"],
+    "data=synergy": ["data.review=Donners_2021"],
     "data=glue": ["data.task=mrpc", "data.path={glue}"],
     "data=hub task=classification": ["data.path={labelled}"],
     "data=hub task=causal_lm": ["data.path={answered}"],
@@ -139,7 +141,7 @@ def product() -> Grid:
 def runnable(product: Grid) -> Grid:
     """What this machine can run of it, with some of the orders."""
     absent = set() if torch.cuda.is_available() else {"gpu", "fp16"}
-    absent |= set() if "LAYERSEL_DATA" in os.environ else {"cohen"}
+    absent |= {"swift", "synergy"} | (set() if "LAYERSEL_DATA" in os.environ else {"cohen"})
     absent |= set() if find_spec("datasets") else {"hub"}
     axes = {
         axis: {name: made for name, made in made.items() if name not in absent} for axis, made in product.axes.items()

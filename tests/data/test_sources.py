@@ -15,6 +15,8 @@ from omegaconf import MISSING, OmegaConf
 from layersel.data.reviews.cohen import Cohen
 from layersel.data.reviews.demo import Demo
 from layersel.data.reviews.source import ReviewSource
+from layersel.data.reviews.swift import Swift
+from layersel.data.reviews.synergy import Synergy
 from layersel.data.reviews.table import Table
 from layersel.data.source import Source
 from layersel.data.texts.embedded import Embedded
@@ -27,7 +29,13 @@ from layersel.data.texts.titles import Titles
 from layersel.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-REVIEWS: dict[str, type[ReviewSource]] = {"demo": Demo, "table": Table, "cohen": Cohen}
+REVIEWS: dict[str, type[ReviewSource]] = {
+    "demo": Demo,
+    "table": Table,
+    "cohen": Cohen,
+    "swift": Swift,
+    "synergy": Synergy,
+}
 TEXTS: dict[str, type[TextSource]] = {
     "embedded": Embedded,
     "titles": Titles,
@@ -41,6 +49,8 @@ GIVEN: dict[str, dict[str, str]] = {
     "demo": {"duplicates": "drop"},
     "table": {"path": "records.csv", "duplicates": "drop"},
     "cohen": {"review": "ADHD", "duplicates": "drop"},
+    "swift": {"review": "Fluoride", "duplicates": "drop"},
+    "synergy": {"review": "Donners_2021", "duplicates": "drop"},
     "embedded": {"question": "place"},
     "titles": {"path": "records.csv"},
     "text": {"path": "texts.csv", "labels": "numbers"},

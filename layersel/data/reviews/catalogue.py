@@ -1,18 +1,26 @@
-"""The 15 drug class reviews of Cohen et al. 2006, as the ASReview team publishes them.
+"""Catalogues of published reviews: where their files are, what these hold, and under which licence."""
 
-Cohen, Hersh, Peterson and Yen (2006), "Reducing workload in systematic review preparation using automated
-citation classification", JAMIA 13(2), doi 10.1197/jamia.M1929.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from layersel.data.identifiers import squash
-from layersel.errors import one_of
+from layersel.errors import UserError, one_of
 
-PUBLISHER = (
-    "https://raw.githubusercontent.com/asreview/systematic-review-datasets/"
-    "0909240fec2602c3ecef82d131790d390edb33bf/datasets/Cohen_2006/output"
-)
+
+@dataclass(frozen=True, slots=True)
+class PublishedFile:
+    """One file of a publisher.
+
+    Attributes:
+        name: Its path below the catalogue's folder.
+        url: The publisher's address of it.
+        checksum: `sha256:…` or `git-blob:…`; None where none is known, so that the counts alone are verified.
+    """
+
+    name: str
+    url: str
+    checksum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,59 +30,59 @@ class CatalogueEntry:
     Attributes:
         name: The name as the publisher spells it.
         records: All records.
-        included: Records included after reading the full text.
-        checksum: `sha256:…` or `git-blob:…` of the file.
-        folder: The publisher's folder it stands in.
+        included: Records that the review includes.
+        files: The files that it is read from.
+        label: The column with the decisions.
     """
 
     name: str
     records: int
     included: int
-    checksum: str
-    folder: str = "local"
+    files: tuple[PublishedFile, ...]
+    label: str = "label_included"
 
-    @property
-    def url(self) -> str:
-        """The publisher's address of the file."""
-        return f"{PUBLISHER}/{self.folder}/{self.name}.csv"
+    def verify_counts(self, records: int, included: int, origin: str, hint: str) -> None:
+        """Raises an error unless there are as many records as published, and as many of them included.
 
-
-# fmt: off
-CATALOGUE = tuple(CatalogueEntry(*row) for row in (
-    ("ACEInhibitors", 2544, 41, "sha256:67bc0b3ad9bd9d98610cfe124336fb192a19a921dfb6ac52ee486caac64fd27f", "online"),
-    ("ADHD", 851, 20, "sha256:18d3844ce1a8b526ae056ebde213eced35ef08297c11b39ea47ca8838cc67c99"),
-    ("Antihistamines", 310, 16, "sha256:b94543e803479e978afe12fa21cd7c6e0e661ed12b6684b3ea867c7748432686"),
-    ("AtypicalAntipsychotics", 1120, 146, "sha256:e1d1c314bfb20a242dfab16fb78aa9d88fa61a95fd65dc3df3ef50f34423f17f"),
-    ("BetaBlockers", 2072, 42, "sha256:75199a853a876610a1fa84b89058290c8e2a24291a0a9afca721b71322f3d801"),
-    ("CalciumChannelBlockers", 1218, 100, "sha256:2fc7e1d1c4433f0937f6c3dcd8a27fa84f98a0f85308f62a47595c120cb66e01"),
-    ("Estrogens", 368, 80, "sha256:de02bce4f3ff189dd0da32f52d48e1e5f45f3aa039384becc687892d98ba74b3"),
-    ("NSAIDS", 393, 41, "sha256:198e60d84664838b41c1cc12b9f0693d552643f77016d513c0a2153e74788732"),
-    ("Opiods", 1915, 15, "sha256:20855824d740f1948a6fba70ecf093a1f8d48d9a9cc60b03b79c6d9338473055"),
-    ("OralHypoglycemics", 503, 136, "sha256:6697a7bc2f1164bbff9dbc18633997c6a7cdf1b772a80e8f8a931c130a3b351b"),
-    ("ProtonPumpInhibitors", 1333, 51, "sha256:fd1a6c0f110a8128b77e407f6167d7418148bf7bad93f2a34df7a6004cd3882c"),
-    ("SkeletalMuscleRelaxants", 1643, 9, "sha256:6b280fd6a2c8bfcfc1666be7723a657f13ce4c4891f7cafb7d030d89986694db"),
-    ("Statins", 3465, 85, "git-blob:253c22457db927ca1b634397374d767195b2d0ab"),
-    ("Triptans", 671, 24, "sha256:6c3f4eec28a4451321ca12c1799989efda2e937462052b53865b22598c27a5c6"),
-    ("UrinaryIncontinence", 327, 40, "sha256:6ce0c46ea56394979aa9e919448eccaf9241c0c1e228e641f87da0fa854bc491"),
-))
-# fmt: on
-
-_ALSO = {"opioids": "opiods"}
+        Raises:
+            UserError: A count is another; the message ends with `hint`, the next step.
+        """
+        if (records, included) != (self.records, self.included):
+            raise UserError(
+                f"{origin}: expected {self.records} records of {self.name}, {self.included} of them included, "
+                f"but got {records} and {included}; {hint}"
+            )
 
 
-def find_review(name: str) -> CatalogueEntry:
-    """Returns the catalogue's entry for a name, in any case and spacing; `Opioids` finds the publisher's `Opiods`.
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The reviews that were published together.
 
-    Raises:
-        UserError: There is no such review; the message lists all.
-
-    Example:
-        >>> find_review("ace inhibitors").records, find_review("Opioids").name
-        (2544, 'Opiods')
+    Attributes:
+        folder: The name of their folder, in the user's cache and in $LAYERSEL_DATA.
+        reference: Whom to cite: authors, year and doi.
+        licence: The licence that the publisher states.
+        entries: The reviews.
+        also: Another squashed name of a review → the name that the publisher gives it.
     """
-    by_name = {squash(entry.name): entry for entry in CATALOGUE}
-    wanted = squash(name)
-    entry = by_name.get(_ALSO.get(wanted, wanted))
-    if entry is None:
-        raise one_of("data.review", name, [entry.name for entry in CATALOGUE])
-    return entry
+
+    folder: str
+    reference: str
+    licence: str
+    entries: tuple[CatalogueEntry, ...]
+    also: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, name: str) -> CatalogueEntry:
+        """Returns the entry of a name in any case and spacing.
+
+        Raises:
+            UserError: There is no such review; the message lists all, and names the nearest.
+        """
+        by_name = {squash(entry.name): entry for entry in self.entries}
+        wanted = squash(name)
+        entry = by_name.get(squash(self.also.get(wanted, wanted)))
+        if entry is None:
+            near = get_close_matches(wanted, [*by_name, *self.also], n=1)
+            hint = f"did you mean {self.find(near[0]).name}?" if near else ""
+            raise one_of("data.review", name, [known.name for known in self.entries], hint)
+        return entry
