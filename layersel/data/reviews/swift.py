@@ -37,7 +37,7 @@ def _entry(name: str, records: int, included: int, number: int, label: str) -> C
 SWIFT = Catalogue(
     folder="howard_2016",
     reference="Howard et al. 2016, doi 10.1186/s13643-016-0263-z",
-    licence="CC0 1.0 (the data), CC BY 4.0 (the article)",
+    licence="CC0 1.0",
     entries=(
         _entry("BPA", 7700, 111, 1, "Status"),
         _entry("Fluoride", 4479, 51, 1, "Included"),
