@@ -31,6 +31,8 @@ SETTINGS = ("experiment", "hparams_search")
 def left_to_cells(config_name: str, arguments: Sequence[str], error: ConfigCompositionException) -> list[str]:
     """Returns a grid's command line with all that it sets in the group of a refused option left to the cells.
 
+    An experiment's grid is given its -m first: Hydra takes it for a single cell where it refuses an option.
+
     Args:
         config_name: Name of the config in `conf/`.
         arguments: The command line, checked.
@@ -41,24 +43,29 @@ def left_to_cells(config_name: str, arguments: Sequence[str], error: ConfigCompo
         ConfigCompositionException: All of them lack it, no choice is swept, or the error is about something else.
     """
     refused, flags = REFUSED.match(str(error)), Flags().parse_args(arguments)
-    may_be_grid = flags.multirun or any(_outermost(text) in (*SETTINGS, "hydra") for text in flags.overrides)
-    if refused is None or not may_be_grid or flags.cfg or flags.info:
+    may_be_grid = any(_outermost(text) in (*SETTINGS, "hydra") for text in flags.overrides)
+    if flags.cfg or flags.info or not (refused if flags.multirun else may_be_grid):
         raise error
-    group = refused[2]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         grid = _Grid(config_name, flags)
+        if grid.whole.hydra.mode != RunMode.MULTIRUN:
+            raise error
+        if not flags.multirun or refused is None:
+            return ["-m", *arguments]
+        group = refused[2]
         swept = [name for name in grid.swept if _outermost(name) in (group, *SETTINGS)]
-        if grid.whole.hydra.mode != RunMode.MULTIRUN or not swept:
+        if not swept:
             raise error
         grid.try_choices(swept, group)
-    left = {
-        str(one.input_line): f"{name}=choice({one.get_value_element_as_str() or _quoted('')})"
+    axes = {
+        one.input_line: f"{name}=choice({one.get_value_element_as_str() or _quoted('')})"
         for name, one in grid.given.items()
         if _outermost(name) == group != name and not one.is_sweep_override()
     }
-    if not left.keys() & set(arguments):
+    left = [axes.get(text, text) for text in arguments]
+    if left == arguments:
         raise error
-    return [*([] if flags.multirun else ["-m"]), *(left.get(text, text) for text in arguments)]
+    return left
 
 
 class _Grid:
@@ -119,7 +126,7 @@ def _lacking(name: str, choices: Sequence[str]) -> str:
 
 
 def _outermost(name: str) -> str:
-    return re.split("[./]", name)[0]
+    return re.split("[./=]", name)[0]
 
 
 def _texts(name: str, override: Override) -> list[str]:
