@@ -80,6 +80,10 @@ def test_the_cells_have_an_option_of_all_swept_choices(monkeypatch: pytest.Monke
             "-m score=choice(rsa) score.n=choice(0.5) score.kernel=choice('') score.runs=choice([A,'B,C'])",
         ),
         (
+            "-m score=learnt score/loss=pu,supcon score.loss.prior=.2",
+            "-m score=learnt score/loss=pu,supcon score.loss.prior=choice(0.2)",
+        ),
+        (
             "-m score=learnt,trained score/loss=pu score.loss.prior=.2",
             "-m score=learnt,trained score/loss=choice(pu) score.loss.prior=choice(0.2)",
         ),
