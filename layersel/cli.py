@@ -71,10 +71,8 @@ def _status(config_name: str, task: "str | Callable[[DictConfig], Any]") -> int:
 
 
 def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -> int:
-    import hydra
     from hydra.utils import get_method
 
-    from layersel.config import CONF
     from layersel.errors import UserError, is_interruption
     from layersel.terminal.messages import print_error
     from layersel.terminal.refusals import checked, refusal
@@ -91,7 +89,7 @@ def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -
 
     try:
         sys.argv[1:] = checked(sys.argv[1:])
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_task)()
+        _compose_and_run(config_name, run_task)
     except Exception as error:
         if is_interruption(error):
             raise KeyboardInterrupt from error
@@ -102,6 +100,23 @@ def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -
     for problem in refused:
         print_error(problem)
     return 2 if refused else 0
+
+
+def _compose_and_run(config_name: str, run_task: "Callable[[DictConfig], None]") -> None:
+    """Runs the task on the config of the command line, or the grid that it asks for."""
+    import hydra
+    from hydra.errors import ConfigCompositionException
+
+    from layersel.config import CONF
+
+    while True:
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_task)()
+            return
+        except ConfigCompositionException as error:
+            from layersel.terminal.grid_options import left_to_cells
+
+            sys.argv[1:] = left_to_cells(config_name, sys.argv[1:], error)
 
 
 def _user_facing(error: Exception) -> Exception:

@@ -141,6 +141,16 @@ TRAINING = {
     "group without value": Bad(["data"], r"data: .*NAME=VALUE; give data=…"),
     "option without name": Bad(["=1"], r"=1: expected NAME=VALUE"),
     "option left out": Bad(["~data"], r"~data: expected NAME=VALUE, as no option can be left out; give data=…"),
+    "option that no swept choice has": Bad(
+        ["selection=cka,rsa", "selection.variance=.9"],
+        r"selection\.variance: unknown option; expected one of bootstrap",
+        base=["-m", *TRAIN],
+    ),
+    "option that a swept choice lacks": Bad(
+        ["selection=cka,svcca", "selection.variance=.9"],
+        r"selection\.variance: .*not one of selection=cka; run the choices one by one$",
+        base=["-m", *TRAIN],
+    ),
     "option for another package": Bad(["selection@x=cka"], r"selection@x: unknown option"),
     "group of null": Bad(
         ["selection=null"], r"selection=null: no such option; expected one of .*all, cka", base=NO_SELECTION

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
@@ -32,7 +34,7 @@ class Sweep:
     def __init__(self, config: DictConfig, context: HydraContext):
         self.config = config
         self.context = context
-        self.overrides = [str(text) for text in filter_overrides(config.hydra.overrides.task)]
+        self.overrides = [_without_sweep(str(text)) for text in filter_overrides(config.hydra.overrides.task)]
         experiment = config.hydra.runtime.choices.get("experiment")
         name = grid_name(self.overrides, experiment) if config.grid is None else str(config.grid)
         if NAME.fullmatch(name) is None:
@@ -165,6 +167,18 @@ def finish() -> bool:
     if sweep.left or any(outcome.state == INTERRUPTED for outcome in sweep.outcomes.values()):
         _print("The same command again goes on with what was interrupted or has not begun")
     return whole
+
+
+def _without_sweep(text: str) -> str:
+    """Returns an override; an axis of one value as the cells are given it.
+
+    Example:
+        >>> _without_sweep("selection.variance=choice(.9)"), _without_sweep("seed=0,1")
+        ('selection.variance=0.9', 'seed=0,1')
+    """
+    override = OverridesParser.create().parse_override(text)
+    values = list(override.sweep_string_iterator()) if isinstance(override.value(), ChoiceSweep) else []
+    return f"{override.get_key_element()}={values[0]}" if len(values) == 1 else text
 
 
 def _print(line: str) -> None:

@@ -218,6 +218,15 @@ def test_a_grid_without_cells_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_axis_of_one_value_is_none(tmp_path: Path) -> None:
+    """The grid has the name and its cells the titles that they would have without it."""
+    plain, left = (
+        sweep_of(tmp_path, ["seed=0,1", f"selection.{own}"]) for own in ("variance=0.9", "variance=choice(.9)")
+    )
+    assert left.grid.name == plain.grid.name
+    assert Job.of(0, ["seed=0", "selection.variance=0.9"], left.overrides).title == "seed=0"
+
+
 def test_the_time_is_told_when_the_first_cell_has_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Once, as was promised at the beginning; what is interrupted is not called so twice."""
     sweep = sweep_of(tmp_path, ["seed=0,1,2,3"])
