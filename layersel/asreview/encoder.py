@@ -28,7 +28,8 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """The vectors of titles and abstracts by a finished run's model, or by a pretrained one.
 
     ASReview passes parameters from a file of `asreview simulate --config-file` only, and none from its command line or
-    its pages. So environment variables name the encoder where no parameter does.
+    its pages. So environment variables name the encoder where no parameter does. In a project of ASReview's pages the
+    vectors are computed once: another encoder needs another project.
 
     Args:
         run: Folder of a finished run: its model, with its adapter, its compression and its inference precision.
