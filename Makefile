@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+ASREVIEW := .venv/asreview
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -37,6 +38,17 @@ test-slurm: $(READY) ## grids on a real SLURM, which it installs (Debian, as roo
 	command -v /usr/sbin/slurmctld || (apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge slurmdbd mariadb-server-core)
 	$(BIN)/python -m pytest -m slurm
 
+$(ASREVIEW)/.installed: $(READY)
+	$(BIN)/python -m venv --without-pip $(ASREVIEW)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
+		"$$($(ASREVIEW)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/layersel.pth"
+	sed 's/^pandas==.*/pandas==2.3.3/; s/^rispy==.*/rispy==0.9.0/' constraints.txt > $(ASREVIEW)/constraints.txt
+	$(BIN)/pip --python $(ASREVIEW)/bin/python install --quiet --constraint $(ASREVIEW)/constraints.txt asreview
+	@touch $@
+
+test-asreview: $(ASREVIEW)/.installed ## layersel within ASReview, whose packages, an older pandas among them, lie over the others
+	$(ASREVIEW)/bin/python -m pytest tests/test_asreview_extension.py::test_asreview_simulates_in_the_order_of_the_scores
+
 fuzz: $(READY) ## the readers under ten minutes of dirt: thousands of made exports, then any bytes (Linux, Python < 3.14)
 	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/fuzz -n 2
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
@@ -64,4 +76,4 @@ clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo demo-llm fuzz test test-real test-grid test-damage test-slurm lint bench bench-precision bench-library bench-grid clean
+.PHONY: help demo demo-llm fuzz test test-real test-grid test-damage test-slurm test-asreview lint bench bench-precision bench-library bench-grid clean

@@ -26,7 +26,7 @@ ROWS = [
     {"tasks"},
     {"cell"},
     {"sweep", "evaluation"},
-    {"cli"},
+    {"asreview", "cli"},
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 
@@ -34,7 +34,13 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 SCRIPTS = {"train.py": {"cli"}, "evaluate.py": {"cli", "evaluation"}}
 
 # Where the words of citation screening belong, and those of texts that come in pairs; everything else serves any task.
-OF_SCREENING = ("layersel/tasks/screening/", "layersel/metrics/", "layersel/data/reviews/", "layersel/data/texts/")
+OF_SCREENING = (
+    "layersel/tasks/screening/",
+    "layersel/metrics/",
+    "layersel/data/reviews/",
+    "layersel/data/texts/",
+    "layersel/asreview/",
+)
 SCREENING = re.compile(r"\b(screen\w*|awss\w*|reviews?|rankings?)\b", re.IGNORECASE)
 OF_PAIRS = (*OF_SCREENING, "layersel/tasks/classification/", "layersel/data/tokens.py")
 PAIRS = re.compile(r"\b(tf-?idf|pairs?)\b", re.IGNORECASE)

@@ -112,7 +112,7 @@ def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
         raise UserError(refused)
     head = _saved_head(folder, task, source) if options.effective_head == "saved" else None
     dataset = source.load() if options.records is None or options.effective_head == "fit" else None
-    backbone = _backbone_of_run(folder, task, build_group("model", config["model"]))
+    backbone = backbone_of_run(folder, task, build_group("model", config["model"]))
     device = options.trainer.device if options.trainer is not None else backbone.device
     return EvaluatedModel(
         backbone=backbone.to(device).eval(),
@@ -139,8 +139,12 @@ def _saved_head(folder: RunFolder, task: Task, source: Source) -> Any:
     return saved_head(folder, task, folder.of_dataset(source.name))
 
 
-def _backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbone:
-    """Returns the run's final model: the compressed one that it kept, or the pretrained one, with its adapter."""
+def backbone_of_run(folder: RunFolder, task: Task, model: Pretrained) -> Backbone:
+    """Returns a finished run's final model: the compressed one that it kept, or the pretrained one, with its adapter.
+
+    Raises:
+        UserError: It kept no compressed model, or a file is damaged.
+    """
     steps = folder.read_steps()
     kept = folder.holds(folder.model)
     if {PRUNE, QUANTISE} & set(steps) and not kept:

@@ -137,8 +137,8 @@ def _records(
     return [
         Record(
             id=name,
-            title=_text(_cell(row, roles, "title")),
-            abstract=_text(_cell(row, roles, "abstract")),
+            title=plain_text(_cell(row, roles, "title")),
+            abstract=plain_text(_cell(row, roles, "abstract")),
             label=label,
             fields={fields[column]: value for column, value in row.items() if column in fields and value.strip()},
         )
@@ -150,7 +150,7 @@ def _cell(row: Mapping[str, str], roles: Mapping[str, str], role: str) -> str:
     return row.get(roles[role], "").strip() if role in roles else ""
 
 
-def _text(value: str) -> str:
+def plain_text(value: str) -> str:
     """Returns a text without entities and markup of HTML, and nothing for a placeholder."""
     if value.lower().rstrip(".") in _NO_TEXT:
         return ""
