@@ -18,14 +18,12 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
     """Judges or predicts, prints the outcome, and writes `options.out`.
 
     Returns:
-        The metrics; for predictions, their number.
+        The metrics; for predictions, their number, or what is said of when to stop.
     """
     if options.trainer is not None:
         options.trainer.apply_threads()
-    task = options.own_task
-    library = (
-        None if options.records is None or task is None else task.unlabelled(options.records, options.reading).load()
-    )
+    source = options.library
+    library = None if source is None else source.load()
     folder = RunFolder(Path(options.run or "").expanduser())
     model = pretrained_model(options) if options.run is None else model_of_run(options, folder)
     head, metrics = judge(model)
@@ -36,9 +34,15 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
         problem = model.task.problem(library, None)
         for line in library.lines():
             note(line)
-        count = problem.predict(model.subject(problem), head, out)
-        note(f"{count} predictions: {out}")
-        return {"n_predicted": count}
+        subject = model.subject(problem)
+        if options.stopping is None:
+            count = problem.predict(subject, head, out)
+            note(f"{count} predictions: {out}")
+            return {"n_predicted": count}
+        advice = options.stopping.predict(problem, subject, head, folder, out)
+        for line in advice.lines:
+            note(line)
+        return advice.values
     if options.out is not None:
         write_json(out, metrics)
     return metrics
