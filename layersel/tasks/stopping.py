@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from layersel.data.source import Source
+from layersel.data.source import Dataset, Source
 from layersel.runs.folder import RunFolder
 from layersel.tasks.task import Task
 
@@ -44,6 +44,14 @@ class Stopping(ABC):
         """Returns the source that reads a file of data with the labels given so far; `like` says how to read it."""
 
     @abstractmethod
+    def check(self, dataset: Dataset, run: RunFolder) -> None:
+        """Refuses what shows without the model.
+
+        Raises:
+            UserError: The data lack what it needs, or are not what the run has learnt from a part of.
+        """
+
+    @abstractmethod
     def predict(self, problem: "Problem", subject: "Subject", head: Any, run: RunFolder, path: Path) -> Advice:
         """Writes the predictions and returns what there is to say.
 
@@ -55,5 +63,5 @@ class Stopping(ABC):
             path: The file of the predictions.
 
         Raises:
-            UserError: The data lack what it needs.
+            UserError: The data lack what it needs, which only the texts that the run has learnt from tell.
         """

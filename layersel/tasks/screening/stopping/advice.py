@@ -2,10 +2,10 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from layersel.data.reviews.table import Table
-from layersel.data.source import Source
+from layersel.data.source import Dataset, Source
 from layersel.errors import UserError
 from layersel.files import write_json
 from layersel.runs.fingerprints import text_fingerprint
@@ -65,11 +65,25 @@ class StoppingAdvice(Stopping):
         """Returns the file of records, whose labels are read."""
         return Table.at(path, like)
 
+    def check(self, dataset: Dataset, run: "RunFolder") -> None:
+        """Refuses records without a label, those of another review, and columns that cannot be used."""
+        from layersel.tasks.screening.stopping.reading import column, read_control
+
+        review = cast("Review", dataset)
+        if not review.report.included + review.report.excluded:
+            why = review.report.no_labels
+            raise UserError(f"stopping=advice: expected records with the labels given so far, but got none; {why}")
+        if self.control_column is not None:
+            read_control(review.records, self.control_column)
+        if self.order_column is not None:
+            column(review.records, "stopping.order_column", self.order_column)
+        _absent(review, run)
+
     def predict(self, problem: "Problem", subject: "Subject", head: Any, run: "RunFolder", path: Path) -> Advice:
         """Writes the ranking, and what the three tiers say beside it, as .stopping.json.
 
         Raises:
-            UserError: No record is labelled, the records are not of the run's review, or a column cannot be used.
+            UserError: The time of reading is not known of a labelled record.
         """
         from layersel.tasks.screening.problem import ScreeningProblem
         from layersel.tasks.screening.ranking import rank, write_ranking
@@ -78,20 +92,16 @@ class StoppingAdvice(Stopping):
         if not isinstance(problem, ScreeningProblem):
             raise TypeError("expected a review")
         review, records = problem.dataset, problem.dataset.records
-        if not review.report.included + review.report.excluded:
-            raise UserError(
-                f"stopping=advice: expected the labels given so far, but got none; {review.report.no_labels}"
-            )
-        absent = _absent(review, run)
-        control = None if self.control_column is None else read_control(records, self.control_column)
-        times = None if self.order_column is None else read_times(records, self.order_column)
         learnt = {record["text"]: int(record["label"]) for record in run.read_training_records()}
         texts = [text_fingerprint(text) for text in subject.texts.texts]
+        control = None if self.control_column is None else read_control(records, self.control_column)
+        times = None if self.order_column is None else read_times(records, self.order_column, texts, learnt)
         scores = problem.scores(head, subject.vectors()).tolist()
         reading = Reading.of(records, texts, rank(scores, len(records)), learnt, times, control)
         advice = self.of(reading)
         write_ranking(path, records, scores)
         write_json(path.with_suffix(".stopping.json"), advice.values)
+        absent = _absent(review, run)
         lacking = f"{absent} records that the run has ranked are not in the file: all this is of the records there"
         return replace(advice, lines=[*advice.lines, *([lacking] if absent else []), f"the ranking: {path}"])
 
@@ -119,7 +129,8 @@ class StoppingAdvice(Stopping):
         """Returns how the order of reading is known, and what speaks against it."""
         if self.order_column is not None:
             return f"order of reading: by {self.order_column!r}"
-        line = "order of reading: the control sample, then as ranked here"
+        first = "" if reading.control is None else "the control sample, then "
+        line = f"order of reading: {first}as ranked here"
         if reading.below:
             line += f", though {reading.below} of the records read stand below unread ones"
         return f"{line}; stopping.order_column=NAME names the true one"

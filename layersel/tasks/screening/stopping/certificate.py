@@ -9,6 +9,7 @@ included records; one that grows for where these stand in the ranking has anothe
 """
 
 import math
+from fractions import Fraction
 
 
 def positives_needed(recall: float, confidence: float) -> int:
@@ -27,13 +28,17 @@ def positives_needed(recall: float, confidence: float) -> int:
 def positives_to_find(positives: int, recall: float, confidence: float) -> int | None:
     """Returns J, how many of the sample's included records must be found; None if all of them were not enough.
 
+    It is computed in integers, so that no rounding moves it.
+
     Example:
         >>> [positives_to_find(positives, 0.95, 0.95) for positives in (58, 59, 93)]
         [None, 59, 92]
     """
-    from scipy.stats import binom
-
-    if positives == 0:
-        return None
-    least = int(binom.ppf(confidence, positives, recall)) + 1
-    return least if least <= positives else None
+    tau, alpha = Fraction(str(recall)), 1 - Fraction(str(confidence))
+    hit, miss, total = tau.numerator, tau.denominator - tau.numerator, tau.denominator**positives
+    to_find, tail = positives + 1, 0  # tail: P(X ≥ to_find) · total, for X found of the positives at recall τ
+    while True:
+        tail += math.comb(positives, to_find - 1) * hit ** (to_find - 1) * miss ** (positives - to_find + 1)
+        if tail > alpha * total:
+            return to_find if to_find <= positives else None
+        to_find -= 1

@@ -3,12 +3,12 @@
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from omegaconf import MISSING
 
 from layersel.data.reviews.table import Table
-from layersel.data.source import Source
+from layersel.data.source import Dataset, Source
 from layersel.errors import UserError
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
@@ -17,6 +17,7 @@ from layersel.tasks.stopping import Advice, Stopping
 from layersel.tasks.task import Task
 
 if TYPE_CHECKING:
+    from layersel.data.reviews.records import Review
     from layersel.runs.folder import RunFolder
     from layersel.tasks.problem import Problem, Subject
 
@@ -46,6 +47,14 @@ class ControlSample(Stopping):
     def source(self, path: str, like: Source | None) -> Source:
         """Returns the file of records, which keep the labels that they have."""
         return Table.at(path, like)
+
+    def check(self, dataset: Dataset, run: "RunFolder") -> None:
+        """Refuses an earlier sample that cannot be read."""
+        from layersel.tasks.screening.stopping.reading import read_control
+
+        records = cast("Review", dataset).records
+        if any(CONTROL in record.fields for record in records):
+            read_control(records, CONTROL)
 
     def predict(self, problem: "Problem", subject: "Subject", head: Any, run: "RunFolder", path: Path) -> Advice:
         """Writes the ranking with the sample in its column "control".

@@ -1,6 +1,6 @@
 """How far a team has read a review: what it knows, in which order, and what a ranking has left."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -138,14 +138,24 @@ def read_control(records: Sequence[Record], name: str) -> list[bool]:
     return [_FLAGS[value] for value in values]
 
 
-def read_times(records: Sequence[Record], name: str) -> list[float]:
+def read_times(records: Sequence[Record], name: str, texts: Sequence[str], learnt: Container[str]) -> list[float]:
     """Returns when each labelled record was read, from numbers or from dates and times (ISO 8601); 0 for the others.
+
+    Args:
+        records: The review.
+        name: The column.
+        texts: The fingerprint of each record's text.
+        learnt: Those that the run has learnt from, whose time does not count.
 
     Raises:
         UserError: The column is missing, or has no such value for a labelled record.
     """
     values = column(records, "stopping.order_column", name)
-    labelled = {record.id: value for record, value in zip(records, values, strict=True) if record.label is not None}
+    labelled = {
+        record.id: value
+        for record, text, value in zip(records, texts, values, strict=True)
+        if record.label is not None and text not in learnt
+    }
     as_numbers, as_dates = _parsed(labelled, float), _parsed(labelled, _timestamp)
     times = max(as_numbers, as_dates, key=len)
     if len(times) < len(labelled):

@@ -43,10 +43,11 @@ def by_test(reading: Reading, recall: float, confidence: float) -> Tier:
     alpha = round(1 - confidence, 12)  # 0.05, not 0.05 and a rounding error
     p = hypergeometric.missed_target(reading.labels, reading.n_records, recall)
     more = hypergeometric.least_to_read(reading.labels, reading.n_records, recall, alpha)
-    verdict = f"recall of {_percent(recall)} or more (p = {p:.2g}); may stop"
-    if more:
-        verdict = f"recall of {_percent(recall)} is not shown yet (p = {p:.2g}); {more} more at least, all excluded"
-    says = f"hypergeometric test at alpha {alpha:.3g}, which trusts the order of reading: {verdict}"
+    verdict = f"is not shown yet (p = {p:.2g}); {more} more at least, all excluded"
+    if more == 0:
+        verdict = f"is shown (p = {p:.2g}); may stop"
+    trust = "which trusts the order of reading and corrects for no second look"
+    says = f"hypergeometric test at alpha {alpha:.3g}, {trust}: recall of {_percent(recall)} {verdict}"
     return Tier(says, more == 0, more, {"p": p, "alpha": alpha})
 
 
