@@ -148,7 +148,7 @@ def _absent(review: "Review", run: "RunFolder") -> int:
     own, given = ({text_fingerprint(record_text(record, " ")) for record in part.records} for part in (ranked, review))
     if own.isdisjoint(given):
         raise UserError(
-            f"records: expected the records of the run's own review, but {review.name} has none of the {len(own)} in "
+            f"records: expected the records of the run's own review, but {review.name} has none of those in "
             f"its {RANKING}; give the file that is read in this ranking"
         )
     return len(own - given)
