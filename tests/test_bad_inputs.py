@@ -356,6 +356,17 @@ EVALUATION = {
     ),
     "vector of a layer beyond the model": Bad(["model.layers=[4]"], r"model\.layers: .*0 to 3, .*got 4", base=EVALUATE),
     "unknown head": Bad(["head=new"], r"head: expected one of saved, fit, but got 'new'", base=EVALUATE),
+    "stopping without a run": Bad(
+        ["stopping=advice", "records={folder}/good.csv", "out={out}/r.csv"],
+        r"stopping: expected a run with its own head and records beside it; give run=FOLDER records=FILE",
+        base=EVALUATE,
+    ),
+    "stopping at more than certainty": Bad(
+        ["stopping=advice", "stopping.confidence=1.5"],
+        r"stopping\.confidence: expected a number between 0 and 1, but got 1\.5; the default is 0\.95",
+        base=EVALUATE,
+    ),
+    "a sample of no size": Bad(["stopping=control"], r"stopping\.size: missing; give stopping\.size=", base=EVALUATE),
     "saved head without a run": Bad(["head=saved"], r"head: expected fit, but got saved.*run=", base=EVALUATE),
 }
 

@@ -58,6 +58,7 @@ MANDATORY = {
     "selection/manual": ["selection.layers=[0]"],
     "precision/fp16": ["precision.train=bf16", "precision.infer=bf16"],
     "trainer/gpu": ["trainer.accelerator=cpu"],
+    "stopping/control": ["stopping.size=59"],
     "task/head/best_layer": ["model.layers=all", "model.combine=concat"],
 }
 MANDATORY |= {
@@ -84,9 +85,14 @@ def composed(script: str, *overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
 def test_every_option_composes_and_builds(option: Path) -> None:
-    """With what is mandatory for it, `train` accepts each file of each group."""
+    """With what is mandatory for it, `train` accepts each file of each group, or `evaluate` where it is its own."""
     group, name = str(option.parent), option.name
-    cell = build(composed("train", f"{group}={name}", *MANDATORY.get(str(option), [])), Cell)
+    given = [f"{group}={name}", *MANDATORY.get(str(option), [])]
+    if group == "stopping":
+        built = build_group(group, OmegaConf.to_container(composed("evaluate", *given)[group]))  # type: ignore[arg-type]
+        assert is_dataclass(built)
+        return
+    cell = build(composed("train", *given), Cell)
     built = attrgetter(group.replace("/", "."))(cell) if group in GROUPS else cell
     assert is_dataclass(built)
     if group == "selection":

@@ -48,6 +48,14 @@ def timeless(metrics: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metrics.items() if not name.startswith("seconds/")}
 
 
+def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    """A ranking that a team has labelled."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def ranking(path: Path) -> list[dict[str, str]]:
     """The rows of a ranking."""
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -260,6 +268,61 @@ def test_the_columns_of_the_library_are_named(
     assert here("evaluate.py", *command, "data.title_column=Kop") == 2
     expected = "error: data.title_column: expected one of nr, Titel, Kurz, title, but got 'Kop'"
     assert capfd.readouterr().err.splitlines() == [expected]
+
+
+def test_a_team_is_told_when_to_stop(
+    finished: tuple[Path, str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A control sample is drawn, labelled before the top of the ranking, and all three tiers say what is left."""
+    drawn, read, out = (tmp_path / name for name in ("drawn.csv", "read.csv", "out.csv"))
+    library = ROOT / "layersel" / "data" / "reviews" / "demo_review" / "ptsd.csv"
+    run = [f"run={finished[0]}", "trainer=cpu", "trainer.threads=1"]
+    assert here("evaluate.py", *run, f"records={library}", f"out={drawn}", "stopping=control", "stopping.size=100") == 0
+    rows = ranking(drawn)
+    learnt = {record["id"] for record in json.loads((finished[0] / "training_records.json").read_text())}
+    assert sum(row["control"] == "1" for row in rows) == 100
+    assert not {row["record_id"] for row in rows if row["control"] == "1"} & learnt
+    team = [row | ({} if row["control"] == "1" or int(row["rank"]) <= 60 else {"included": ""}) for row in rows]
+    write_rows(read, team)
+    advice = ["stopping=advice", "stopping.control_column=control", "stopping.recall=0.8", "stopping.confidence=0.8"]
+    assert here("evaluate.py", *run, f"records={read}", f"out={out}", *advice) == 0
+    said = read_json(tmp_path / "out.stopping.json")
+    labels = {row["record_id"]: row["included"] for row in team}
+    others = [row for row in ranking(out) if row["record_id"] not in learnt]
+    places = [place for place, row in enumerate(others) if row["control"] == "1" and row["included"] == "1"]
+    assert said["n_records"] == 300
+    assert said["n_read"] == 16 + sum(labels[row["record_id"]] != "" for row in others)
+    certificate = said["certificate"]
+    assert (certificate["size"], certificate["included"], certificate["needed"]) == (100, len(places), 8)
+    unread = [row for row in others[: places[certificate["to_find"] - 1] + 1] if labels[row["record_id"]] == ""]
+    assert certificate["more"] == len(unread)
+    printed = capfd.readouterr().out
+    assert re.search(r"^heuristic \(SAFE: .* promises no recall: ", printed, re.MULTILINE)
+    assert re.search(r"^hypergeometric test at alpha 0\.2, .*: recall of 80 % is ", printed, re.MULTILINE)
+    assert re.search(r"^certificate \(80 % recall at 80 % confidence, .* must be; ", printed, re.MULTILINE)
+
+
+def test_a_team_without_labels_of_this_review_is_refused(
+    finished: tuple[Path, str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before the model is loaded and anything is written: no labels, another review, columns that are not there."""
+    other, empty, own = (tmp_path / name for name in ("other.csv", "empty.csv", "own.csv"))
+    other.write_text("title,included\nWheat,1\nBarley,0\n")
+    empty.write_text("title,included\nWheat,\nBarley,\n")
+    write_rows(own, ranking(finished[0] / "ranking.csv")[:9])
+    refused = {
+        (empty, ""): r"stopping=advice: expected records with the labels given so far, but got none; data\.label_col.*",
+        (other, ""): r"records: expected the records of the run's own review, but other has none of those in its .*",
+        (own, "stopping.control_column=drawn"): r"stopping\.control_column: expected one of .*, but got 'drawn'",
+        (own, "stopping.control_column=year"): r"stopping\.control_column: expected 0 or 1 in 'year' of each record.*",
+        (own, "stopping.order_column=day"): r"stopping\.order_column: expected one of .*, but got 'day'",
+    }
+    for (records, option), line in refused.items():
+        command = [f"run={finished[0]}", f"records={records}", f"out={tmp_path / 'out.csv'}", "stopping=advice", option]
+        assert here("evaluate.py", *filter(None, command)) == 2
+        (found,) = capfd.readouterr().err.splitlines()
+        assert re.fullmatch(f"error: {line}", found)
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_an_adapter_is_evaluated_with_a_new_head(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
 from layersel.evaluation.evaluated_model import EvaluatedModel, model_of_run, pretrained_model
@@ -18,30 +19,47 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
     """Judges or predicts, prints the outcome, and writes `options.out`.
 
     Returns:
-        The metrics; for predictions, their number.
+        The metrics; for predictions, their number, or what is said of when to stop.
     """
     if options.trainer is not None:
         options.trainer.apply_threads()
-    task = options.own_task
-    library = (
-        None if options.records is None or task is None else task.unlabelled(options.records, options.reading).load()
-    )
+    source = options.library
+    library = None if source is None else source.load()
     folder = RunFolder(Path(options.run or "").expanduser())
+    if library is not None and options.stopping is not None:
+        options.stopping.check(library, folder)
     model = pretrained_model(options) if options.run is None else model_of_run(options, folder)
     head, metrics = judge(model)
     if metrics:
         show(metrics, model.task)
-    out = Path(options.out or "").expanduser()
     if library is not None:
-        problem = model.task.problem(library, None)
-        for line in library.lines():
-            note(line)
-        count = problem.predict(model.subject(problem), head, out)
+        return predict(options, model, head, library, folder)
+    if options.out is not None:
+        write_json(Path(options.out).expanduser(), metrics)
+    return metrics
+
+
+def predict(
+    options: Evaluation, model: EvaluatedModel, head: Any, library: Dataset, folder: RunFolder
+) -> dict[str, Any]:
+    """Predicts for the data in `options.records`, and says when to stop labelling them if that is asked for.
+
+    Returns:
+        The number of predictions, or what is said in numbers.
+    """
+    out = Path(options.out or "").expanduser()
+    problem = model.task.problem(library, None)
+    for line in library.lines():
+        note(line)
+    subject = model.subject(problem)
+    if options.stopping is None:
+        count = problem.predict(subject, head, out)
         note(f"{count} predictions: {out}")
         return {"n_predicted": count}
-    if options.out is not None:
-        write_json(out, metrics)
-    return metrics
+    advice = options.stopping.predict(problem, subject, head, folder, out)
+    for line in advice.lines:
+        note(line)
+    return advice.values
 
 
 def judge(model: EvaluatedModel) -> tuple[Any, dict[str, Any]]:

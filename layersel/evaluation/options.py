@@ -13,6 +13,7 @@ from layersel.config import TARGET, build, build_group
 from layersel.data.source import Source
 from layersel.errors import UserError, one_of
 from layersel.runs.folder import RunFolder, check_writable
+from layersel.tasks.stopping import Stopping
 from layersel.tasks.task import Task
 from layersel.training.options import TrainerOptions
 
@@ -45,6 +46,8 @@ class Evaluation:
     """The task; with run=… the run's own."""
     precision: Precision | None = None
     """The numeric precision; with run=… the run's own."""
+    stopping: Stopping | None = None
+    """What to say, with run=… and records=…, to a team that labels the records in the order of the predictions."""
     trainer: TrainerOptions | None = None
     """The device."""
 
@@ -69,6 +72,16 @@ class Evaluation:
     def reading(self) -> Source | None:
         """The source that says how `records` is read, if one is given."""
         return self.data if self._reads_records else None
+
+    @property
+    def library(self) -> Source | None:
+        """The source that reads `records`: with their labels where it is said when to stop, or else without."""
+        task = self.own_task
+        if self.records is None or task is None:
+            return None
+        if self.stopping is not None:
+            return self.stopping.source(self.records, self.reading)
+        return task.unlabelled(self.records, self.reading)
 
     @property
     def _reads_records(self) -> bool:
@@ -121,6 +134,10 @@ class Evaluation:
                 "data: expected labelled data for the head, but got none; give data=table data.path=FILE",
             ),
             (
+                self.stopping is not None and (base_model or not predicts or self.effective_head != "saved"),
+                "stopping: expected a run with its own head and records beside it; give run=FOLDER records=FILE",
+            ),
+            (
                 not predicts and self.out is not None and suffix not in METRICS_FILES,
                 f"out: expected a file .json for the metrics, but got {self.out}; give out=metrics.json",
             ),
@@ -134,9 +151,15 @@ class Evaluation:
             return []
         if not task.prediction_files:
             return [f"records: task={task.name} has nothing to predict for data without labels"]
-        lines = task.unlabelled(self.records, self.reading).problems()
+        if self.stopping is not None and not isinstance(task, self.stopping.takes):
+            return [f"stopping: expected none for a run of task={task.name}, but got one; leave it out"]
+        if self.stopping is not None and RunFolder(Path(self.run or "").expanduser()).read_merged():
+            return ["stopping: expected a run on one dataset, but got one that merged several; give one of its members"]
+        library = self.library
+        lines = [] if library is None else library.problems()
         problems = [line.replace("data.path", "records", 1) for line in lines]
-        return problems + self._unread_data() + _out_problems(self.out, task.prediction_files)
+        files = task.prediction_files if self.stopping is None else self.stopping.files
+        return problems + self._unread_data() + _out_problems(self.out, files)
 
     def _unread_data(self) -> list[str]:
         """Returns what refuses labelled data beside `records` where a run's own head predicts."""

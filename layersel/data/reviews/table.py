@@ -1,7 +1,7 @@
 """The user's own records, in a file of any form that can be read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from layersel.data.file_options import encoding_problems, path_problems
 from layersel.data.packing import bare_name
 from layersel.data.reviews.readers import EXTENSIONS, RawRecords, read_records
 from layersel.data.reviews.source import ReviewSource
+from layersel.data.source import Source
 
 
 @dataclass
@@ -37,6 +38,11 @@ class Table(ReviewSource):
 
     label_column: str | None = None
     """Column with the screening decisions, whatever `label_level` says."""
+
+    @classmethod
+    def at(cls, path: str, like: Source | None) -> "Table":
+        """Returns the source that reads the file `path` as `like` says, if that is a table."""
+        return replace(like if isinstance(like, Table) else cls(), path=path)
 
     @property
     def name(self) -> str:

@@ -105,8 +105,7 @@ class Screening(Task):
 
     def unlabelled(self, path: str, like: Source | None = None) -> Table:
         """Returns a file of records, whose labels, if it has any, are not read; `like` names its columns."""
-        options = like if isinstance(like, Table) else Table()
-        return replace(options, path=path, label_level="none", label_column=None)
+        return replace(Table.at(path, like), label_level="none", label_column=None)
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
         """Returns how many records were tested on, and how many of them are included."""

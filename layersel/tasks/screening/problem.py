@@ -83,10 +83,10 @@ class ScreeningProblem(Problem):
         """
         if not isinstance(dataset, Review):
             raise UserError(f"data: expected a review for task={task.name}, but got {dataset.name}; give data=table")
-        if dataset.report.no_labels:
-            raise UserError(dataset.report.no_labels)
         if seed is None:
             return cls(task, dataset, [], [index for index, label in enumerate(dataset.labels) if label is not None])
+        if dataset.report.no_labels:
+            raise UserError(dataset.report.no_labels)
         spare = 0 if None in dataset.labels else 1
         split = few_shot_split(dataset.labels, task.shots, stream(seed, "split"), task.if_too_few, spare)
         n_included = sum(dataset.labels[index] == 1 for index in split.train)
@@ -129,16 +129,18 @@ class ScreeningProblem(Problem):
 
     def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> ScreeningOutcome:
         """Ranks the records by the task's head and measures the other heads, fitted on the same training records."""
+        if self.dataset.report.no_labels:
+            raise UserError(self.dataset.report.no_labels)
         vectors_ND = subject.vectors()
         if head is None:
             head = self._fitted(self.task.head, vectors_ND, subject.backbone.n_parts)
         test = self.test
         if exclude:
             test = [index for index in test if text_fingerprint(subject.texts.texts[index]) not in exclude]
-        outcome = self._outcome(self._scores(head, vectors_ND), test)
+        outcome = self._outcome(self.scores(head, vectors_ND), test)
         metric = self.task.primary.name
         for name, other in self.task.compared_heads().items():
-            scores_N = self._scores(FittedHead.fit(other, head.examples), vectors_ND)
+            scores_N = self.scores(FittedHead.fit(other, head.examples), vectors_ND)
             outcome.metrics[f"{name}_head/{metric}"] = self._outcome(scores_N, test).metrics[metric]
         return replace(outcome, head=head, vectors=vectors_ND)
 
@@ -152,7 +154,7 @@ class ScreeningProblem(Problem):
         found = store.tensors(
             "references",
             [list(heads), known, content, self._head_texts, self.train, self.labels[self.train].tolist()],
-            lambda: {name: self._scores(self._fitted(head, vectors_ND), vectors_ND) for name, head in heads.items()},
+            lambda: {name: self.scores(self._fitted(head, vectors_ND), vectors_ND) for name, head in heads.items()},
             code=[self.task],
         )
         return {name: self._outcome(found[name], self.test) for name in heads}  # the store keeps no order
@@ -167,8 +169,12 @@ class ScreeningProblem(Problem):
 
     def predict(self, subject: Subject, head: FittedHead, path: Path) -> int:
         """Writes the ranking of all records that are not learnt from."""
-        self._write_ranking(path, self._scores(head, subject.vectors()))
+        self._write_ranking(path, self.scores(head, subject.vectors()))
         return len(self.unlabelled)
+
+    def scores(self, head: FittedHead, vectors_ND: Tensor) -> Tensor:
+        """Returns a score (N, float64) for each record, higher = likelier included."""
+        return head.scores(vectors_ND, self._head_texts)
 
     def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
         """Recall against the share of records read, where the test set has included records."""
@@ -231,9 +237,6 @@ class ScreeningProblem(Problem):
     def _fitted(self, head: Head, vectors_ND: Tensor, n_parts: int = 1) -> FittedHead:
         known = [self._head_texts[index] for index in self.train]
         return FittedHead.fit(head, Examples(vectors_ND[self.train], self.labels[self.train], known, n_parts))
-
-    def _scores(self, head: FittedHead, vectors_ND: Tensor) -> Tensor:
-        return head.scores(vectors_ND, self._head_texts)
 
     def _outcome(self, scores_N: Tensor, test: list[int]) -> ScreeningOutcome:
         labels = self.labels[test]
