@@ -110,8 +110,8 @@ class Probe:
         if not found:
             raise UserError("selection.batches: no labelled batch has a loss; use more of them, or larger ones")
 
-    def mean_loss(self, if_not_finite: str, of: "Callable[[Any], Tensor | None] | None" = None) -> float:
-        """Computes the mean loss of the labelled batches, for whose evaluation mode the caller cares.
+    def finite_losses(self, if_not_finite: str, of: "Callable[[Any], Tensor | None] | None" = None) -> list[float]:
+        """Computes the losses of the labelled batches that have one, for whose evaluation mode the caller cares.
 
         Args:
             if_not_finite: What ends the line on a loss that is not finite.
@@ -123,7 +123,7 @@ class Probe:
         losses = [float(loss) for loss in self.losses(of)]
         if not all(map(math.isfinite, losses)):
             raise UserError(f"selection: the loss is not finite{if_not_finite}")
-        return math.fsum(losses) / len(losses)
+        return losses
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,6 @@ class Score(Choice):
     """This flag says whether the values tell something of the layers; those that only order them are shown nowhere."""
     low_is_dispensable: ClassVar[bool] = True
     """This flag says whether a layer with a low score can rather be done without, and not only without an adapter."""
-    per_example: ClassVar[bool] = False
-    """This flag says whether each labelled example is to be a batch of its own, where the task has a loss for one."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Scores every layer of `backbone`, which is left as it was."""
@@ -179,6 +177,11 @@ class Score(Choice):
     def n_batches(self) -> int:
         """The number of labelled batches that it looks at."""
         return 0
+
+    @property
+    def per_example(self) -> bool:
+        """Returns whether each labelled example is to be a batch of its own, where the task has a loss for one."""
+        return False
 
     @property
     def chooses_none(self) -> bool:
