@@ -14,7 +14,7 @@ from layersel.selection.measures.records import check_finite
 from layersel.selection.module_types import linear_layers
 from layersel.selection.score import LayerScores
 
-# Shapes: N real tokens, T texts, S bootstrap samples, O outputs, I inputs of a linear module.
+# Shapes: N real tokens, T texts, S bootstrap samples, O outputs, I inputs of a linear module, K of its entries.
 
 
 def outlier_shares(
@@ -78,7 +78,8 @@ def _sampled_norms(squares_TI: Tensor, draws_ST: Tensor) -> Tensor:
 def _sampled_shares(modules: list[nn.Module], norms: list[Tensor], m: float) -> Tensor:
     """Computes the share of a layer in each sample (S), from the norms of what enters its modules (S×I).
 
-    |W_ij|·‖X_j‖ > bound is |W_ij| > bound/‖X_j‖, so that a weight whose columns are sorted once is counted fast.
+    |W_ij|·‖X_j‖ > bound is |W_ij| > bound/‖X_j‖, so that only the few entries have to be compared that exceed the
+    lowest limit of their column.
     """
     weights = [weight_OI(module).detach().float().abs() for module in modules]
     size = sum(own.numel() for own in weights)
@@ -86,9 +87,9 @@ def _sampled_shares(modules: list[nn.Module], norms: list[Tensor], m: float) -> 
     bounds_S = m * torch.stack(sums).sum(dim=0) / size
     above_S = torch.zeros_like(bounds_S)
     for own, norms_SI in zip(weights, norms, strict=True):
-        columns_IO = own.T.contiguous().sort(dim=1).values
         limits_SI = (bounds_S[:, None] / norms_SI).nan_to_num(math.inf, posinf=math.inf)  # 0 is above nothing
-        limits_IS = limits_SI.T.to(columns_IO.device, torch.float32).contiguous()
-        below_IS = torch.searchsorted(columns_IO, limits_IS, right=True)
-        above_S += (len(own) - below_IS).sum(dim=0).cpu()
+        limits_SI = limits_SI.to(own.device, torch.float32)
+        output_K, input_K = (own > limits_SI.amin(dim=0)).nonzero(as_tuple=True)
+        entries_K = own[output_K, input_K]
+        above_S += torch.stack([(entries_K > limits_I[input_K]).sum() for limits_I in limits_SI]).cpu()
     return above_S / size
