@@ -219,8 +219,16 @@ class Control(Score):
     measures: ClassVar[bool] = False
 
 
-BUDGET = ("n", "cumulative", "max_cost")
+BUDGET = ("n", "cumulative", "max_cost", "max_parameters")
 """The options of scores that decide how many layers are chosen, and no layer's score."""
+
+
+def uncounted(adapter: str) -> str:
+    """Returns the line on a budget of parameters for an adapter, such as "adapter=frozen", that has none by layer."""
+    return (
+        "selection.max_parameters: expected an adapter whose layers share nothing and can be counted before it is "
+        f"placed, such as adapter=lora, but got {adapter}; use selection.n"
+    )
 
 
 @dataclass
@@ -231,18 +239,24 @@ class Measure(Score):
     """Instead of n (null then): the fewest layers that hold this share of the sum of all scores, such as 0.9."""
     max_cost: float | None = None
     """Highest cost of a training step, with adapters in all layers as 1: the lowest layers are left out; null = any."""
+    max_parameters: int | None = None
+    """Most trained parameters of the adapters together, in the order of the scores: a layer that would exceed it is
+    passed over. With n=null as many layers as fit; null = any."""
 
     def budget(self, n_layers: int) -> int:
-        """Returns how many of `n_layers` layers to adapt at most: where their scores decide, all."""
-        return super().budget(n_layers) if self.cumulative is None else n_layers
+        """Returns how many of `n_layers` layers to adapt at most: where scores or parameters decide, all."""
+        decided = self.cumulative is not None or (self.n is None and self.max_parameters is not None)
+        return n_layers if decided else super().budget(n_layers)
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, a share of the scores or a cost outside of (0, 1] too."""
         found = []
-        if self.cumulative is None:
-            found = super().problems()
-        elif self.n is not None:
+        if self.cumulative is not None and self.n is not None:
             found.append(f"selection.cumulative={self.cumulative:g}: expected no other budget, but got n={self.n:g}")
+        elif self.cumulative is None and (self.n is not None or self.max_parameters is None):
+            found = super().problems()
+        if self.max_parameters is not None and self.max_parameters < 1:
+            found.append(f"selection.max_parameters: expected at least 1, or null, but got {self.max_parameters}")
         for name in ("cumulative", "max_cost"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
