@@ -33,6 +33,8 @@ class Adapter(Choice):
     """This flag says whether layers can be trained apart: they share no parameters and are not compared meanwhile."""
     quantised_base: ClassVar[bool] = False
     """This flag says whether the adapter's base has quantised weights."""
+    counts_layers: ClassVar[bool] = False
+    """This flag says whether `layer_parameters` counts: layers share nothing, and what each trains is known before."""
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "Placed":
         """Freezes the model and puts the adapter into the chosen layers, of which there is at least one.
@@ -46,6 +48,14 @@ class Adapter(Choice):
             UserError: The options do not fit this model: a projection that it lacks, a rank above its width.
         """
         raise NotImplementedError
+
+    def layer_parameters(self, backbone: "Backbone") -> list[int] | None:
+        """Returns how many parameters the adapter would train in each layer; None where that is not counted.
+
+        Raises:
+            UserError: A layer lacks a projection that the adapter stands on.
+        """
+        return None
 
     def with_ranks(self, selection: "Selection", ranks: "RankRule") -> "Selection":
         """Returns the selection with the ranks that a rule gives to the modules that are adapted.

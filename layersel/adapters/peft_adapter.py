@@ -50,6 +50,27 @@ class PeftAdapter(Adapter):
 
         return PeftPlaced(backbone, layers, adapted)
 
+    def layer_parameters(self, backbone: "Backbone") -> list[int] | None:
+        """Returns how many parameters the adapter would train in each layer; None where that is not counted.
+
+        Raises:
+            UserError: A layer lacks a projection that the adapter stands on.
+        """
+        from layersel.backbone.layers import linear_modules, modules_of, widths
+
+        if not self.counts_layers:
+            return None
+        linears, counts = linear_modules(backbone.model), []
+        for named in backbone.projections:
+            standing = dict(zip(modules_of(named, self.projections), self.projections, strict=True))
+            own = [self.module_parameters(*widths(linears[name]), projection) for name, projection in standing.items()]
+            counts.append(sum(own))
+        return counts
+
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns how many parameters are trained in a module of these widths, by a kind that counts."""
+        raise NotImplementedError
+
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """Raises a `UserError` if the adapter does not fit these modules."""
         from layersel.adapters.module_checks import check_linear

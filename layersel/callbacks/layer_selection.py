@@ -103,7 +103,8 @@ class LayerSelection(Callback):
                 data = trainer.datamodule  # type: ignore[attr-defined]
                 size, first = self.score.n_texts, self.score.takes_first
                 batches = token_batches(backbone, data.probe_tokens(size, first)) if size else []
-                selection = make_selection(backbone, self.score, Probe(batches, stream(self.seed, "selection")))
+                probe = Probe(batches, stream(self.seed, "selection"))
+                selection = make_selection(backbone, self.score, probe, count=self.adapter.layer_parameters)
                 selection = self.adapter.with_ranks(selection, self.ranks)
             selection = trainer.strategy.broadcast(selection)
         if selection is None:

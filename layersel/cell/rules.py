@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from layersel.backbone.vector_layers import counted_from_first
 from layersel.cell.steps import MERGE, PRUNE, QUANTISE, STEPS, TRAIN
-from layersel.selection.score import WARM_UP
+from layersel.selection.rank_rule import ScoredRanks
+from layersel.selection.score import WARM_UP, Measure, uncounted
 
 if TYPE_CHECKING:
     from layersel.cell.options import Cell
@@ -200,6 +201,19 @@ def ranks_follow_scores(cell: "Cell") -> str | None:
     """A control orders the layers, and says nothing of how much one is worth."""
     score = cell.selection
     return cell.ranks.score_problem(score.name, score.measures, score.chooses_none)
+
+
+@_rule
+def parameters_are_counted(cell: "Cell") -> str | None:
+    """A budget of parameters needs an adapter that knows what it trains in a layer, and is one beside ranks' own."""
+    if not isinstance(cell.selection, Measure) or cell.selection.max_parameters is None:
+        return None
+    if not cell.adapter.counts_layers:
+        return uncounted(f"adapter={cell.adapter.name}")
+    own = cell.ranks.parameters if isinstance(cell.ranks, ScoredRanks) else None
+    if own is None:
+        return None
+    return f"ranks.parameters={own}: selection.max_parameters limits these already; use ranks.parameters=null"
 
 
 @_rule

@@ -116,7 +116,8 @@ class TrainingCell:
             else:
                 probe = self.probe(backbone, data)
                 scores = self.shared.layer_scores(backbone, probe, self.problem)
-                selection = make_selection(backbone, cell.selection, probe, scores)
+                count = cell.adapter.layer_parameters
+                selection = make_selection(backbone, cell.selection, probe, scores, count)
                 selection = cell.adapter.with_ranks(selection, cell.ranks)
         if cell.grid is None:
             show_selection(selection)

@@ -1,33 +1,48 @@
 """The choice of layers by their scores, within a budget."""
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from torch import Tensor
 
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
 from layersel.selection.cost import relative_costs
-from layersel.selection.score import Measure, Score
+from layersel.selection.score import Measure, Score, uncounted
 
 # Shapes: L layers.
 
 ROUNDING = 1e-9
 """What a sum of shares may lack of what is asked for."""
+ParameterCount = Callable[[Backbone], list[int] | None]
+"""Counts what an adapter would train in each layer of a model; None if it does not know."""
 
 
-def layers_within(score: Score, values_L: Tensor, affordable: Container[int], excluded: set[int]) -> list[int]:
+def layers_within(
+    score: Score,
+    values_L: Tensor,
+    affordable: Container[int],
+    excluded: set[int],
+    parameters: Sequence[int] | None = None,
+) -> list[int]:
     """Returns the layers with the highest scores that the budget of `score` allows, sorted.
+
+    Under a budget of parameters they are taken in the order of their scores; one whose adapter would exceed what is
+    left is passed over. Where all layers have as many, no other layers within the budget have higher scores.
 
     Args:
         score: The score with its budget.
         values_L: The layers' scores; NaN where a layer has none.
         affordable: The layers whose training is not too dear.
         excluded: Layers without a meaningful score, which are chosen last of all.
+        parameters: What the adapter trains in each layer, for a score with `max_parameters`.
 
     Raises:
         UserError: More layers are asked for than there are, or no score is above 0 where shares of these are asked for.
     """
     order = [layer for layer in best_first(values_L, excluded) if layer in affordable]
+    if isinstance(score, Measure) and score.max_parameters is not None and parameters is not None:
+        order = _fitting(order, parameters, score.max_parameters)
     if isinstance(score, Measure) and score.cumulative is not None:
         return sorted(order[: _fewest(score.cumulative, values_L, order, excluded)])
     return sorted(order[: score.budget(len(values_L))])
@@ -63,6 +78,34 @@ def affordable_layers(score: Score, weights: Sequence[int], head: int) -> range:
     return range(lowest, len(weights))
 
 
+def trained_parameters(
+    score: Score, backbone: Backbone, count: ParameterCount | None, affordable: Sequence[int]
+) -> list[int] | None:
+    """Returns what the adapter trains in each layer; None where the score's budget does not ask for it.
+
+    Args:
+        score: The score with its budget.
+        backbone: The model.
+        count: Counts them.
+        affordable: The layers whose training is not too dear.
+
+    Raises:
+        UserError: They are not counted, or no layer is within the budget.
+    """
+    most = score.max_parameters if isinstance(score, Measure) else None
+    if most is None:
+        return None
+    parameters = None if count is None else count(backbone)
+    if parameters is None:
+        raise UserError(uncounted("none"))
+    least = min(parameters[layer] for layer in affordable)
+    if least > most:
+        raise UserError(
+            f"selection.max_parameters: expected at least {least}, what the adapter trains in one layer, but got {most}"
+        )
+    return parameters
+
+
 def choose_layers(values_L: Tensor, budget: int, excluded: set[int] | None = None) -> list[int]:
     """Returns the `budget` layers with the highest scores, sorted; of equal ones the later, excluded ones last of all.
 
@@ -82,6 +125,16 @@ def best_first(values_L: Tensor, excluded: set[int]) -> list[int]:
         range(len(values_L)),
         key=lambda layer: (layer in excluded, -float(values_L[layer].nan_to_num()), -layer),
     )
+
+
+def _fitting(order: Sequence[int], parameters: Sequence[int], most: int) -> list[int]:
+    """Returns the layers that are within the budget together, in this order."""
+    taken: list[int] = []
+    for layer in order:
+        if parameters[layer] <= most:
+            taken.append(layer)
+            most -= parameters[layer]
+    return taken
 
 
 def _fewest(share: float, values_L: Tensor, order: list[int], excluded: set[int]) -> int:

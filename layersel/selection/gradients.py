@@ -82,12 +82,19 @@ def squared_norm(matrix: Tensor) -> float:
     return float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
 
 
-def summed_scores(backbone: Backbone, values: Mapping[str, float]) -> LayerScores:
+def layer_sums(backbone: Backbone, parts: Mapping[str, Tensor]) -> Tensor:
+    """Sums what there is of each matrix in each labelled batch (N, by name) over the matrices of each layer (L×N)."""
+    return torch.stack(
+        [torch.stack([parts[name] for name in layer if name in parts]).sum(dim=0) for layer in layer_matrices(backbone)]
+    )
+
+
+def summed_scores(backbone: Backbone, values: Mapping[str, float], resampled_SL: Tensor | None = None) -> LayerScores:
     """Returns scores of which a layer's is the sum of its matrices' `values`, and a linear module's that of its own."""
     layers = [sum(values.get(name, 0.0) for name in layer) for layer in layer_matrices(backbone)]
     linears = linear_modules(backbone.model)
     modules = {name: value for name, value in values.items() if name in linears}
-    return LayerScores(torch.tensor(layers, dtype=torch.float64), modules=modules)
+    return LayerScores(torch.tensor(layers, dtype=torch.float64), resampled_SL=resampled_SL, modules=modules)
 
 
 def _gradients(loss: Tensor, matrices: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import find_layers, find_linear, weight_OI
@@ -36,11 +36,11 @@ def linear_layers(backbone: Backbone, score: str) -> list[dict[str, nn.Module]]:
     return layers
 
 
-def mean_of_modules(layers: Sequence[Mapping[str, float]]) -> LayerScores:
+def mean_of_modules(layers: Sequence[Mapping[str, float]], resampled_SL: Tensor | None = None) -> LayerScores:
     """Returns each layer's mean over its modules, with the modules' own scores."""
     means = [sum(own.values()) / len(own) for own in layers]
     modules = {name: value for own in layers for name, value in own.items()}
-    return LayerScores(torch.tensor(means, dtype=torch.float64), modules=modules)
+    return LayerScores(torch.tensor(means, dtype=torch.float64), resampled_SL=resampled_SL, modules=modules)
 
 
 def scores_within_types(backbone: Backbone, score: str, figure: Callable[[nn.Module], float]) -> LayerScores:

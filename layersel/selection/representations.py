@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.errors import UserError, one_of
+from layersel.selection.resampled import ResampledScore
 from layersel.selection.score import LayerScores, Probe, ProbeScore
 from layersel.selection.similarity_names import BLOCKS, HIDDEN_STATES, MIN_TEXTS, STATES_NAMES
 from layersel.terminal.tables import note
@@ -19,22 +20,18 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class StatesScore(ProbeScore):
+class StatesScore(ResampledScore, ProbeScore):
     """A score that compares the states before and behind each layer."""
 
     states: str = BLOCKS
     """What is compared: the outputs of the blocks, or the library's hidden_states, whose last one stands behind the
     model's final norm (the paper's code takes these)."""
-    bootstrap: int = 100
-    """Resamples of the probe for the stability of the choice; 0 = none."""
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, the states among them."""
         found = super().problems()
         if self.states not in STATES_NAMES:
             found.append(str(one_of("selection.states", self.states, STATES_NAMES)))
-        if self.bootstrap < 0:
-            found.append(f"selection.bootstrap: expected 0 or more, but got {self.bootstrap}")
         return found
 
 
@@ -109,9 +106,9 @@ class RepresentationScore(StatesScore):
         """Computes the importance in bootstrap samples without repeats: a text drawn twice would be two equal ones."""
         import torch
 
-        if self.bootstrap == 0:
+        draws = self.draws(n_texts, generator)
+        if draws is None:
             return None
-        draws = torch.randint(n_texts, (self.bootstrap, n_texts), generator=generator)
         samples = [rows for draw in draws if len(rows := draw.unique()) >= fewest]
         if not samples:
             note(

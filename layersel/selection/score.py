@@ -110,8 +110,8 @@ class Probe:
         if not found:
             raise UserError("selection.batches: no labelled batch has a loss; use more of them, or larger ones")
 
-    def mean_loss(self, if_not_finite: str, of: "Callable[[Any], Tensor | None] | None" = None) -> float:
-        """Computes the mean loss of the labelled batches, for whose evaluation mode the caller cares.
+    def finite_losses(self, if_not_finite: str, of: "Callable[[Any], Tensor | None] | None" = None) -> list[float]:
+        """Computes the losses of the labelled batches that have one, for whose evaluation mode the caller cares.
 
         Args:
             if_not_finite: What ends the line on a loss that is not finite.
@@ -123,7 +123,7 @@ class Probe:
         losses = [float(loss) for loss in self.losses(of)]
         if not all(map(math.isfinite, losses)):
             raise UserError(f"selection: the loss is not finite{if_not_finite}")
-        return math.fsum(losses) / len(losses)
+        return losses
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,6 @@ class Score(Choice):
     """This flag says whether the values tell something of the layers; those that only order them are shown nowhere."""
     low_is_dispensable: ClassVar[bool] = True
     """This flag says whether a layer with a low score can rather be done without, and not only without an adapter."""
-    per_example: ClassVar[bool] = False
-    """This flag says whether each labelled example is to be a batch of its own, where the task has a loss for one."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Scores every layer of `backbone`, which is left as it was."""
@@ -179,6 +177,11 @@ class Score(Choice):
     def n_batches(self) -> int:
         """The number of labelled batches that it looks at."""
         return 0
+
+    @property
+    def per_example(self) -> bool:
+        """Returns whether each labelled example is to be a batch of its own, where the task has a loss for one."""
+        return False
 
     @property
     def chooses_none(self) -> bool:
@@ -216,8 +219,16 @@ class Control(Score):
     measures: ClassVar[bool] = False
 
 
-BUDGET = ("n", "cumulative", "max_cost")
+BUDGET = ("n", "cumulative", "max_cost", "max_parameters")
 """The options of scores that decide how many layers are chosen, and no layer's score."""
+
+
+def uncounted(adapter: str) -> str:
+    """Returns the line on a budget of parameters for an adapter, such as "adapter=frozen", that has none by layer."""
+    return (
+        "selection.max_parameters: expected an adapter whose layers share nothing and can be counted before it is "
+        f"placed, such as adapter=lora, but got {adapter}; use selection.n"
+    )
 
 
 @dataclass
@@ -228,18 +239,24 @@ class Measure(Score):
     """Instead of n (null then): the fewest layers that hold this share of the sum of all scores, such as 0.9."""
     max_cost: float | None = None
     """Highest cost of a training step, with adapters in all layers as 1: the lowest layers are left out; null = any."""
+    max_parameters: int | None = None
+    """Most trained parameters of the adapters together, in the order of the scores: a layer that would exceed it is
+    passed over. With n=null as many layers as fit; null = any."""
 
     def budget(self, n_layers: int) -> int:
-        """Returns how many of `n_layers` layers to adapt at most: where their scores decide, all."""
-        return super().budget(n_layers) if self.cumulative is None else n_layers
+        """Returns how many of `n_layers` layers to adapt at most: where scores or parameters decide, all."""
+        decided = self.cumulative is not None or (self.n is None and self.max_parameters is not None)
+        return n_layers if decided else super().budget(n_layers)
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, a share of the scores or a cost outside of (0, 1] too."""
         found = []
-        if self.cumulative is None:
-            found = super().problems()
-        elif self.n is not None:
+        if self.cumulative is not None and self.n is not None:
             found.append(f"selection.cumulative={self.cumulative:g}: expected no other budget, but got n={self.n:g}")
+        elif self.cumulative is None and (self.n is not None or self.max_parameters is None):
+            found = super().problems()
+        if self.max_parameters is not None and self.max_parameters < 1:
+            found.append(f"selection.max_parameters: expected at least 1, or null, but got {self.max_parameters}")
         for name in ("cumulative", "max_cost"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:

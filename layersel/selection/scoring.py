@@ -16,7 +16,7 @@ from layersel.data.texts.text import Text
 from layersel.errors import UserError, one_of
 from layersel.seeding import stream
 from layersel.selection.rank_rule import RankRule
-from layersel.selection.score import STATES, Score
+from layersel.selection.score import STATES, Measure, Score, uncounted
 from layersel.selection.similarity_names import MIN_TEXTS
 
 if TYPE_CHECKING:
@@ -160,6 +160,8 @@ def read_options(arguments: Sequence[str]) -> tuple[Scoring, Score, RankRule]:
             f"score: expected one that needs no labels, but got {options.score!r}, which asks for the loss of a task; "
             "train.py has one"
         )
+    if isinstance(score, Measure) and score.max_parameters is not None:
+        problem = uncounted("none")
     if problem is not None:
         raise UserError(problem)
     return options, score, ranks

@@ -18,7 +18,13 @@ from layersel.backbone.modes import adapters_off
 from layersel.backbone.pooling import default_pooling
 from layersel.data.tokens import tokenize
 from layersel.errors import UserError
-from layersel.selection.budget import affordable_layers, best_first, layers_within
+from layersel.selection.budget import (
+    ParameterCount,
+    affordable_layers,
+    best_first,
+    layers_within,
+    trained_parameters,
+)
 from layersel.selection.score import LayerScores, Probe, Score, score_named
 from layersel.selection.selection import Selection, Stability
 
@@ -95,8 +101,21 @@ def backbone_of(
     return Backbone(base, tokenizer, pooling, min(max_length, positions(base, max_length)))
 
 
-def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: LayerScores | None = None) -> Selection:
+def make_selection(
+    backbone: Backbone,
+    score: Score,
+    probe: Probe,
+    scores: LayerScores | None = None,
+    count: ParameterCount | None = None,
+) -> Selection:
     """Scores the layers, unless their scores are given, and chooses the best within the score's budget.
+
+    Args:
+        backbone: The model.
+        score: The score with its budget.
+        probe: What it looks at.
+        scores: The layers' scores, if they are known.
+        count: Counts what the adapter trains in each layer, which a score with `max_parameters` needs.
 
     Raises:
         UserError: The score needs what the probe does not offer, has no number for some layer, or chooses a layer above
@@ -108,6 +127,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
     head_weights = 0 if head is None else head.weight.numel()
     score.budget(backbone.n_layers)  # what cannot be is refused before the layers are scored
     affordable = affordable_layers(score, weights, head_weights)
+    parameters = trained_parameters(score, backbone, count, affordable)
     if scores is None:
         scores = score_layers(score, backbone, probe)
     values_L, excluded = scores.values_L, set(scores.excluded)
@@ -118,7 +138,7 @@ def make_selection(backbone: Backbone, score: Score, probe: Probe, scores: Layer
         )
 
     def choose(some_L: Tensor) -> list[int]:
-        return layers_within(score, some_L, affordable, excluded)
+        return layers_within(score, some_L, affordable, excluded, parameters)
 
     def choose_again(some_L: Tensor) -> list[int]:
         try:
@@ -166,11 +186,19 @@ def score_layers(score: Score, backbone: Backbone, probe: Probe) -> LayerScores:
 
 def _reasons(scores: LayerScores, layers: list[int], affordable: Container[int]) -> list[str]:
     order = best_first(scores.values_L, set(scores.excluded))
+    last = max((order.index(layer) for layer in layers), default=-1)
     reasons = []
     for layer in range(len(order)):
         why = scores.excluded.get(layer, f"rank {order.index(layer) + 1} of {len(order)}")
-        place = f"{'within' if layer in layers else 'beyond'} the budget of {len(layers)}"
-        reasons.append(f"{why}; {place if layer in affordable else 'too low for selection.max_cost'}")
+        if layer in layers:
+            place = f"within the budget of {len(layers)}"
+        elif layer not in affordable:
+            place = "too low for selection.max_cost"
+        elif order.index(layer) < last:
+            place = "too large for what is left of selection.max_parameters"
+        else:
+            place = f"beyond the budget of {len(layers)}"
+        reasons.append(f"{why}; {place}")
     return reasons
 
 

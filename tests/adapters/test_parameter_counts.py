@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from models import WIDTH
-from placing import KINDS, in_place
+from models import WIDTH, tiny
+from placing import KINDS, adapter_of, in_place, kind_of
 
 from layersel.adapters.placement import count_parameters
+from layersel.backbone.backbone import Backbone
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "adapters.md"
 ROWS = [
@@ -32,6 +33,16 @@ def test_the_documented_count_is_that_of_the_model(name: str, layers: list[int],
     expected = eval(re.sub("·", "*", FORMULAS[name]), {"__builtins__": {}}, numbers)  # noqa: S307 - our own document
     adapted = in_place(name, layers=layers, projections=projections)
     assert count_parameters(adapted.backbone)[0] == expected
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_layers_are_counted_before_there_is_an_adapter(name: str) -> None:
+    """On all projections, which are of several widths; kinds whose layers share something, or nothing, count none."""
+    model = tiny("bert")
+    counts = adapter_of(name, model).layer_parameters(Backbone(model, None, "mean"))
+    assert (counts is not None) == kind_of(name).counts_layers == (name not in ("frozen", "lora_drop", "tied_lora"))
+    if counts is not None:
+        assert count_parameters(in_place(name, layers=[0, 2]).backbone)[0] == counts[0] + counts[2]
 
 
 @pytest.mark.parametrize(("name", "expected"), [("lora", 4 * (32 + 48)), ("dora", 4 * (32 + 48) + 48)])

@@ -38,6 +38,13 @@ def test_adapters_stand_in_the_chosen_layers(
     assert trainable == len(layers) * 2 * 2 * 32 * 4  # query and value, A and B of 32 × 4
 
 
+def test_parameters_are_a_budget_of_the_adapter(tmp_path: Path) -> None:
+    """Two layers of 512 are within 1,400; what is trained is no more."""
+    training = toy_training(tmp_path, score=score_named("spectrum", n=None, max_parameters=1400), epochs=0).fit()
+    assert len(training.selector.selection.layers) == 2
+    assert count_parameters(training.module.backbone.model)[0] == 2 * 2 * 2 * 32 * 4
+
+
 def test_the_probe_may_be_the_first_texts(tmp_path: Path) -> None:
     """`draw=first` scores the first texts of the data in their order, `draw=random` others."""
     options = {"n": 1, "bootstrap": 0, "probe_size": 6}

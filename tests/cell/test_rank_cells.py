@@ -47,6 +47,34 @@ def test_a_cell_with_ranks(small_cell: list[str], tmp_path: Path, capfd: pytest.
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
+        (
+            ["adapter=tied_lora"],
+            "selection.max_parameters: expected an adapter whose .* but got adapter=tied_lora; use",
+        ),
+        (
+            ["adapter=frozen"],
+            "selection.max_parameters: expected an adapter .* but got adapter=frozen; use selection.n",
+        ),
+        (
+            ["ranks=proportional", "ranks.parameters=500"],
+            "ranks.parameters=500: selection.max_parameters limits these already; use ranks.parameters=null",
+        ),
+    ],
+)
+def test_a_budget_of_parameters_that_cannot_be_kept_is_refused(
+    options: list[str], expected: str, tmp_path: Path
+) -> None:
+    """In one line, before anything is read."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", ["selection.max_parameters=900", f"output={tmp_path}", *options])
+    with pytest.raises(UserError, match=expected) as refused:
+        build(config, Cell)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
         (["adapter=adalora"], "ranks=proportional: adapter=adalora does not take a rank for each module; use ranks="),
         (
             ["selection=last"],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from models import padded, ragged, tiny
+from resamples import drawing
 from transformers import PreTrainedModel
 
 from layersel.backbone.backbone import Backbone
@@ -90,6 +91,24 @@ def test_plop_is_the_ratio_of_norms_with_its_sign_turned(kind: str) -> None:
             ratios[name] = aligned / baseline
             assert found.modules[name] == pytest.approx(-ratios[name], rel=0.02)
         assert found.values_L[layer].item() == pytest.approx(-np.mean(list(ratios.values())), rel=0.02)
+
+
+@KINDS
+@pytest.mark.parametrize("options", [{"m": 2.0}, {"m": 0.5}, {}], ids=["outliers", "few outliers", "plop"])
+def test_resamples_are_scores_of_the_drawn_texts(
+    kind: str, options: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each as a whole and as often as it was drawn, long ones with more tokens; inputs of zeros are above nothing."""
+    model, name, rows = tiny(kind), "outliers" if options else "plop", [[5, 0, 0, 3, 0, 4], [1, 1, 2, 2, 2, 5]]
+    with torch.no_grad():
+        model.base_model.get_input_embeddings().weight[:, 3] = 0
+    drawing(rows, monkeypatch)
+    found = scored(model, name, bootstrap=1, **options).resampled_SL
+    for own, texts in zip(found, rows, strict=True):
+        again = Probe([padded(model, [TEXTS[text] for text in texts])], torch.Generator().manual_seed(0))
+        drawn = score_named(name, bootstrap=0, **options).scores(Backbone(model, pooling="mean"), again)
+        torch.testing.assert_close(own, drawn.values_L, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found[0], found[1], rtol=1e-3)
 
 
 def test_plop_of_random_inputs_is_near_one_and_of_aligned_ones_far_above() -> None:

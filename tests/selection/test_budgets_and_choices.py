@@ -202,7 +202,7 @@ def test_unknown_names_list_the_known_ones() -> None:
         score_named("ckaa")
     with pytest.raises(
         UserError,
-        match=r"option of score 'cka': expected one of n, cumulative, max_cost, probe_size, .* got 'kernal'",
+        match=r"option of score 'cka': expected one of n, cumulative, max_cost, max_parameters, .* got 'kernal'",
     ):
         score_named("cka", kernal="rbf")
     with pytest.raises(UserError, match="option of score 'last': expected one of n, but got 'takes_n'"):

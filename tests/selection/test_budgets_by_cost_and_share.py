@@ -1,4 +1,4 @@
-"""Budgets other than a number of layers: a highest cost of a step, and a share of all scores."""
+"""Budgets other than a number of layers: a highest cost of a step, parameters, and a share of all scores."""
 
 import math
 from itertools import combinations
@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import N_LAYERS, padded, ragged, tiny
 
+from layersel.backbone.backbone import Backbone
 from layersel.errors import UserError
-from layersel.selection.budget import affordable_layers, layers_within
+from layersel.selection.budget import affordable_layers, layers_within, trained_parameters
 from layersel.selection.cost import relative_costs, step_flops
-from layersel.selection.score import Measure, Score, score_named
-from layersel.selection.select import select_layers
+from layersel.selection.score import Measure, Probe, Score, score_named
+from layersel.selection.select import make_selection, select_layers
 
 SHARE = "expected a share above 0 and up to 1, or null, but got "
 scores = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=6)
@@ -38,6 +39,26 @@ def test_no_dearer_set_and_no_better_one(values: list[float], data: st.DataObjec
     ]
     assert tuple(chosen) in within
     assert math.isclose(sum(values[layer] for layer in chosen), max(sum(values[i] for i in own) for own in within))
+
+
+@given(values=scores, data=st.data())
+def test_parameters_are_spent_in_the_order_of_the_scores(values: list[float], data: st.DataObject) -> None:
+    """Each layer that still fits, one by one; no more than n; where all are of one size no set has a higher sum."""
+    sizes = data.draw(st.lists(st.integers(1, 9), min_size=len(values), max_size=len(values)))
+    most, n = data.draw(st.integers(1, 30)), data.draw(st.integers(1, len(values)))
+    values_L = torch.tensor(values, dtype=torch.float64)
+    expected, left = [], most
+    for layer in sorted(range(len(values)), key=lambda own: (values[own], own), reverse=True):
+        if sizes[layer] <= left:
+            expected.append(layer)
+            left -= sizes[layer]
+    every = range(len(values))
+    assert layers_within(Measure(n=None, max_parameters=most), values_L, every, set(), sizes) == sorted(expected)
+    assert layers_within(Measure(n=n, max_parameters=most), values_L, every, set(), sizes) == sorted(expected[:n])
+    alike = layers_within(Measure(n=None, max_parameters=most), values_L, every, set(), [sizes[0]] * len(values))
+    count = min(most // sizes[0], len(values))
+    assert len(alike) == count
+    assert math.isclose(sum(values[layer] for layer in alike), sum(sorted(values)[len(values) - count :]))
 
 
 @given(values=scores, share=st.floats(0.01, 1.0))
@@ -77,6 +98,27 @@ def test_in_a_model() -> None:
     assert whole.stability is not None
 
 
+def test_a_layer_that_does_not_fit_is_passed_over() -> None:
+    """The table says so, also of a resample; and what fits no layer, or counts none, is refused before the scores."""
+    backbone = Backbone(tiny("bert"), pooling="mean")
+    probe = Probe([padded(backbone.model, ragged((7, 12, 5, 9), cls=2))], torch.Generator().manual_seed(0))
+    best = make_selection(backbone, score_named("cka", n=1), probe).layers[0]
+    sizes = [5 if layer == best else 2 for layer in range(N_LAYERS)]
+    score = score_named("cka", n=None, max_parameters=4)
+    found = make_selection(backbone, score, probe, count=lambda _: sizes)
+    assert found.layers == [layer for layer in range(N_LAYERS) if layer != best]
+    assert found.reasons[best] == "rank 1 of 3; too large for what is left of selection.max_parameters"
+    assert found.stability.chosen_share == [float(layer != best) for layer in range(N_LAYERS)]
+    whole = make_selection(backbone, score_named("cka", n=None, max_parameters=5), probe, count=lambda _: sizes)
+    assert whole.layers == [best]
+    assert all("beyond the budget of 1" in whole.reasons[layer] for layer in range(N_LAYERS) if layer != best)
+    with pytest.raises(UserError, match=r"^selection\.max_parameters: expected at least 5, what .* but got 4$"):
+        trained_parameters(score, backbone, lambda _: sizes, range(best, best + 1))
+    for count in (None, lambda _: None):
+        with pytest.raises(UserError, match=r"^selection\.max_parameters: expected an adapter .* but got none; use"):
+            make_selection(backbone, score, probe, count=count)
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -86,6 +128,7 @@ def test_in_a_model() -> None:
             "selection.cumulative: " + SHARE + "1.5",
         ),
         ({"max_cost": 0}, "selection.max_cost: " + SHARE + "0"),
+        ({"n": None, "max_parameters": 0}, "selection.max_parameters: expected at least 1, or null, but got 0"),
     ],
 )
 def test_bad_budgets(options: dict[str, float | None], line: str) -> None:

@@ -166,6 +166,10 @@ BAD = {
         r"score\.kernl: unknown option; expected one of n, cumulative, max_cost",
     ),
     "bad option of the score": (["score.kernel=cubic"], r"score\.kernel: expected one of linear, rbf, but got 'cubic'"),
+    "parameters of no adapter": (
+        ["score.max_parameters=9"],
+        r"score\.max_parameters: expected an adapter .* such as adapter=lora, but got none; use n$",
+    ),
     "bad type": (["n=many"], "n: expected .*float.*, but got 'many'"),
     "half layers": (["n=2.5"], "n: expected a count of layers .*but got 2.5"),
     "too many layers": (["texts=texts.txt", "n=9"], "n: expected at most 4, the layers of this model, but got 9"),

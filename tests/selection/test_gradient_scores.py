@@ -14,6 +14,7 @@ from labelled import TOKENS, loss_of, probe
 from models import hooks_and_wrappers, tiny
 from numpy.typing import NDArray
 from peft import LoraConfig, inject_adapter_in_model
+from resamples import drawing
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -27,6 +28,7 @@ from layersel.selection.scores.resnorm import SecondMoments, residual_norm
 
 Array = NDArray[np.float64]
 BATCHES = ([0, 1], [2], [1, 3, 2])
+RESAMPLED = ["fisher", "page", "relative_grad_norm", "ablate"]
 LABELLED = [name for name in score_names() if LABELS in (needs := score_named(name).needs) and WARM_UP not in needs]
 
 
@@ -188,6 +190,20 @@ def test_modules_that_share_an_input_share_its_moment() -> None:
     assert torch.equal(query, key)
     assert torch.equal(query, value)
     assert not torch.equal(query, output)
+
+
+@pytest.mark.parametrize("name", RESAMPLED)
+def test_resamples_are_scores_of_the_drawn_batches(
+    name: str, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as they were drawn; a batch without a loss is none of them."""
+    batches, rows = [[0, 1], [1, 3, 2], [3, 0]], [[0, 0, 2], [1, 2, 2]]
+    drawing(rows, monkeypatch)
+    found = score_named(name).scores(backbone, probe(backbone, batches[0], [2], *batches[1:]))
+    for own, drawn in zip(found.resampled_SL, rows, strict=True):
+        values_L = score_named(name, bootstrap=0).scores(backbone, probe(backbone, *map(batches.__getitem__, drawn)))
+        torch.testing.assert_close(own, values_L.values_L, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(*found.resampled_SL, rtol=1e-3)
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from models import N_LAYERS, ragged, tiny
+from resamples import drawing
 from torch import Tensor
 
 from layersel.backbone.backbone import Backbone
@@ -163,6 +165,25 @@ def test_reinitialise_is_the_rise_of_the_loss(backbone: Backbone) -> None:
     expected = torch.stack([mean(layer) - mean(None) for layer in range(N_LAYERS)])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert len(set(found.tolist())) == N_LAYERS
+
+
+def test_resamples_are_scores_of_what_was_drawn(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of texts and of labelled batches, after the same warm-up."""
+    factors, rows = drawn(backbone), [[0, 0, 3, 3], [1, 2, 2, 1]]
+    whole = replace(
+        probe(backbone, factors, [0, 1], [2], [3, 1], [1, 2], [0, 3]),
+        batches=[backbone.batch(TOKENS[:3]), backbone.batch(TOKENS[3:])],
+    )
+    batches = [batch for batch in whole.labelled if len(batch) > 1]
+    drawing(rows, monkeypatch)
+    for name in ("lora_drop", "reinitialise"):
+        found = score_named(name).scores(backbone, whole).resampled_SL
+        for own, some in zip(found, rows, strict=True):
+            texts = [backbone.batch([TOKENS[text] for text in some])]
+            again = replace(whole, batches=texts, labelled=[batches[batch] for batch in some])
+            values_L = score_named(name, bootstrap=0).scores(backbone, again).values_L
+            torch.testing.assert_close(own, values_L, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(*found, rtol=1e-3)
 
 
 @pytest.mark.parametrize("loss", [lambda _: None, lambda _: torch.tensor(torch.inf)])

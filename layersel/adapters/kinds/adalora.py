@@ -57,6 +57,10 @@ class AdaLora(Lora):
             target_modules=selection.target_modules(self.projections),
         )
 
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns r·(d_in + d_out) and the r entries of E, of the rank at the start."""
+        return super().module_parameters(outputs, inputs, projection) + self.rank
+
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "AdaLoraPlaced":
         """Returns an `AdaLoraPlaced`, which has the schedule of the ranks."""
         from layersel.adapters.adalora_placed import AdaLoraPlaced

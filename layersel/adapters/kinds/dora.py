@@ -22,6 +22,10 @@ class Dora(Lora):
 
     options: ClassVar[dict[str, Any]] = {"use_dora": True}
 
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns r·(d_in + d_out), and a magnitude for each output."""
+        return super().module_parameters(outputs, inputs, projection) + outputs
+
     def placed(self, backbone: "Backbone", layers: list[int], adapted: "PeftModel") -> "PeftPlaced":
         """Returns a `PeftPlaced`, since rescaling W makes the change one of full rank."""
         from layersel.adapters.placed import PeftPlaced

@@ -27,6 +27,7 @@ class FourierFT(PeftAdapter):
     scaling: float = 150.0
     """Factor of the change; it makes up for the small entries of an inverse transform."""
 
+    counts_layers: ClassVar[bool] = True
     seed_option: ClassVar[str] = "random_loc_seed"
 
     def peft_config(self, selection: "Selection") -> "FourierFTConfig":
@@ -39,6 +40,10 @@ class FourierFT(PeftAdapter):
             init_weights=True,
             target_modules=selection.target_modules(self.projections),
         )
+
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns the number of frequencies."""
+        return self.n_frequency
 
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """Raises a `UserError` if the adapter does not fit these modules, or one has fewer frequencies than n."""

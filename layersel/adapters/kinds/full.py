@@ -20,6 +20,11 @@ class Full(Adapter):
     keeps_modules: ClassVar[bool] = False
     moves_base: ClassVar[bool] = True
     moves_biases: ClassVar[bool] = True
+    counts_layers: ClassVar[bool] = True
+
+    def layer_parameters(self, backbone: "Backbone") -> list[int]:
+        """Returns the number of all parameters of each layer."""
+        return [sum(own.numel() for own in layer.parameters()) for layer in backbone.layers]
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "FullPlaced":
         """Freezes all but the chosen layers."""

@@ -25,6 +25,11 @@ class IA3(PeftAdapter):
     """Which projections of a chosen layer: query, key, value, output, gate, up, down."""
 
     moves_biases: ClassVar[bool] = True
+    counts_layers: ClassVar[bool] = True
+
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns one for each output, of `down` for each input."""
+        return inputs if projection == "down" else outputs
 
     def peft_config(self, selection: "Selection") -> "IA3Config":
         """Returns the PEFT configuration for the chosen layers."""

@@ -30,6 +30,7 @@ class Lora(PeftAdapter):
 
     takes_ranks: ClassVar[bool] = True
     """This flag says whether each module may have a rank of its own."""
+    counts_layers: ClassVar[bool] = True
     options: ClassVar[dict[str, Any]] = {}
     """Further options of `peft.LoraConfig`, by which a variant differs from LoRA."""
 
@@ -38,6 +39,10 @@ class Lora(PeftAdapter):
         return selection.lora_config(
             r=self.rank, alpha=self.alpha, projections=self.projections, lora_dropout=self.dropout, **self.options
         )
+
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns r·(d_in + d_out)."""
+        return self.rank * (outputs + inputs)
 
     def with_ranks(self, selection: "Selection", ranks: "RankRule") -> "Selection":
         """Returns the selection with the ranks that a rule gives to the modules that are adapted."""

@@ -25,6 +25,7 @@ class LoraDrop(Lora):
 
     takes_ranks: ClassVar[bool] = False
     layers_apart: ClassVar[bool] = False
+    counts_layers: ClassVar[bool] = False
 
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "PeftPlaced":
         """Places LoRA in all layers, then lets those that are not chosen share one.

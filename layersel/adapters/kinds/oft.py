@@ -23,6 +23,7 @@ class Oft(PeftAdapter):
     block_size: int = 32
     """Width of a block R_i, which must divide the inputs of every adapted module."""
 
+    counts_layers: ClassVar[bool] = True
     takes_conv1d: ClassVar[bool] = False
 
     def peft_config(self, selection: "Selection") -> "OFTConfig":
@@ -34,6 +35,10 @@ class Oft(PeftAdapter):
             use_cayley_neumann=False,
             target_modules=selection.target_modules(self.projections),
         )
+
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns b·(b − 1)/2 for each of the d_in/b blocks."""
+        return inputs * (self.block_size - 1) // 2
 
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """Raises a `UserError` if the adapter does not fit these modules; PEFT would change the size of the blocks."""

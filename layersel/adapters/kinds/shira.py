@@ -27,6 +27,7 @@ class Shira(PeftAdapter):
 
     bypasses_modules: ClassVar[bool] = True
     takes_conv1d: ClassVar[bool] = False
+    counts_layers: ClassVar[bool] = True
     seed_option: ClassVar[str] = "random_seed"
 
     def peft_config(self, selection: "Selection") -> "ShiraConfig":
@@ -34,6 +35,10 @@ class Shira(PeftAdapter):
         from peft import ShiraConfig
 
         return ShiraConfig(r=self.rank, target_modules=selection.target_modules(self.projections))
+
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns the number of entries."""
+        return self.rank * (outputs + inputs)
 
     def check_modules(self, backbone: "Backbone", names: list[str]) -> None:
         """Raises a `UserError` if the adapter does not fit these modules, or one has too few entries."""

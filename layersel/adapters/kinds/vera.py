@@ -27,6 +27,7 @@ class Vera(PeftAdapter):
     d_initial: float = 0.1
     """The value that d starts at."""
 
+    counts_layers: ClassVar[bool] = True
     seed_option: ClassVar[str] = "projection_prng_key"
 
     def peft_config(self, selection: "Selection") -> "VeraConfig":
@@ -39,6 +40,10 @@ class Vera(PeftAdapter):
             d_initial=self.d_initial,
             target_modules=selection.target_modules(self.projections),
         )
+
+    def module_parameters(self, outputs: int, inputs: int, projection: str) -> int:
+        """Returns one for each output, and the rank."""
+        return outputs + self.rank
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, numbers out of range among them."""

@@ -9,6 +9,8 @@ from layersel.selection.score import LayerScores, Probe
 from layersel.selection.similarity_names import ALL, HIDDEN_STATES, TOKENS_NAMES
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from layersel.backbone.backbone import Backbone
 
 
@@ -33,18 +35,16 @@ class Cosine(StatesScore):
         Raises:
             UserError: Some states are not finite.
         """
-        import torch
-
         from layersel.selection.measures.block_influence import cosines
         from layersel.selection.measures.records import check_finite
 
         sums_LN, counts_N = cosines(backbone, probe.batches, self.tokens, self.states == HIDDEN_STATES)
         check_finite(sums_LN, self.name, "sums of cosines")
-        n_texts = len(counts_N)
-        draws_SN = torch.randint(n_texts, (self.bootstrap, n_texts), generator=probe.generator)
-        resampled = [1 - sums_LN[:, rows].sum(dim=1) / counts_N[rows].sum() for rows in draws_SN]
-        values_L = 1 - sums_LN.sum(dim=1) / counts_N.sum()
-        return LayerScores(values_L, resampled_SL=torch.stack(resampled) if resampled else None)
+
+        def of(rows: "slice | Tensor") -> "Tensor":
+            return 1 - sums_LN[:, rows].sum(dim=1) / counts_N[rows].sum()
+
+        return LayerScores(of(slice(None)), resampled_SL=self.resampled(len(counts_N), probe.generator, of))
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, the tokens among them."""

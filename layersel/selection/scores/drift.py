@@ -18,6 +18,7 @@ class Drift(WarmUpScore):
 
     Zhang, Bengio and Singer 2022, "Are all layers created equal?", look at this distance from the initial values too:
     robust layers often move little, but they find norms too coarse to tell which layers matter, as `reinitialise` does.
+    It has no resamples: of other texts to learn from there would be another training.
     """
 
     relative: bool = False

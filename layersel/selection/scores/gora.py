@@ -21,7 +21,8 @@ class Gora(LabelledScore):
     By it He et al. 2025, "GoRA: gradient-driven adaptive low rank adaptation", share out ranks among modules; W ⊙ Ḡ is
     the sensitivity of Molchanov et al. 2019. The paper's norm is the mean of absolute values; its code takes
     ‖W ⊙ Ḡ‖_F (`union_frobenius_norm`) by default. The mean does not depend on how large a module is, the norm grows
-    with it. The score stays as it is where W is scaled and its inputs by the inverse.
+    with it. The score stays as it is where W is scaled and its inputs by the inverse. It has no resamples, for the
+    reason of `grad_norm`.
     """
 
     norm: str = MEAN_ABS

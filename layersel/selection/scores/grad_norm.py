@@ -16,6 +16,9 @@ class GradNorm(LabelledScore):
     This is the plain gradient norm of the pretrained model, before any training, with biases and norms left out. It is
     the first-order cousin of the sensitivity |w·∂L/∂w| of Molchanov et al. 2019, "Importance estimation for neural
     network pruning", equation 8, which weighs each gradient by its parameter.
+
+    It has no resamples, which `relative_grad_norm` has: the norm of a mean is known of no number of each batch, so that
+    the gradients of all batches would have to be kept, each as large as the matrices.
     """
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:

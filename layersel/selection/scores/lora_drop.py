@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from layersel.selection.resampled import ResampledScore
 from layersel.selection.score import LayerScores, Probe, ProbeScore, WarmUpScore
 
 if TYPE_CHECKING:
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class LoraDrop(WarmUpScore, ProbeScore):
+class LoraDrop(WarmUpScore, ResampledScore, ProbeScore):
     """Score of a layer = its share of Σ‖ΔW·x‖² after a warm-up, x what enters its adapted modules.
 
     The sum is over the real tokens of the probe and over the modules of the layer; the shares of all layers add up to
     1. In the paper the layers within the budget keep a LoRA of their own and all others share one, which is
-    `adapter=lora_drop`; any other adapter leaves these as they are.
+    `adapter=lora_drop`; any other adapter leaves these as they are. The resamples are of the probe's texts; the warm-up
+    stays the same.
 
     Reference: Zhou et al. 2025, "LoRA-drop: efficient LoRA parameter pruning based on output evaluation", section 3.
     """
@@ -32,24 +34,30 @@ class LoraDrop(WarmUpScore, ProbeScore):
         """
         import torch
 
-        from layersel.backbone.inputs import seeing_inputs
-        from layersel.backbone.modes import evaluating
-        from layersel.terminal.progress import progress
+        from layersel.selection.activations import see_probe, sums_by_text
 
-        with self.warmed_up(probe) as warm, evaluating(backbone):
+        with self.warmed_up(probe) as warm:
             layers = warm.linears(backbone)
             linears = {name: linear for own in layers for name, linear in own.items()}
             sums = dict.fromkeys(linears, 0.0)
+            by_text: dict[str, list[Tensor]] = {name: [] for name in linears}
 
-            def see(name: str, inputs_NI: "Tensor") -> None:
+            def see(name: str, inputs_NI: "Tensor", lengths: list[int]) -> None:
                 up_OR, down_RI = (factor.double() for factor in warm.factors[name])
                 inner_NR = inputs_NI.double() @ down_RI.T
-                sums[name] += float((inner_NR @ (up_OR.T @ up_OR) * inner_NR).sum())
+                squares_NR = inner_NR @ (up_OR.T @ up_OR) * inner_NR
+                sums[name] += float(squares_NR.sum())
+                by_text[name].append(sums_by_text(squares_NR.sum(dim=1), lengths).cpu())
 
-            with seeing_inputs(backbone, linears, see, user=f"selection={self.name}", instead="selection=drift"):
-                for batch in progress(probe.batches, "probing the layers"):
-                    backbone.last_states(batch)
+            see_probe(backbone, probe.batches, linears, see, self.name)
         total = sum(sums.values())
         shares = {name: own / total for name, own in sums.items()}
         values = [sum(shares[name] for name in own) for own in layers]
-        return LayerScores(torch.tensor(values, dtype=torch.float64), modules=shares)
+        sums_LT = torch.stack([torch.stack([torch.cat(by_text[name]) for name in own]).sum(dim=0) for own in layers])
+
+        def of(rows: "Tensor") -> "Tensor":
+            sums_L = sums_LT[:, rows].sum(dim=1)
+            return sums_L / sums_L.sum()
+
+        resampled_SL = self.resampled(sums_LT.shape[1], probe.generator, of)
+        return LayerScores(torch.tensor(values, dtype=torch.float64), resampled_SL=resampled_SL, modules=shares)

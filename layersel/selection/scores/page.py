@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layersel.selection.resampled import ResampledScore
 from layersel.selection.score import LabelledScore, LayerScores, Probe
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Page(LabelledScore):
+class Page(ResampledScore, LabelledScore):
     """Score of a layer = the expected squared gradient of LoRA's B at B = 0, summed over its linear modules.
 
     It is the projected adapter gradient energy of Zhang et al. 2026, "Rethinking adapter placement: a dominant
@@ -32,10 +33,13 @@ class Page(LabelledScore):
                 finite.
         """
         from layersel.backbone.layers import weight_OI
-        from layersel.selection.gradients import squared_norms, summed_scores
+        from layersel.selection.gradients import layer_sums, squared_norms, summed_scores
         from layersel.selection.module_types import linear_layers
 
         layers = linear_layers(backbone, self.name)
         squares = squared_norms(backbone, probe)
         inputs = {name: weight_OI(module).shape[1] for own in layers for name, module in own.items()}
-        return summed_scores(backbone, {name: float(squares[name].mean()) / (3 * own) for name, own in inputs.items()})
+        parts = {name: squares[name] / (3 * own) for name, own in inputs.items()}
+        resampled_SL = self.resampled_means(layer_sums(backbone, parts), probe.generator)
+        values = {name: float(squares[name].mean()) / (3 * own) for name, own in inputs.items()}
+        return summed_scores(backbone, values, resampled_SL)

@@ -1,16 +1,20 @@
 """Relative gradient norm: how strongly the loss pulls at a layer, for the size of the layer's weights."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layersel.selection.resampled import ResampledScore
 from layersel.selection.score import LabelledScore, LayerScores, Probe
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from layersel.backbone.backbone import Backbone
 
 
 @dataclass
-class RelativeGradNorm(LabelledScore):
+class RelativeGradNorm(ResampledScore, LabelledScore):
     """Score of a layer = the mean over labelled batches of ‖g‖/‖θ‖, over all of its weight matrices together.
 
     This is the relative gradient norm by which Lee et al. 2023, "Surgical fine-tuning improves adaptation to
@@ -34,9 +38,11 @@ class RelativeGradNorm(LabelledScore):
         gradients = squared_norms(backbone, probe)
         weights = {name: squared_norm(own.detach()) for layer in layers for name, own in layer.items()}
 
-        def ratio(names: list[str]) -> float:
+        def ratios(names: "Iterable[str]") -> "Tensor":
             squares_N = torch.stack([gradients[name] for name in names]).sum(dim=0)
-            return float((squares_N / sum(weights[name] for name in names)).sqrt().mean())
+            return (squares_N / sum(weights[name] for name in names)).sqrt()
 
-        values_L = torch.tensor([ratio(list(layer)) for layer in layers], dtype=torch.float64)
-        return LayerScores(values_L, modules={name: ratio([name]) for name in linear_modules(backbone.model)})
+        parts_LN = torch.stack([ratios(layer) for layer in layers])
+        modules = {name: float(ratios([name]).mean()) for name in linear_modules(backbone.model)}
+        values_L = torch.stack([own_N.mean() for own_N in parts_LN])
+        return LayerScores(values_L, resampled_SL=self.resampled_means(parts_LN, probe.generator), modules=modules)

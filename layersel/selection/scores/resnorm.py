@@ -30,7 +30,8 @@ class Resnorm(LabelledScore):
     the paper treats this is not known here. What turns the inputs, or scales all of them, changes nothing.
 
     Modules that share an input, as query, key and value do, share a Σ, which takes 4·I² bytes: 11 MB a layer of MiniLM
-    and 690 MB a layer of a Llama of 7 billion weights, most of it for the inputs of the last module.
+    and 690 MB a layer of a Llama of 7 billion weights, most of it for the inputs of the last module. It has no
+    resamples, which would need G and Σ of every batch at once.
     """
 
     ridge: float = 0.01
