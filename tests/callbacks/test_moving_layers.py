@@ -59,10 +59,10 @@ def test_only_the_drawn_layers_move(tmp_path: Path) -> None:
     seen = [moved(snapshots.taken[step], snapshots.taken[step + 1]) for step in range(steps)]
     assert sum(map(bool, seen)) >= 4  # a step of the learning rate 0 moves none
     for step, layers in enumerate(seen):
-        drawn = regime.layers_at(step, [0, 1, 2], SEED)
+        drawn = regime.layers_at(step, [0, 1, 2], SEED, {})
         assert layers in (set(drawn), set())
-        assert drawn == regime.layers_at(step - step % 2, [0, 1, 2], SEED)
-    assert {layer for step in range(40) for layer in regime.layers_at(step, [0, 1, 2], SEED)} == {0, 1, 2}
+        assert drawn == regime.layers_at(step - step % 2, [0, 1, 2], SEED, {})
+    assert {layer for step in range(40) for layer in regime.layers_at(step, [0, 1, 2], SEED, {})} == {0, 1, 2}
     assert all(own.requires_grad for name, own in toy.parameters().items() if "lora" in name)
     assert len(toy.module.state_dict()) == len(toy.trained)
 
