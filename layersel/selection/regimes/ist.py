@@ -95,7 +95,7 @@ class Ist(Regime):
         """Returns the same layers, with the importance that each has at the end."""
         reasons = list(selection.reasons)
         for layer, own in zip(selection.layers, _importance(state, len(selection.layers)).tolist(), strict=True):
-            reasons[layer] += f"; importance {own:+.3f} by IST"
+            reasons[layer] += f"; importance {own:+.2g} by IST"
         return replace(selection, reasons=reasons)
 
     def line(self, layers: int) -> str:

@@ -24,7 +24,8 @@ class Reselect(Regime):
     No single paper has it. The criterion is the mask criterion "movement" of Zhou et al. 2019, "Deconstructing lottery
     tickets: zeros, signs, and the supermask", taken of a whole layer. What is not kept has no change, as the singular
     values that AdaLoRA drops within its training (Zhang et al. 2023), and what is kept goes on as there. Lottery
-    tickets rewind what is kept to where it started, which is `selection=drift`.
+    tickets rewind what is kept to where it started, which is `selection=drift`. The first steps of AdamW are of one
+    size everywhere, so that a choice after a few of them is near chance.
 
     The first steps have the memory and the time of `regime=fixed` in all layers. Later ones have the backward pass of
     the kept layers only, no adapters in the others, and their optimizer's means are freed; the cached prefix still ends
@@ -34,8 +35,8 @@ class Reselect(Regime):
 
     n: float = 0.5
     """Layers that are kept: a count (3), or a share of those with an adapter below 1 (0.5)."""
-    after: float = 0.2
-    """Steps of the adapters' training before the choice: a count (20), or a share of them below 1 (0.2)."""
+    after: float = 0.3
+    """Steps of the adapters' training before the choice: a count (20), or a share of them below 1 (0.3)."""
     relative: bool = False
     """Divide the drift by ‖W‖_F of the same matrices."""
 
