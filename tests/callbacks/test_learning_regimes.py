@@ -234,7 +234,7 @@ def test_what_cannot_be_is_one_line(tmp_path: Path) -> None:
         for regime in regimes:
             with pytest.raises(UserError, match=line):
                 fit(tmp_path, MovingLayers(regime, SEED))
-    with pytest.raises(UserError, match=r"^regime\.after: no adapter has moved in 1 steps; use more, or regime=fixed$"):
+    with pytest.raises(UserError, match=r"^regime\.after: no adapter has moved by step 1; use more steps, or regime=fixed$"):
         fit(tmp_path, MovingLayers(Reselect(after=1), SEED), warmup=0.5)  # the first step has the rate 0
     lost = Trained(cast("Backbone", None), LAYERS, 10, dict, lambda *_: math.nan)
     with pytest.raises(UserError, match=r"^regime=ist: the loss with suppressed layers is .*; lower task\.learning"):

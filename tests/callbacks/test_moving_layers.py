@@ -106,7 +106,7 @@ def test_a_cell_trains_in_turns(tiny_model_folder: Path, small_cell: list[str], 
     chosen = json.loads((cell / "selection.json").read_text())
     config = json.loads((cell / "adapter" / "adapter_config.json").read_text())
     (layer,) = chosen["layers"]
-    assert (chosen["score"], chosen["reasons"][layer]) == ("drift", "rank 1 of 4 after 1 steps; kept")
+    assert (chosen["score"], chosen["reasons"][layer]) == ("drift", "rank 1 of 4 after 1 step; kept")
     assert {name.split(".layer.")[1].split(".")[0] for name in config["target_modules"]} == {str(layer)}
     (row,) = collect_rows([tmp_path / "one"]).rows
     assert (row.layers, row.scores) == (str(layer), None)  # they are not of `selection=all`

@@ -70,7 +70,7 @@ class Reselect(Regime):
         if not all(map(math.isfinite, found)):
             raise UserError("regime=reselect: a changed weight is not finite; lower task.learning_rate")
         if not any(found):
-            raise UserError(f"regime.after: no adapter has moved in {done} steps; use more, or regime=fixed")
+            raise UserError(f"regime.after: no adapter has moved by step {done}; use more steps, or regime=fixed")
         return {"drifts": found, "after": done}
 
     def carriers(self, layers: Sequence[int], state: State) -> list[int]:
@@ -92,13 +92,16 @@ class Reselect(Regime):
         """Returns the kept layers with the drift of each."""
         if not state:
             return selection
+        from layersel.terminal.tables import counted
+
+        when = counted(state["after"], "step")
         kept = self.carriers(selection.layers, state)
         drifts = dict(zip(selection.layers, state["drifts"], strict=True))
         order = sorted(drifts, key=lambda layer: (-drifts[layer], -layer))
         reasons = ["no adapter" for _ in selection.scores]
         for place, layer in enumerate(order, start=1):
             what = "kept" if layer in kept else "taken out"
-            reasons[layer] = f"rank {place} of {len(order)} after {state['after']} steps; {what}"
+            reasons[layer] = f"rank {place} of {len(order)} after {when}; {what}"
         scores = [drifts.get(layer, math.nan) for layer in range(len(selection.scores))]
         return replace(
             selection,
