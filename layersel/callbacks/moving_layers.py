@@ -12,7 +12,7 @@ from layersel.adapters.placed import PeftPlaced
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.modes import adapters_off, adapters_scaled, evaluating
 from layersel.callbacks.best_weights import BestWeights
-from layersel.selection.regime import Regime, State, Trained
+from layersel.selection.regime import AfterStep, Regime, State
 
 
 class Adapted(Protocol):
@@ -92,7 +92,7 @@ class MovingLayers(Callback):
         if not self._parameters or done <= max(self._done, 0):
             return
         module = cast("Adapted", pl_module)
-        trained = Trained(
+        trained = AfterStep(
             module.backbone,
             list(self._parameters),
             self._steps,

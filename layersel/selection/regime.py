@@ -15,7 +15,7 @@ State = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Trained:
+class AfterStep:
     """What a regime may look at after a step.
 
     Attributes:
@@ -65,7 +65,7 @@ class Regime(Choice):
         """
         raise NotImplementedError
 
-    def after_step(self, done: int, seed: int, state: State, trained: Trained) -> State:
+    def after_step(self, done: int, seed: int, state: State, trained: AfterStep) -> State:
         """Returns the state when `done` steps are done.
 
         Raises:

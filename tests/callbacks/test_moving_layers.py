@@ -57,15 +57,13 @@ RESUMED = {
 @pytest.mark.parametrize(("name", "step"), [(name, step) for name, (_, steps) in RESUMED.items() for step in steps])
 def test_a_resumed_training_takes_the_same_turns(name: str, step: int, tmp_path: Path) -> None:
     """What a step does depends on what a checkpoint holds alone, that of the layers that rest too; from its end too."""
-
-    def moving() -> list[Callback]:
-        return [MovingLayers(RESUMED[name][0], SEED)]
-
-    whole = attempt(tmp_path / "whole", score=ALL, callbacks=moving())
+    first, second = (MovingLayers(RESUMED[name][0], SEED) for _ in range(2))
+    whole = attempt(tmp_path / "whole", score=ALL, callbacks=[first])
     (tmp_path / "resumed").mkdir()
     shutil.copytree(tmp_path / "whole" / "logs", tmp_path / "resumed" / "logs")
     checkpoint = tmp_path / "whole" / "checkpoints" / f"{step}.ckpt"
-    resumed = attempt(tmp_path / "resumed", checkpoint, score=ALL, callbacks=moving())
+    resumed = attempt(tmp_path / "resumed", checkpoint, score=ALL, callbacks=[second])
+    assert second.state == first.state
     assert resumed.trained.keys() == whole.trained.keys()
     assert all(torch.equal(resumed.trained[name], value) for name, value in whole.trained.items())
     assert resumed.seen == {number: seen for number, seen in whole.seen.items() if number >= step}

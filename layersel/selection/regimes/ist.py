@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from layersel.errors import UserError
-from layersel.selection.regime import Regime, State, Trained
+from layersel.selection.regime import AfterStep, Regime, State
 from layersel.selection.score import count_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Ist(Regime):
         )
         return sorted(layers[place] for place in drawn.tolist())
 
-    def after_step(self, done: int, seed: int, state: State, trained: Trained) -> State:
+    def after_step(self, done: int, seed: int, state: State, trained: AfterStep) -> State:
         """Returns the importance of the layers, updated if it is time and the batch has a loss.
 
         Raises:

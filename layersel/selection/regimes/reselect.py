@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from layersel.errors import UserError
-from layersel.selection.regime import Regime, State, Trained
+from layersel.selection.regime import AfterStep, Regime, State
 from layersel.selection.score import count_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Reselect(Regime):
         """Returns the layers that have an adapter."""
         return self.carriers(layers, state)
 
-    def after_step(self, done: int, seed: int, state: State, trained: Trained) -> State:
+    def after_step(self, done: int, seed: int, state: State, trained: AfterStep) -> State:
         """Returns the drift of each layer with an adapter, once it is time, and how many steps it took.
 
         Raises:
