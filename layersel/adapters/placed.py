@@ -1,7 +1,7 @@
 """An adapter in a model: it is switched off and on, trained, merged, compared with the pretrained weights, saved."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from layersel.adapters.saving import save_adapter, save_lora
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import weight_OI
 from layersel.errors import UserError
+from layersel.selection.gradients import squared_norm, squared_norm_of_product
 
 # Shapes: O outputs and I inputs of a weight matrix, R rank.
 
@@ -139,6 +140,29 @@ class PeftPlaced(Placed):
         """Returns ΔW from merged copies of the adapted modules, made one at a time."""
         return {name: self._change(name, layer) for name, layer in self._tuners()}
 
+    def squared_changes(self) -> dict[str, float]:
+        """Computes ‖ΔW‖²_F of each adapted weight matrix by the full name of its module, one at a time.
+
+        Raises:
+            UserError: What it changes is not only matrices.
+        """
+        return {name: squared_norm(self._change(name, layer).dense) for name, layer in self._tuners()}
+
+    def keep(self, layers: Collection[int]) -> None:
+        """Takes the adapter out of all layers but these, of which there is at least one; others are as pretrained.
+
+        What is saved afterwards names the modules of these layers only. It is for adapters that stand beside weights
+        which they leave as they are, and are of one rank everywhere.
+        """
+        model = self.backbone.model
+        kept = {id(part) for layer in layers for part in self.backbone.layers[layer].modules()}
+        for name, part in self._tuners():
+            if id(part) not in kept:
+                model.set_submodule(name, part.get_base_layer())
+        for config in self.adapted.peft_config.values():
+            config.target_modules = {name for name, _ in self._tuners()}
+        self.layers = sorted(layers)
+
     def save(self, folder: Path) -> None:
         """Writes a plain PEFT folder."""
         save_adapter(self.adapted, folder)
@@ -162,6 +186,10 @@ class LoraPlaced(PeftPlaced):
     def changes(self) -> dict[str, Change]:
         """Returns ΔW with its factors."""
         return {name: Change.low_rank(*factors) for name, factors in self.factors().items()}
+
+    def squared_changes(self) -> dict[str, float]:
+        """Computes ‖ΔW‖²_F of each adapted weight matrix by the full name of its module, from the factors."""
+        return {name: squared_norm_of_product(*own) for name, own in self.factors().items()}
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Returns copies of scale·B (O×R) and A (R×I) by the full name of the module."""

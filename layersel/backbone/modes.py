@@ -1,12 +1,13 @@
 """A model's training and evaluation mode, and its adapters' absence, for the length of a block."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
-from torch import nn
+from torch import Tensor, nn
 
 from layersel.errors import UserError
 
@@ -46,6 +47,27 @@ def adapters_off(model: nn.Module) -> Iterator[bool]:
     finally:
         for part, own in zip(parts, before, strict=True):
             part._disable_adapters = own
+
+
+@contextmanager
+def adapters_scaled(parts: Iterable[nn.Module], factor: float) -> Iterator[None]:
+    """Within the block PEFT's adapters in `parts` add `factor` times what they add to what their modules give.
+
+    An adapted module y(x) gives W(x) + factor·(y(x) − W(x)), where W is the module without its adapter. Compiled
+    modules run as they are written meanwhile, for else they would not see it.
+    """
+
+    def scale(layer: BaseTunerLayer, args: tuple[Any, ...], adapted: Tensor) -> Tensor:
+        plain: Tensor = layer.get_base_layer()(*args)
+        return plain + factor * (adapted - plain)
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for part in parts:
+            for module in part.modules():
+                if isinstance(module, BaseTunerLayer):
+                    stack.callback(module.register_forward_hook(scale).remove)
+        yield
 
 
 @contextmanager

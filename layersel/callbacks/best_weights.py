@@ -26,10 +26,14 @@ class BestWeights(Callback):
 
     Args:
         patience: Epochs without a lower loss after which the training ends.
+
+    Attributes:
+        first_step: Epochs that end before it do not count, as the model is still to become another one.
     """
 
     def __init__(self, patience: int):
         self.patience = patience
+        self.first_step = 0
         self.best: float | None = None
         self.waited = 0
         self.weights: dict[str, Tensor] = {}
@@ -47,6 +51,8 @@ class BestWeights(Callback):
         """Measures, keeps the weights if they are the best so far, and ends the training if they are no longer."""
         loss = self._loss(pl_module)
         pl_module.log(VALIDATION_LOSS, loss, batch_size=1)
+        if trainer.global_step < self.first_step:
+            return
         if self.best is None or loss < self.best:
             self.best, self.waited = loss, 0
             self.weights = {name: value.detach().cpu().clone() for name, value in pl_module.state_dict().items()}

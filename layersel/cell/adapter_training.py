@@ -30,11 +30,13 @@ class Trained:
         module: What was trained: the adapter in its place, and whatever the task trains beside it.
         precision: The training's effective precision.
         logged: What was logged, a dict of values and `step` for each step.
+        selection: The layers whose adapter is left, with what the training has found of each.
     """
 
     module: AdapterModule
     precision: str
     logged: list[dict[str, float]]
+    selection: Selection
 
 
 @dataclass
@@ -70,7 +72,11 @@ class AdapterTraining:
         cell.trainer.apply_threads()  # Lightning has shared them out among the processes
         module.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
         (logged,) = (logger.rows for logger in trainer.loggers if isinstance(logger, LoggedRows))
-        return Trained(module, str(trainer.precision), logged)
+        selection = self.selection
+        for moving in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(moving, MovingLayers):
+                selection = moving.regime.chosen(selection, moving.state)
+        return Trained(module, str(trainer.precision), logged, selection)
 
     def help(self, environment: RankEnvironment) -> None:
         """Does the part of one further rank in a process of its own, which logs nothing."""

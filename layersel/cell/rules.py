@@ -233,6 +233,27 @@ def layers_are_trained_apart(cell: "Cell") -> str | None:
 
 
 @_rule
+def regime_can_compare_layers(cell: "Cell") -> str | None:
+    """A regime that switches adapters off, or compares them, needs some that are all of what changes."""
+    adapter, regime = cell.adapter, cell.regime
+    if regime.keeps_base and adapter.moves_base:
+        return (
+            f"regime={regime.name}: adapter={adapter.name} changes the pretrained weights, so that a layer's cannot be "
+            "switched off; use lora, or regime=fixed"
+        )
+    if regime.compares_changes and adapter.moves_biases:
+        return (
+            f"regime={regime.name}: adapter={adapter.name} changes biases too, so weight changes are not all of it; "
+            "use lora, or regime=fixed"
+        )
+    if regime.compares_changes and cell.ranks.allocates:
+        return f"regime={regime.name}: ranks={cell.ranks.name} favours some of the compared layers; use ranks=uniform"
+    if regime.reads_weights and adapter.quantised_base:
+        return f"regime.relative: adapter={adapter.name} has quantised the weights to compare with; use relative=false"
+    return None
+
+
+@_rule
 def merging_needs_weight_changes(cell: "Cell") -> str | None:
     """Merging is over dense changes of weight matrices of one pretrained model."""
     if not cell.merging.named_datasets:

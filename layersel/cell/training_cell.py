@@ -65,7 +65,7 @@ class TrainingCell:
             if step == TRAIN:
                 selection = self.select(backbone, data)
                 with self.clock(TRAIN):
-                    self.train(model, data, selection)
+                    selection = self.train(model, data, selection)
             else:
                 with self.clock(step):
                     model.compress(step)
@@ -121,6 +121,7 @@ class TrainingCell:
                 selection = cell.adapter.with_ranks(selection, cell.ranks)
         if cell.grid is None:
             show_selection(selection)
+            note(cell.regime.line(len(selection.layers)))
         write_json(self.folder.selection, selection.to_dict())
         return selection
 
@@ -137,8 +138,12 @@ class TrainingCell:
         labelled = data.labelled_batches(score.n_batches, score.per_example)
         return Probe(batches, generator, labelled, module.loss, warm_up)
 
-    def train(self, model: AdaptedModel, data: TrainingData, selection: Selection) -> None:
-        """Places and trains the adapter, and writes it at once, as later steps may merge it away."""
+    def train(self, model: AdaptedModel, data: TrainingData, selection: Selection) -> Selection:
+        """Places and trains the adapter, and writes it at once, as later steps may merge it away.
+
+        Returns:
+            The selection that the training has left: a regime may have chosen again.
+        """
         training = AdapterTraining(
             self.cell, self.problem, model.backbone, data, selection, self.folder, self.attempt.resumes
         )
@@ -147,6 +152,11 @@ class TrainingCell:
         model.placed, self.head, self.n_tokens = module.placed, module.trained_head(), module.n_tokens
         self.parameters = count_parameters(model.backbone.model)
         model.placed.save(self.folder.adapter)
+        if trained.selection != selection:
+            if self.cell.grid is None:
+                show_selection(trained.selection)
+            write_json(self.folder.selection, trained.selection.to_dict())
+        return trained.selection
 
     def judge(self, model: AdaptedModel, texts: TokenizedTexts, base: Outcome | None) -> dict[str, Outcome]:
         """Judges the final model, and the pretrained one if that was not done before its weights were changed."""

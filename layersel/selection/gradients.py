@@ -12,7 +12,7 @@ from layersel.backbone.modes import eval_mode
 from layersel.errors import UserError
 from layersel.selection.score import LayerScores, Probe
 
-# Shapes: N labelled batches that have a loss, L layers.
+# Shapes: N labelled batches that have a loss, L layers; O outputs and I inputs of a weight matrix, R rank.
 
 
 def layer_matrices(backbone: Backbone) -> list[dict[str, nn.Parameter]]:
@@ -80,6 +80,12 @@ def squared_norms(backbone: Backbone, probe: Probe) -> dict[str, Tensor]:
 def squared_norm(matrix: Tensor) -> float:
     """Computes the squared Frobenius norm, summed in float64."""
     return float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
+
+
+def squared_norm_of_product(up_OR: Tensor, down_RI: Tensor) -> float:
+    """Computes ‖U·D‖²_F = tr(UᵀU·DDᵀ) of a product of low rank without making it, in float64."""
+    up_OR, down_RI = up_OR.double(), down_RI.double()
+    return float(((up_OR.T @ up_OR) * (down_RI @ down_RI.T)).sum().clamp(min=0))
 
 
 def layer_sums(backbone: Backbone, parts: Mapping[str, Tensor]) -> Tensor:

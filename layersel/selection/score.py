@@ -197,10 +197,10 @@ class Score(Choice):
         """
         if self.n is None:
             raise UserError(f"selection.n: expected a count of layers or a share such as 0.5 for {self.name}")
-        count = round_half_up(self.n * n_layers) if 0 < self.n < 1 else int(self.n)
+        count = count_of(self.n, n_layers)
         if count > n_layers:
             raise UserError(f"selection.n: expected at most {n_layers}, the layers of this model, but got {self.n:g}")
-        return max(count, 1) if self.n > 0 else 0
+        return count
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, as far as shows without a model."""
@@ -372,6 +372,16 @@ def score_named(name: str, **options: Any) -> Score:
     if unknown:
         raise one_of(f"option of score {name!r}", min(unknown), known)
     return kind(**options)
+
+
+def count_of(amount: float, total: int) -> int:
+    """Returns how many of `total` a count or a share below 1 stands for: at least 1, unless it is 0.
+
+    Example:
+        >>> count_of(3, 6), count_of(0.5, 5), count_of(0.01, 6), count_of(0, 6)
+        (3, 3, 1, 0)
+    """
+    return max(round_half_up(amount * total), 1) if 0 < amount < 1 else int(amount)
 
 
 def round_half_up(value: float) -> int:

@@ -209,7 +209,9 @@ def _with_results(row: Row, folder: RunFolder) -> Row:
     if chosen is None:  # a merging cell chooses none
         return row
     layers, scores = ",".join(map(str, chosen["layers"])), chosen["scores"]
-    row = replace(row, layers=layers, n_layers=len(scores), scores=scores if chosen.get("measured") else None)
+    again = chosen.get("score") not in (None, row.labels["selection"])  # by a regime: these are no scores of the cell's
+    known = chosen.get("measured") and not again
+    row = replace(row, layers=layers, n_layers=len(scores), scores=scores if known else None)
     stability = chosen.get("stability")
     if stability is None:
         return row

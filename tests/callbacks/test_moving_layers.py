@@ -1,5 +1,6 @@
 """Training in turns: only the layers of a period move, and none is left resting."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,48 +8,19 @@ from typing import Any
 import pytest
 import torch
 from in_process import cells, here
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback
 from resuming import attempt
 from small_reviews import write_reviews
-from toy_training import ToyTraining, toy_training
+from toy_training import toy_training
+from turns import ALL, SEED, Snapshots, fit, moved
 
 from layersel.callbacks.moving_layers import MovingLayers
 from layersel.errors import UserError
 from layersel.selection.regimes.fixed import Fixed
+from layersel.selection.regimes.ist import Ist
 from layersel.selection.regimes.lisa import Lisa
-from layersel.selection.score import score_named
-
-ALL = score_named("all")
-SEED = 3
-
-
-class Snapshots(Callback):
-    """The trained parameters before the first step and after each one."""
-
-    def __init__(self) -> None:
-        self.taken: list[dict[str, torch.Tensor]] = []
-
-    def _take(self, module: LightningModule) -> None:
-        self.taken.append({name: own.detach().clone() for name, own in module.named_parameters() if "lora" in name})
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Before the first step."""
-        self._take(pl_module)
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """After a step."""
-        self._take(pl_module)
-
-
-def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[int]:
-    """The layers some of whose parameters are others."""
-    changed = [name for name, value in after.items() if not torch.equal(value, before[name])]
-    return {int(name.split(".layer.")[1].split(".")[0]) for name in changed}
-
-
-def fit(folder: Path, *callbacks: Callback, **options: Any) -> ToyTraining:
-    """A training of six steps with an adapter in all three layers."""
-    return toy_training(folder, ALL, callbacks=callbacks, epochs=1, learning_rate=0.05, **options).fit()
+from layersel.selection.regimes.reselect import Reselect
+from layersel.sweep.rows import collect_rows
 
 
 def test_only_the_drawn_layers_move(tmp_path: Path) -> None:
@@ -59,10 +31,10 @@ def test_only_the_drawn_layers_move(tmp_path: Path) -> None:
     seen = [moved(snapshots.taken[step], snapshots.taken[step + 1]) for step in range(steps)]
     assert sum(map(bool, seen)) >= 4  # a step of the learning rate 0 moves none
     for step, layers in enumerate(seen):
-        drawn = regime.layers_at(step, [0, 1, 2], SEED)
+        drawn = regime.layers_at(step, [0, 1, 2], SEED, {})
         assert layers in (set(drawn), set())
-        assert drawn == regime.layers_at(step - step % 2, [0, 1, 2], SEED)
-    assert {layer for step in range(40) for layer in regime.layers_at(step, [0, 1, 2], SEED)} == {0, 1, 2}
+        assert drawn == regime.layers_at(step - step % 2, [0, 1, 2], SEED, {})
+    assert {layer for step in range(40) for layer in regime.layers_at(step, [0, 1, 2], SEED, {})} == {0, 1, 2}
     assert all(own.requires_grad for name, own in toy.parameters().items() if "lora" in name)
     assert len(toy.module.state_dict()) == len(toy.trained)
 
@@ -75,18 +47,23 @@ def test_all_layers_at_once_are_the_plain_training(tmp_path: Path) -> None:
         assert all(torch.equal(value, plain[own]) for own, value in found.items())
 
 
-@pytest.mark.parametrize("step", [1, 2, 5])
-def test_a_resumed_training_takes_the_same_turns(step: int, tmp_path: Path) -> None:
-    """The draws depend on the step alone, and a checkpoint holds the layers that rest too."""
+RESUMED = {
+    "lisa": (Lisa(n=1, every=2), [1, 2, 5]),
+    "reselect": (Reselect(n=2, after=3), [2, 3, 5, 6]),
+    "ist": (Ist(n=1, every=2, suppressed=1, mu=1000), [1, 2, 5, 6]),
+}
 
-    def moving() -> list[Callback]:
-        return [MovingLayers(Lisa(n=1, every=2), SEED)]
 
-    whole = attempt(tmp_path / "whole", score=ALL, callbacks=moving())
+@pytest.mark.parametrize(("name", "step"), [(name, step) for name, (_, steps) in RESUMED.items() for step in steps])
+def test_a_resumed_training_takes_the_same_turns(name: str, step: int, tmp_path: Path) -> None:
+    """What a step does depends on what a checkpoint holds alone, that of the layers that rest too; from its end too."""
+    first, second = (MovingLayers(RESUMED[name][0], SEED) for _ in range(2))
+    whole = attempt(tmp_path / "whole", score=ALL, callbacks=[first])
     (tmp_path / "resumed").mkdir()
     shutil.copytree(tmp_path / "whole" / "logs", tmp_path / "resumed" / "logs")
     checkpoint = tmp_path / "whole" / "checkpoints" / f"{step}.ckpt"
-    resumed = attempt(tmp_path / "resumed", checkpoint, score=ALL, callbacks=moving())
+    resumed = attempt(tmp_path / "resumed", checkpoint, score=ALL, callbacks=[second])
+    assert second.state == first.state
     assert resumed.trained.keys() == whole.trained.keys()
     assert all(torch.equal(resumed.trained[name], value) for name, value in whole.trained.items())
     assert resumed.seen == {number: seen for number, seen in whole.seen.items() if number >= step}
@@ -122,4 +99,13 @@ def test_a_cell_trains_in_turns(tiny_model_folder: Path, small_cell: list[str], 
         (cell,) = cells(tmp_path / name)
         found[name] = (cell / "adapter" / "adapter_model.safetensors").read_bytes()
     assert found["lisa"] == found["again"] != found["fixed"]
+    assert here("train.py", *common, "regime=reselect", "regime.n=1", f"output={tmp_path / 'one'}", "shared=null") == 0
+    (cell,) = cells(tmp_path / "one")
+    chosen = json.loads((cell / "selection.json").read_text())
+    config = json.loads((cell / "adapter" / "adapter_config.json").read_text())
+    (layer,) = chosen["layers"]
+    assert (chosen["score"], chosen["reasons"][layer]) == ("drift", "rank 1 of 4 after 1 step; kept")
+    assert {name.split(".layer.")[1].split(".")[0] for name in config["target_modules"]} == {str(layer)}
+    (row,) = collect_rows([tmp_path / "one"]).rows
+    assert (row.layers, row.scores) == (str(layer), None)  # they are not of `selection=all`
     assert here("train.py", *common, "regime=lisa", "adapter=tied_lora", f"output={tmp_path / 'no'}") == 2

@@ -60,7 +60,7 @@ OPTIONS = {
     "data=text task=classification": ["data.path={labels0}"],
     "data=text task=causal_lm": ["data.path={plain0}"],
     "data=titles": ["data.path={review0}"],
-    "selection=manual": ["selection.layers=[1]"],
+    "selection=manual": ["selection.layers=[1,2]"],
     "selection=cka": ["selection.bootstrap=3", "selection.probe_size=16"],
     "selection=cka_paper": ["selection.probe_size=16"],
     "selection=cosine": ["selection.bootstrap=3", "selection.probe_size=16"],

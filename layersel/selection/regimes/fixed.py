@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from layersel.selection.regime import Regime
+from layersel.selection.regime import Regime, State
 
 
 @dataclass
@@ -13,6 +13,6 @@ class Fixed(Regime):
 
     moves: ClassVar[bool] = False
 
-    def layers_at(self, step: int, layers: Sequence[int], seed: int) -> list[int]:
+    def layers_at(self, step: int, layers: Sequence[int], seed: int, state: State) -> list[int]:
         """Returns all of them."""
         return list(layers)

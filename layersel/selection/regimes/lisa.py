@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layersel.errors import UserError
-from layersel.selection.regime import Regime
+from layersel.selection.regime import Regime, State
 
 
 @dataclass
@@ -24,16 +24,23 @@ class Lisa(Regime):
     every: int = 5
     """Steps after which they are drawn again."""
 
-    def layers_at(self, step: int, layers: Sequence[int], seed: int) -> list[int]:
+    def layers_at(self, step: int, layers: Sequence[int], seed: int, state: State) -> list[int]:
         """Returns the layers that the period of this step draws."""
         import torch
 
         from layersel.seeding import stream
 
-        if self.n > len(layers):
-            raise UserError(f"regime.n: expected at most {len(layers)}, the layers with an adapter, but got {self.n}")
         order = torch.randperm(len(layers), generator=stream(seed, f"layers of period {step // self.every}"))
         return sorted(layers[place] for place in order[: self.n])
+
+    def line(self, layers: int) -> str:
+        """Returns how many of the layers are trained at a time."""
+        return f"lisa: {self.n} of the {layers} layers are trained at a time, drawn anew every {self.every} steps"
+
+    def check(self, layers: int, steps: int) -> None:
+        """Raises a `UserError` if more layers are to be drawn than there are."""
+        if self.n > layers:
+            raise UserError(f"regime.n: expected at most {layers}, the layers with an adapter, but got {self.n}")
 
     def problems(self) -> list[str]:
         """Returns one line for each option below 1."""

@@ -1,13 +1,14 @@
 """Drift: how far a warm-up moves the weights of a layer."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layersel.selection.score import LayerScores, Probe, WarmUpScore
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import nn
 
     from layersel.backbone.backbone import Backbone
 
@@ -32,26 +33,34 @@ class Drift(WarmUpScore):
         """
         import torch
 
-        from layersel.backbone.layers import weight_OI
-        from layersel.selection.gradients import squared_norm
+        from layersel.selection.gradients import squared_norm_of_product
 
         with self.warmed_up(probe) as warm:
-            moved = {name: _squared_norm(*factors) for name, factors in warm.factors.items()}
+            squares = {name: squared_norm_of_product(*factors) for name, factors in warm.factors.items()}
             layers = warm.linears(backbone)
-        linears = {name: linear for own in layers for name, linear in own.items()} if self.relative else {}
-        sizes = {name: squared_norm(weight_OI(linear).detach().float()) for name, linear in linears.items()}
-
-        def norm(names: "Iterable[str]") -> float:
-            square = torch.stack([moved[name] for name in names]).sum()
-            if self.relative:
-                square = square / sum(sizes[name] for name in names)
-            return float(square.sqrt())
-
-        values = [norm(own) for own in layers]
-        return LayerScores(torch.tensor(values, dtype=torch.float64), modules={name: norm([name]) for name in moved})
+        alone = [{name: linear} for own in layers for name, linear in own.items()]
+        values = drifts(squares, [*layers, *alone], self.relative)
+        names = [name for own in layers for name in own]
+        modules = dict(zip(names, values[len(layers) :], strict=True))
+        return LayerScores(torch.tensor(values[: len(layers)], dtype=torch.float64), modules=modules)
 
 
-def _squared_norm(up_OR: "Tensor", down_RI: "Tensor") -> "Tensor":
-    """Computes ‖U·D‖²_F = tr(UᵀU·DDᵀ) of a product of low rank without making it."""
-    up_OR, down_RI = up_OR.double(), down_RI.double()
-    return ((up_OR.T @ up_OR) * (down_RI @ down_RI.T)).sum().clamp(min=0)
+def drifts(
+    squares: Mapping[str, float], groups: "Sequence[Mapping[str, nn.Module]]", relative: bool = False
+) -> list[float]:
+    """Computes ‖ΔW‖_F of each group of linear modules, whose matrices are taken as one vector.
+
+    Args:
+        squares: ‖ΔW‖²_F of each module by its full name.
+        groups: The modules of each group by their full names.
+        relative: Divide by ‖W‖_F of the same matrices.
+    """
+    from layersel.backbone.layers import weight_OI
+    from layersel.selection.gradients import squared_norm
+
+    linears = {name: linear for own in groups for name, linear in own.items()} if relative else {}
+    sizes = {name: squared_norm(weight_OI(linear).detach().float()) for name, linear in linears.items()}
+    moved = [math.fsum(squares[name] for name in own) for own in groups]
+    if relative:
+        moved = [square / math.fsum(sizes[name] for name in own) for square, own in zip(moved, groups, strict=True)]
+    return [math.sqrt(square) for square in moved]
