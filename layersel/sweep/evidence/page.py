@@ -168,9 +168,9 @@ def _by_dataset(comparisons: Sequence[Comparison]) -> str:
 
 def _agreement(cells: Cells) -> str:
     """Returns Kendall's τ of every two scores of layers as a square; nothing where there are no two."""
-    pairs = agreement(cells)
-    names = list(dict.fromkeys([*pairs["name"], *pairs["other"]]))
-    taus = pairs.set_index(["name", "other"])["tau"].to_dict()
+    table = agreement(cells)
+    names = list(dict.fromkeys([*table["name"], *table["other"]]))
+    taus = table.set_index(["name", "other"])["tau"].to_dict()
     plain = [_code(name.removeprefix("selection=")) for name in names]
     rows = [
         [own, *(_number(taus.get((one, two), taus.get((two, one), math.nan)), ".2f") for two in names)]
