@@ -1,7 +1,7 @@
 """Models as files: plain Hugging Face folders, or folders with packed integers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -54,13 +54,21 @@ def save_model(backbone: Backbone, folder: Path, quantised: Quantised | None) ->
         if quantised is None:
             save_file(tensors, draft / WEIGHTS, metadata={"format": "pt"})
             return
-        inside = "" if model.base_model is model else f"{model.base_model_prefix}."
-        grids = {inside + name: grid for name, grid in quantised.grids.items()}
+        grids = named_grids(model, quantised.grids)
         for name, grid in grids.items():
             tensors |= {name: _packed(model, name, tensors[name], grid), name + SCALES: grid.scales_O}
         save_file(tensors, draft / PACKED)
         bits = {name: grid.bits for name, grid in grids.items()}
         write_json(draft / MANIFEST, {"format": quantised.format, "bits": bits})
+
+
+def named_grids(model: nn.Module, grids: Mapping[nn.Module, IntegerGrid]) -> dict[str, IntegerGrid]:
+    """Returns the grids by the names that the weights have without adapters; those of dropped layers are left out."""
+    names: dict[nn.Module, str] = {}
+    for name, module in model.named_modules():
+        plain = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+        names.setdefault(plain, name)  # the adapted module's, before that of the plain one within it
+    return {f"{names[module]}.weight": grid for module, grid in grids.items() if module in names}
 
 
 def load_model(folder: Path, pretrained: Pretrained, auto_class: str = "AutoModel") -> Backbone:

@@ -121,6 +121,15 @@ def test_pruned_after_rounding(number_format: str, tmp_path: Path) -> None:
     assert torch.equal(vectors(load_model(tmp_path / "model", OPTIONS)), vectors(backbone))
 
 
+def test_layers_dropped_after_rounding(tmp_path: Path) -> None:
+    """Those above take their names, not their grids."""
+    backbone = tiny_backbone()
+    done = quantised(backbone, "int4")
+    drop_layers(backbone, [0])
+    save_model(backbone, tmp_path / "model", done)
+    assert torch.equal(vectors(load_model(tmp_path / "model", OPTIONS)), vectors(backbone))
+
+
 def test_weights_off_their_grid_are_not_packed(tmp_path: Path) -> None:
     """They would change silently."""
     backbone = tiny_backbone()
@@ -139,7 +148,7 @@ def test_file_size_of_minilm(number_format: str, tmp_path: Path) -> None:
     done = quantised(backbone, number_format)
     save_model(backbone, tmp_path / "model", done)
     whole = sum(parameter.numel() for parameter in backbone.parameters())
-    packed = sum(backbone.model.get_parameter(name).numel() for name in done.grids)
+    packed = sum(module.weight.numel() for module in done.grids)
     theory = packed * BITS[number_format] / 8 + (whole - packed) * 4
     assert theory < size_of(tmp_path / "model") < 1.1 * theory
     assert torch.equal(vectors(load_model(tmp_path / "model", MINILM)), vectors(backbone))

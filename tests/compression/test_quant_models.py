@@ -15,6 +15,7 @@ from layersel.backbone.encode import encode
 from layersel.backbone.layers import find_linear, weight_OI
 from layersel.backbone.prefix import PrefixCache
 from layersel.backbone.pretrained import Pretrained
+from layersel.compression.model_files import named_grids
 from layersel.compression.precision import Precision
 from layersel.compression.quantisation.engines import usable_engines
 from layersel.compression.quantisation.formats import FORMATS
@@ -86,9 +87,10 @@ def test_rounded_weights_follow_the_formula(name: str, number_format: str) -> No
         for module_name, module in model.named_modules()
         if isinstance(module, nn.Embedding) and module.embedding_dim >= 32
     }
-    assert set(done.grids) == expected
+    rounded = set(named_grids(model, done.grids))
+    assert rounded == expected
     for key, tensor in model.state_dict().items():
-        if key not in done.grids:
+        if key not in rounded:
             assert torch.equal(tensor, before[key]), key
             continue
         turned = key.rpartition(".")[0] in _turned(model)
@@ -137,9 +139,10 @@ def test_adapters_train_on_rounded_weights(number_format: str) -> None:
     get_peft_model(backbone.model, LoraConfig(r=2, target_modules=["query", "value"], init_lora_weights=False))
     lora = {key: tensor.clone() for key, tensor in backbone.model.state_dict().items() if "lora" in key}
     done = quantised(backbone, number_format, TEXTS)
-    assert "encoder.layer.0.attention.self.query.weight" in done.grids
+    grids = named_grids(backbone.model, done.grids)
+    assert "encoder.layer.0.attention.self.query.weight" in grids
     for name, module in linears(backbone).items():
-        assert done.grids[f"{name}.weight"].integers(weight_OI(module)) is not None
+        assert grids[f"{name}.weight"].integers(weight_OI(module)) is not None
     assert all(torch.equal(tensor, lora[key]) for key, tensor in backbone.model.state_dict().items() if key in lora)
     backbone(backbone.batch(TEXTS)).sum().backward()
     trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from layersel.compression.quantisation.integer_grid import IntegerGrid
 from layersel.compression.quantisation.race import Race
 
@@ -13,7 +15,7 @@ class Quantised:
 
     Attributes:
         format: The number format: int8, int8_weight or int4.
-        grids: The grid of each weight that was rounded in place, by its name in the base model without adapters.
+        grids: The grid of each module whose weight was rounded in place; names change when layers are dropped.
         race: What multiplies integers, and how fast that is here; None where nothing does.
         outlier_share: The share of input columns kept in fp32.
         cosine_median: The median cosine of the calibration texts' vectors with their fp32 vectors.
@@ -21,7 +23,7 @@ class Quantised:
     """
 
     format: str
-    grids: dict[str, IntegerGrid] = field(default_factory=dict)
+    grids: dict[nn.Module, IntegerGrid] = field(default_factory=dict)
     race: Race | None = None
     outlier_share: float = 0.0
     cosine_median: float = 1.0

@@ -14,7 +14,7 @@ NARROWEST = 32
 
 
 @torch.no_grad()
-def snap_weights(backbone: Backbone, bits: int) -> dict[str, IntegerGrid]:
+def snap_weights(backbone: Backbone, bits: int) -> dict[nn.Module, IntegerGrid]:
     """Rounds the linear layers inside the blocks and the embedding tables to their grids, in place.
 
     Each output neuron, and each token of a table, has a scale of its own. Adapted modules have their pretrained
@@ -23,15 +23,13 @@ def snap_weights(backbone: Backbone, bits: int) -> dict[str, IntegerGrid]:
     tables, so that its file would otherwise be half as large again.
 
     Returns:
-        The grid of each rounded weight by its name in the base model, as it is without adapters.
+        The grid of each rounded module.
     """
-    return {f"{name}.weight": snap(weight_OI(module), bits) for name, module in _matrices(backbone)}
+    return {module: snap(weight_OI(module), bits) for module in _matrices(backbone)}
 
 
-def _matrices(backbone: Backbone) -> Iterator[tuple[str, nn.Module]]:
-    model = backbone.model
-    head = "" if model.base_model is model else f"{model.base_model_prefix}."
-    yield from ((name.removeprefix(head), module) for name, module in linear_modules(model).items())
-    for name, module in model.base_model.named_modules():
+def _matrices(backbone: Backbone) -> Iterator[nn.Module]:
+    yield from linear_modules(backbone.model).values()
+    for module in backbone.model.base_model.modules():
         if isinstance(module, nn.Embedding) and module.embedding_dim >= NARROWEST:
-            yield name, module
+            yield module
