@@ -39,7 +39,7 @@ class Evaluation:
     head: str | None = None
     """saved (the run's head, the default with run=…) or fit (a new one on what the task learns from of data=…)."""
     seed: int = 0
-    """Seed of the split that a new head is fitted on, and of a simulation's priors; with run=… the run's own is used."""
+    """Seed of the split that a new head is fitted on and of a simulation's priors; with run=… the run's own is used."""
     data: Source | None = None
     """The labelled data; with run=… the run's own unless given. With records=… and a run's head: how these are read."""
     model: Pretrained | None = None
@@ -51,7 +51,7 @@ class Evaluation:
     stopping: Stopping | None = None
     """What to say, with run=… and records=…, to a team that labels the records in the order of the predictions."""
     simulation: Simulation | None = None
-    """What to replay of labelled data, as if people labelled them in the order of the predictions; goes to out=FOLDER."""
+    """What to replay of labelled data, as if people labelled them in the order of the predictions, into out=FOLDER."""
     trainer: TrainerOptions | None = None
     """The device."""
 
