@@ -51,7 +51,7 @@ class Evaluation:
     stopping: Stopping | None = None
     """What to say, with run=… and records=…, to a team that labels the records in the order of the predictions."""
     simulation: Simulation | None = None
-    """What to replay of labelled data, as if people labelled them in the order of the predictions, into out=FOLDER."""
+    """What to replay of labelled data, as if they were labelled in the order of the predictions, into out=FOLDER."""
     trainer: TrainerOptions | None = None
     """The device."""
 
