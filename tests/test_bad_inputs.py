@@ -367,6 +367,24 @@ EVALUATION = {
         base=EVALUATE,
     ),
     "a sample of no size": Bad(["stopping=control"], r"stopping\.size: missing; give stopping\.size=", base=EVALUATE),
+    "a simulation without a folder": Bad(
+        ["simulation=replay"],
+        r"out: expected a folder for the simulation, but got none; give out=FOLDER",
+        base=EVALUATE,
+    ),
+    "a simulation of unlabelled records": Bad(
+        ["simulation=replay", "out={out}/s", "data.path={folder}/unlabelled.csv"],
+        r"simulation: expected included records to find, but unlabelled has none; .*label_column",
+        base=EVALUATE,
+    ),
+    "a simulation of a file to predict": Bad(
+        ["simulation=replay", "out={out}/s", "records={folder}/unlabelled.csv"],
+        r"simulation: expected labelled data and no head of a run, but got records or head; leave them out",
+        base=EVALUATE,
+    ),
+    "a batch of nothing": Bad(
+        ["simulation=replay", "simulation.batch=0"], r"simulation\.batch: expected 1 or more, but got 0", base=EVALUATE
+    ),
     "saved head without a run": Bad(["head=saved"], r"head: expected fit, but got saved.*run=", base=EVALUATE),
 }
 

@@ -88,7 +88,7 @@ def test_every_option_composes_and_builds(option: Path) -> None:
     """With what is mandatory for it, `train` accepts each file of each group, or `evaluate` where it is its own."""
     group, name = str(option.parent), option.name
     given = [f"{group}={name}", *MANDATORY.get(str(option), [])]
-    if group == "stopping":
+    if group in ("simulation", "stopping"):
         built = build_group(group, OmegaConf.to_container(composed("evaluate", *given)[group]))  # type: ignore[arg-type]
         assert is_dataclass(built)
         return

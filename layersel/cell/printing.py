@@ -12,11 +12,15 @@ TOKENS = "seconds/train_1000_tokens"
 
 
 def show_metrics(metrics: Mapping[str, Any], task: Task) -> None:
-    """Prints the closing table: each metric of the adapted model, of the pretrained one, and of the references."""
+    """Prints the closing table: each metric of the adapted model, of the pretrained one, and of the references.
+
+    Where nothing was tested on there is none.
+    """
     names = [name.removeprefix("base/") for name in metrics if name.startswith("base/")]
     columns = {prefix: title for prefix, title in titles(task).items() if f"{prefix}{names[0]}" in metrics}
     rows = [[name, *(format_number(metrics.get(f"{prefix}{name}")) for prefix in columns)] for name in names]
-    show_table(task.heading(metrics), ["metric", *columns.values()], rows)
+    if metrics.get("n_test") != 0:
+        show_table(task.heading(metrics), ["metric", *columns.values()], rows)
     line = what_the_adapter_adds(metrics, task)
     if line is not None:
         note(line)

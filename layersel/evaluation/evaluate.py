@@ -11,12 +11,13 @@ from layersel.evaluation.options import Evaluation
 from layersel.files import write_json
 from layersel.runs.folder import RunFolder
 from layersel.tasks.problem import Problem
+from layersel.tasks.simulation import Simulation
 from layersel.tasks.task import Task
 from layersel.terminal.tables import format_number, note, show_table
 
 
 def evaluate(options: Evaluation) -> dict[str, Any]:
-    """Judges or predicts, prints the outcome, and writes `options.out`.
+    """Judges, predicts or simulates, prints the outcome, and writes `options.out`.
 
     Returns:
         The metrics; for predictions, their number, or what is said of when to stop.
@@ -29,6 +30,8 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
     if library is not None and options.stopping is not None:
         options.stopping.check(library, folder)
     model = pretrained_model(options) if options.run is None else model_of_run(options, folder)
+    if options.simulation is not None:
+        return simulate(options.simulation, model, Path(options.out or "").expanduser())
     head, metrics = judge(model)
     if metrics:
         show(metrics, model.task)
@@ -60,6 +63,27 @@ def predict(
     for line in advice.lines:
         note(line)
     return advice.values
+
+
+def simulate(simulation: Simulation, model: EvaluatedModel, folder: Path) -> dict[str, Any]:
+    """Replays how the model's labelled data were labelled, prints the outcome and writes its files.
+
+    Returns:
+        The metrics by WAY/METRIC.
+    """
+    if model.dataset is None:
+        raise TypeError("expected labelled data")
+    for line in model.dataset.lines():
+        note(line)
+    problem = model.task.problem(model.dataset, None)
+    done = simulation.run(problem, model.subject(problem), model.learnt, model.seed, folder)
+    for line in done.lines:
+        note(line)
+    names = next(iter(done.metrics.values()))
+    rows = [[name, *(_shown(values[name]) for values in done.metrics.values())] for name in names]
+    show_table("Simulation", ["metric", *done.metrics], rows)
+    note(f"the simulation: {folder}")
+    return {f"{way}/{name}": value for way, values in done.metrics.items() for name, value in values.items()}
 
 
 def judge(model: EvaluatedModel) -> tuple[Any, dict[str, Any]]:
@@ -96,3 +120,7 @@ def show(metrics: dict[str, Any], task: Task) -> None:
     """Prints the metrics of one model."""
     rows = [[name, format_number(value)] for name, value in metrics.items() if isinstance(value, float)]
     show_table(task.heading(metrics), ["metric", "value"], rows)
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, int) else format_number(value)

@@ -72,7 +72,7 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
         raise UserError("model, data: expected a model and its data, but got none; give model=NAME data=NAME")
     adapter = None if options.adapter_folder is None else Path(options.adapter_folder).expanduser()
     learnt = learnt_by_run(Path(model.location())) | (frozenset() if adapter is None else learnt_by_run(adapter))
-    dataset = source.load()
+    dataset = options.load(source)
     backbone = model.load(options.task.auto_class)
     if adapter is not None:
         placed = load_adapter(backbone, adapter)
@@ -111,7 +111,7 @@ def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
     if refused is not None:
         raise UserError(refused)
     head = _saved_head(folder, task, source) if options.effective_head == "saved" else None
-    dataset = source.load() if options.records is None or options.effective_head == "fit" else None
+    dataset = options.load(source) if options.records is None or options.effective_head == "fit" else None
     backbone = backbone_of_run(folder, task, build_group("model", config["model"]))
     device = options.trainer.device if options.trainer is not None else backbone.device
     return EvaluatedModel(

@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from layersel.backbone.pretrained import Pretrained
 from layersel.compression.precision import Precision
 from layersel.config import TARGET, build, build_group
-from layersel.data.source import Source
+from layersel.data.source import Dataset, Source
 from layersel.errors import UserError, one_of
 from layersel.runs.folder import RunFolder, check_writable
+from layersel.tasks.simulation import Simulation
 from layersel.tasks.stopping import Stopping
 from layersel.tasks.task import Task
 from layersel.training.options import TrainerOptions
@@ -33,11 +34,12 @@ class Evaluation:
     """A file of data to predict; labels are not needed. Without it: metrics. How it is read is said by a source without
     a file of its own, such as data=table data.title_column=NAME."""
     out: str | None = None
-    """Where the result goes: predictions in a format of the task (.csv, .ris, .xlsx), metrics as .json."""
+    """Where the result goes: predictions in a format of the task (.csv, .ris, .xlsx), metrics as .json, a simulation as
+    a folder."""
     head: str | None = None
     """saved (the run's head, the default with run=…) or fit (a new one on what the task learns from of data=…)."""
     seed: int = 0
-    """Seed of the split that a new head is fitted on; with run=… the run's own is used."""
+    """Seed of the split that a new head is fitted on and of a simulation's priors; with run=… the run's own is used."""
     data: Source | None = None
     """The labelled data; with run=… the run's own unless given. With records=… and a run's head: how these are read."""
     model: Pretrained | None = None
@@ -48,13 +50,17 @@ class Evaluation:
     """The numeric precision; with run=… the run's own."""
     stopping: Stopping | None = None
     """What to say, with run=… and records=…, to a team that labels the records in the order of the predictions."""
+    simulation: Simulation | None = None
+    """What to replay of labelled data, as if they were labelled in the order of the predictions, into out=FOLDER."""
     trainer: TrainerOptions | None = None
     """The device."""
 
     @property
     def effective_head(self) -> str:
         """Which head predicts."""
-        return self.head if self.head is not None else "saved" if self.run is not None else "fit"
+        if self.head is not None:
+            return self.head
+        return "saved" if self.run is not None and self.simulation is None else "fit"
 
     @property
     def own_task(self) -> Task | None:
@@ -83,6 +89,15 @@ class Evaluation:
             return self.stopping.source(self.records, self.reading)
         return task.unlabelled(self.records, self.reading)
 
+    def load(self, source: Source) -> Dataset:
+        """Reads labelled data; of those that are to be replayed, what can be.
+
+        Raises:
+            UserError: They cannot be read, or not be replayed.
+        """
+        dataset = source.load()
+        return dataset if self.simulation is None else self.simulation.replayed(dataset)
+
     @property
     def _reads_records(self) -> bool:
         if self.records is None or self.data is None:
@@ -105,7 +120,7 @@ class Evaluation:
         if found:
             return found
         try:
-            return self._prediction_problems()
+            return self._simulation_problems() + self._prediction_problems()
         except UserError as error:
             return [str(error)]
 
@@ -138,11 +153,25 @@ class Evaluation:
                 "stopping: expected a run with its own head and records beside it; give run=FOLDER records=FILE",
             ),
             (
-                not predicts and self.out is not None and suffix not in METRICS_FILES,
+                self.simulation is not None and (predicts or self.head is not None),
+                "simulation: expected labelled data and no head of a run, but got records or head; leave them out",
+            ),
+            (
+                self.simulation is not None and (self.out is None or Path(self.out).expanduser().is_file()),
+                f"out: expected a folder for the simulation, but got {self.out or 'none'}; give out=FOLDER",
+            ),
+            (
+                not predicts and self.simulation is None and self.out is not None and suffix not in METRICS_FILES,
                 f"out: expected a file .json for the metrics, but got {self.out}; give out=metrics.json",
             ),
         ]
         return [message for broken, message in rules if broken]
+
+    def _simulation_problems(self) -> list[str]:
+        task = self.own_task
+        if self.simulation is None or task is None or isinstance(task, self.simulation.takes):
+            return []
+        return [f"simulation: expected none for task={task.name}, but got one; leave it out"]
 
     def _prediction_problems(self) -> list[str]:
         """Returns what the task says of the file to predict, and of where the predictions go."""

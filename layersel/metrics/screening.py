@@ -148,7 +148,7 @@ def recall_at(scores: Tensor, labels: Tensor, share: float) -> Tensor:
         tensor(0.5000, dtype=torch.float64)
     """
     budget = math.floor(_exact("share", share) * len(scores))
-    return (_places(scores, labels) <= budget).double().mean()
+    return (included_places(scores, labels) <= budget).double().mean()
 
 
 def gain_curve(scores: Tensor, labels: Tensor, steps: int) -> Tensor:
@@ -161,7 +161,7 @@ def gain_curve(scores: Tensor, labels: Tensor, steps: int) -> Tensor:
         tensor([0.0000, 0.5000, 1.0000], dtype=torch.float64)
     """
     budgets = torch.arange(steps + 1) * len(scores) // steps
-    return (_places(scores, labels) <= budgets.unsqueeze(1)).double().mean(dim=1)
+    return (included_places(scores, labels) <= budgets.unsqueeze(1)).double().mean(dim=1)
 
 
 def average_precision(scores: Tensor, labels: Tensor) -> Tensor:
@@ -235,6 +235,12 @@ def confusion_at_recall(scores: Tensor, labels: Tensor, recall: float) -> Confus
     return _confusion(included, excluded, included[-needed].item())
 
 
+def included_places(scores: Tensor, labels: Tensor) -> Tensor:
+    """Returns after how many records each included one is found, float64 (I,), if of tied ones it comes last."""
+    included, excluded = _split(scores, labels)
+    return _at_or_above(excluded, included.flip(0)) + torch.arange(1, len(included) + 1)
+
+
 def _exact(argument: str, value: float) -> Fraction:
     """Returns a share in (0, 1] as the fraction that was meant: 0.55·20 is 11, not 11.000000000000002."""
     if not 0 < value <= 1:
@@ -254,12 +260,6 @@ def _confusion(included: Tensor, excluded: Tensor, cut: float) -> Confusion:
     """Returns the counts when every record with a score ≥ `cut` is read."""
     tp, fp = (included >= cut).sum().double(), (excluded >= cut).sum().double()
     return Confusion(tp=tp, fp=fp, tn=len(excluded) - fp, fn=len(included) - tp)
-
-
-def _places(scores: Tensor, labels: Tensor) -> Tensor:
-    """Returns after how many records each included one is found, float64 (I,), if of tied ones it comes last."""
-    included, excluded = _split(scores, labels)
-    return _at_or_above(excluded, included.flip(0)) + torch.arange(1, len(included) + 1)
 
 
 def _at_or_above(ascending: Tensor, cuts: Tensor) -> Tensor:

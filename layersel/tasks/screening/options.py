@@ -32,8 +32,9 @@ RANKING = "ranking.csv"
 class Screening(Task):
     """Few-shot citation screening: contrastive training of the adapter, then a head that ranks."""
 
-    shots: int = 8
-    """Labelled records of each class to learn from; the rest of the labelled records is the test set."""
+    shots: int | None = 8
+    """Labelled records of each class to learn from; the rest of the labelled records is the test set. null: all
+    labelled ones are learnt from, and the unlabelled ranked, so that a team can label more and call it again."""
     if_too_few: str = "error"
     """When a class has no record left beyond its shots: `error`, or `reduce` the shots of both classes."""
     loss: Loss = field(default_factory=Pairwise)
@@ -114,7 +115,7 @@ class Screening(Task):
     def problems(self) -> list[str]:
         """Returns one line for each option that is out of range."""
         found = super().problems()
-        if self.shots < 1:
+        if self.shots is not None and self.shots < 1:
             found.append(f"task.shots: expected 1 or more, but got {self.shots}; the default is 8")
         if self.if_too_few not in IF_TOO_FEW:
             found.append(str(one_of("task.if_too_few", self.if_too_few, IF_TOO_FEW)))

@@ -103,6 +103,8 @@ class ScreeningProblem(Problem):
         included = int(self.labels[self.test].sum())
         lines = self.dataset.lines()
         tested = f"{len(self.test)} to test on, {included} of them included"
+        if not self.test:
+            tested = f"none is left to test on, so there are no metrics; {len(self.unlabelled)} are ranked"
         lines.append(f"{len(self.train)} labelled records to learn from; {tested}")
         repeated = self._n_repeated()
         if repeated:
@@ -153,7 +155,7 @@ class ScreeningProblem(Problem):
         known = [flat_options("task.head", head) for head in heads.values()]
         found = store.tensors(
             "references",
-            [list(heads), known, content, self._head_texts, self.train, self.labels[self.train].tolist()],
+            [list(heads), known, content, self.head_texts, self.train, self.labels[self.train].tolist()],
             lambda: {name: self.scores(self._fitted(head, vectors_ND), vectors_ND) for name, head in heads.items()},
             code=[self.task],
         )
@@ -174,7 +176,12 @@ class ScreeningProblem(Problem):
 
     def scores(self, head: FittedHead, vectors_ND: Tensor) -> Tensor:
         """Returns a score (N, float64) for each record, higher = likelier included."""
-        return head.scores(vectors_ND, self._head_texts)
+        return head.scores(vectors_ND, self.head_texts)
+
+    @cached_property
+    def head_texts(self) -> list[str]:
+        """Returns title and abstract of each record as heads that look at words see them."""
+        return self._texts(" ")
 
     def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
         """Recall against the share of records read, where the test set has included records."""
@@ -235,7 +242,7 @@ class ScreeningProblem(Problem):
         }
 
     def _fitted(self, head: Head, vectors_ND: Tensor, n_parts: int = 1) -> FittedHead:
-        known = [self._head_texts[index] for index in self.train]
+        known = [self.head_texts[index] for index in self.train]
         return FittedHead.fit(head, Examples(vectors_ND[self.train], self.labels[self.train], known, n_parts))
 
     def _outcome(self, scores_N: Tensor, test: list[int]) -> ScreeningOutcome:
@@ -246,11 +253,6 @@ class ScreeningProblem(Problem):
     def _write_ranking(self, path: Path, scores_N: Tensor) -> None:
         ranked = self.unlabelled
         write_ranking(path, [self.dataset.records[index] for index in ranked], scores_N[ranked].tolist())
-
-    @cached_property
-    def _head_texts(self) -> list[str]:
-        """Returns title and abstract of each record as heads that look at words see them."""
-        return self._texts(" ")
 
     def _texts(self, separator: str) -> list[str]:
         return [record_text(record, separator) for record in self.dataset.records]

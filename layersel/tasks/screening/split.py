@@ -23,7 +23,7 @@ class Split(NamedTuple):
 
 def few_shot_split(
     labels: Sequence[int | None],
-    shots: int,
+    shots: int | None,
     generator: "torch.Generator",
     if_too_few: str = "error",
     spare: int = 1,
@@ -34,14 +34,15 @@ def few_shot_split(
 
     Args:
         labels: 1 included, 0 excluded, None not labelled.
-        shots: Records drawn from each class.
+        shots: Records drawn from each class; None takes all labelled records, whose classes may differ in size then.
         generator: Source of the draw.
         if_too_few: When a class has fewer than shots + spare records: `error`, or `reduce` the shots of both classes
             alike until that many are left.
         spare: Records of each class that must be left to test on; 0 where other records wait to be ranked.
 
     Raises:
-        UserError: A class has fewer than shots + spare records, or fewer than 1 + spare when shots may be reduced.
+        UserError: A class has fewer than shots + spare records, or fewer than 1 + spare when shots may be reduced; all
+            are to be taken, though some must be left.
 
     Example:
         >>> import torch
@@ -61,19 +62,26 @@ def few_shot_split(
     return Split(sorted(train), test)
 
 
-def _possible_shots(counts: dict[int, int], shots: int, if_too_few: str, spare: int) -> int:
+def _possible_shots(counts: dict[int, int], shots: int | None, if_too_few: str, spare: int) -> int:
     if if_too_few not in IF_TOO_FEW:
         raise one_of("task.if_too_few", if_too_few, IF_TOO_FEW)
-    if shots < 1:
+    if shots is not None and shots < 1:
         raise UserError(f"task.shots: expected 1 or more, but got {shots}")
     most = min(counts.values()) - spare
-    if shots <= most:
+    if shots is not None and shots <= most:
         return shots
     found = f"{counts[1]} included and {counts[0]} excluded records"
+    if shots is None and spare:
+        raise UserError(
+            f"task.shots: null learns from all labelled records, but of {found} none is unlabelled, so none would be "
+            "left to rank; give task.shots=8"
+        )
     if most < 1:
         raise UserError(
             f"task.shots: expected {1 + spare} or more labelled records of each class, but got {found}; label more"
         )
+    if shots is None:
+        return max(counts.values())
     if if_too_few == "error":
         raise UserError(
             f"task.shots: {shots} to learn from and {spare} to test on need {shots + spare} of each class, "

@@ -138,3 +138,12 @@ def test_labelled_records_may_be_all_learnt_from_where_others_wait() -> None:
     problem = ScreeningProblem.draw(Screening(shots=2), review, 0)
     assert (problem.train, problem.test, problem.unlabelled) == ([0, 1, 2, 3], [], [4, 5, 6])
     assert problem.labels.tolist() == [1, 1, 0, 0, -1, -1, -1]
+
+
+def test_all_labelled_records() -> None:
+    """Without shots both classes are learnt from whole, if unlabelled records wait and no class is missing."""
+    assert few_shot_split([1, 0, None, 0, 0], None, generator(), spare=0) == ([0, 1, 3, 4], [])
+    with pytest.raises(UserError, match=r"task\.shots: null learns from all .* none is unlabelled.*give task\.shots=8"):
+        few_shot_split([1, 0, 0], None, generator(), spare=1)
+    with pytest.raises(UserError, match=r"expected 1 or more labelled records of each class, but got 0 included"):
+        few_shot_split([0, None], None, generator(), spare=0)
