@@ -27,7 +27,7 @@ from layersel.runs.folder import RunFolder
 from layersel.tasks.screening.heads.fusion import Fusion
 from layersel.terminal.help import WHOLE
 
-OF_EVALUATE = ["stopping"]
+OF_EVALUATE = ["simulation", "stopping"]
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} - {*WHOLE, *OF_EVALUATE})
 ORDERS = [
     ",".join(order) for length in range(1, len(STEPS) + 1) for order in permutations(STEPS, length) if TRAIN in order
