@@ -1,8 +1,9 @@
 """Figures of several outcomes, and figures as files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,6 +12,7 @@ from layersel.files import atomic_path
 CHOSEN, OTHER = "#1b6ca8", "#b8c4ce"
 COLOURS = (CHOSEN, "#e08214", "#5b8c5a", "#8e6bb0", "#d1495b", "#3d5a80")
 """The colours of outcomes that one figure compares: the adapted model's, the pretrained one's, others'."""
+PNG, SVG = "png", "svg"
 
 
 def grouped_bars(values: Mapping[str, Mapping[str, float]], title: str) -> Figure:
@@ -35,10 +37,15 @@ def clean_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def write_figures(figures: dict[str, Figure], folder: Path, form: str = "png") -> dict[str, Path]:
-    """Writes each figure as NAME.png, or in another form, such as svg; returns the files by name."""
-    files = {name: folder / f"{name}.{form}" for name in figures}
+def write_figures(figures: Mapping[str, Figure], folder: Path, forms: Sequence[str] = (PNG,)) -> dict[str, Path]:
+    """Writes each figure as NAME.png, NAME.svg, … with the same bytes for the same figure.
+
+    Returns:
+        The files of the first form by name.
+    """
     for name, figure in figures.items():
-        with atomic_path(files[name]) as draft:
-            figure.savefig(draft, dpi=150, format=form)
-    return files
+        for form in forms:
+            metadata = {"Date": None} if form == SVG else None
+            with atomic_path(folder / f"{name}.{form}") as draft, rc_context({"svg.hashsalt": name}):
+                figure.savefig(draft, dpi=150, format=form, metadata=metadata)
+    return {name: folder / f"{name}.{forms[0]}" for name in figures}
