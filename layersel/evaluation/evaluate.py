@@ -1,8 +1,10 @@
 """A finished run, an adapter or a base model on any data: metrics, or predictions for data nobody has labelled."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from layersel.backbone.prefix import PrefixCache
 from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
@@ -10,8 +12,10 @@ from layersel.evaluation.evaluated_model import EvaluatedModel, model_of_run, pr
 from layersel.evaluation.options import Evaluation
 from layersel.files import write_json
 from layersel.runs.folder import RunFolder
-from layersel.tasks.problem import Problem
+from layersel.runs.store import Store
+from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.tasks.task import Task
+from layersel.terminal.figures import PNG, SVG, write_figures
 from layersel.terminal.tables import format_number, note, show_table
 
 
@@ -29,7 +33,7 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
     if library is not None and options.stopping is not None:
         options.stopping.check(library, folder)
     model = pretrained_model(options) if options.run is None else model_of_run(options, folder)
-    head, metrics = judge(model)
+    head, metrics = judge(model, options.figures)
     if metrics:
         show(metrics, model.task)
     if library is not None:
@@ -62,10 +66,14 @@ def predict(
     return advice.values
 
 
-def judge(model: EvaluatedModel) -> tuple[Any, dict[str, Any]]:
+def judge(model: EvaluatedModel, figures: str | None = None) -> tuple[Any, dict[str, Any]]:
     """Returns the head, and the metrics on all labelled data that neither it nor the adapter has learnt from.
 
     Data are split if they are the run's own, or if a head is to be fitted on a part of them.
+
+    Args:
+        model: The model.
+        figures: The folder that figures are written to; None draws none.
     """
     if model.dataset is None:
         if model.head is None:
@@ -78,7 +86,20 @@ def judge(model: EvaluatedModel) -> tuple[Any, dict[str, Any]]:
         check_unchanged(model, problem, subject.texts)
     exclude = frozenset() if model.own_data else model.learnt
     outcome = problem.judge(subject, model.head, exclude)
+    if figures is not None:
+        draw(model, problem, subject, outcome, Path(figures).expanduser())
     return outcome.head, {**outcome.metrics, **outcome.counts}
+
+
+def draw(model: EvaluatedModel, problem: Problem, subject: Subject, adapted: Outcome, folder: Path) -> None:
+    """Writes the figures of a run's outcome beside those of the pretrained model and of the references."""
+    backbone = model.pretrained.load(model.task.auto_class).to(model.backbone.device).eval()
+    cache = PrefixCache(backbone, subject.texts.tokens, start=0, max_bytes=0)
+    base = problem.judge(replace(subject, backbone=backbone, cache=cache, name="pretrained"))
+    outcomes = {"adapted": adapted, "base": base} | problem.references(Store(None), base)
+    figures = problem.figures(outcomes) | problem.further_figures(outcomes, subject.texts)
+    write_figures(figures, folder, (PNG, SVG))
+    note(f"figures of {', '.join(figures)} are in {folder}")
 
 
 def check_unchanged(model: EvaluatedModel, problem: Problem, texts: TokenizedTexts) -> None:

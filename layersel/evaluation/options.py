@@ -34,6 +34,8 @@ class Evaluation:
     a file of its own, such as data=table data.title_column=NAME."""
     out: str | None = None
     """Where the result goes: predictions in a format of the task (.csv, .ris, .xlsx), metrics as .json."""
+    figures: str | None = None
+    """Folder for all figures of a run (.png, .svg) on labelled data: its own, or others with head=fit."""
     head: str | None = None
     """saved (the run's head, the default with run=…) or fit (a new one on what the task learns from of data=…)."""
     seed: int = 0
@@ -99,8 +101,10 @@ class Evaluation:
         inputs = [Path(self.records)] if self.records is not None else []
         if self.out is not None and _same([Path(self.out)], [*inputs, *(self.data.files() if self.data else [])]):
             found.append(f"out: expected a new file, but got {self.out}, which is read; give another name")
-        if self.out is not None:
-            unwritable = check_writable(Path(self.out).expanduser().absolute().parent, "out")
+        written = {"out": Path(self.out).parent} if self.out is not None else {}
+        written |= {"figures": Path(self.figures)} if self.figures is not None else {}
+        for name, folder in written.items():
+            unwritable = check_writable(folder.expanduser().absolute(), name)
             found += [] if unwritable is None else [unwritable]
         if found:
             return found
@@ -136,6 +140,14 @@ class Evaluation:
             (
                 self.stopping is not None and (base_model or not predicts or self.effective_head != "saved"),
                 "stopping: expected a run with its own head and records beside it; give run=FOLDER records=FILE",
+            ),
+            (
+                self.figures is not None and (base_model or predicts),
+                "figures: expected a run and labelled data, its own or others; give run=FOLDER, and no records",
+            ),
+            (
+                self.figures is not None and self.data is not None and self.effective_head != "fit",
+                "figures: expected a head that is fitted on the data that are given, but got the run's; give head=fit",
             ),
             (
                 not predicts and self.out is not None and suffix not in METRICS_FILES,

@@ -65,7 +65,9 @@ def score_densities(rankings: Mapping[str, Tensor], labels: Tensor, recall: floa
             axes.set(xlabel="score (higher: likelier included)", ylabel=what)
             axes.set_title(name, fontsize=10)
             clean_axes(axes)
-        density.legend(frameon=False, fontsize=8)
+    figure.legend(
+        *rows[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
     return figure
 
 

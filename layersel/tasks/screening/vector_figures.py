@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from layersel.tasks.screening.figures import LABELS, LOOKS
 
-MAPPED, COMPARED = 1600, 400
+MAPPED, COMPARED = 1600, 300
 """Most records of a map, and of a matrix."""
 ITERATIONS = 500
 MARKS = {1: "^", 0: "o", -1: "."}
@@ -49,9 +49,12 @@ def tsne_maps(vectors: Mapping[str, Tensor], labels: Tensor, learnt: Sequence[in
                     look = {"color": LOOKS[label][0], "marker": MARKS[label], "edgecolors": edge, "linewidths": 0.9}
                     words = f"{word}{more} ({chosen.sum():,})"
                     axes.scatter(*places_N2[chosen].T, s=36 if more else 14, alpha=0.8, label=words, **look)
-        axes.set(xticks=[], yticks=[], aspect="equal", xlabel="t-SNE, first axis", ylabel="t-SNE, second axis")
+        axes.set(xticks=[], yticks=[], xlabel="t-SNE, first axis", ylabel="t-SNE, second axis", box_aspect=1)
+        axes.set_aspect("equal", adjustable="datalim")
         axes.set_title(name, fontsize=10)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8, frameon=False
+    )
     figure.suptitle(f"t-SNE of the vectors of {_counted(drawn, labels)} (perplexity {perplexity:.3g})", fontsize=11)
     return figure
 
@@ -84,7 +87,7 @@ def cosine_matrices(vectors: Mapping[str, Tensor], labels: Tensor) -> Figure:
             axes.axvline(end - 0.5, color="white", linewidth=1)
         axes.set_title(name, fontsize=10)
     figure.colorbar(image, ax=panels, label="cosine similarity", shrink=0.85)
-    figure.suptitle(f"similarity of every two of {_counted(drawn, labels)}, sorted by label", fontsize=11)
+    figure.suptitle(f"cosine similarity of every two of {_counted(drawn, labels)}, sorted by label", fontsize=11)
     return figure
 
 
