@@ -235,7 +235,7 @@ def confusion_at_recall(scores: Tensor, labels: Tensor, recall: float) -> Confus
 
 
 def score_at_recall(scores: Tensor, labels: Tensor, recall: float) -> Tensor:
-    """Returns the score of the last record of the smallest prefix of the ranking with recall ≥ `recall`; NaN when I = 0.
+    """Returns the lowest score in the smallest prefix of the ranking with recall ≥ `recall`; NaN when I = 0.
 
     Raises:
         UserError: `recall` is outside (0, 1].

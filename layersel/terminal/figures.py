@@ -11,8 +11,9 @@ from layersel.files import atomic_path
 
 CHOSEN, OTHER = "#1b6ca8", "#b8c4ce"
 COLOURS = (CHOSEN, "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#4d4d4d")
-"""The colours of outcomes that one figure compares: the adapted model's, the pretrained one's, others'. The colour-blind
-tell them apart, too (Okabe and Ito 2008)."""
+"""The colours of outcomes that one figure compares: the adapted model's, the pretrained one's, others'.
+
+The colour-blind tell them apart, too (Okabe and Ito 2008)."""
 PNG, SVG = "png", "svg"
 
 

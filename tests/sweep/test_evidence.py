@@ -119,9 +119,7 @@ def test_scores_are_judged_by_layers_trained_alone(tmp_path: Path) -> None:
     file = outline(tmp_path / "e.yaml", {"question": "Which score?", "grids": [str(made)]})
     assert main([str(file)]) == 0
     page = (tmp_path / "e.md").read_text(encoding="utf-8")
-    assert (
-        "| Kendall's τ | `cka` | `rsa` |\n| --- | ---: | ---: |\n| `cka` | - | 0.47 |\n| `rsa` | 0.47 | - |\n" in page
-    )
+    assert "| Kendall's τ | `cka` | `rsa` |\n| --- | ---: | ---: |\n| `cka` | - | 0.47 |\n| `rsa` | 0.47 | - |\n" in page
     assert "| `selection=cka n=2` | 2 | 1 | 0.2000 | - | 1.00 | 0.47 | 0.50 |" in page
     assert "| `selection=rsa n=2` | 2 | 1 | 0.0000 | - | 0.00 | 1.00 | 1.00 |" in page
 

@@ -196,10 +196,9 @@ class ScreeningProblem(Problem):
         tested = self._tested(models)
         if tested:
             figures["scores"] = score_densities(tested, self.labels[self.test])
-        return figures | {
-            "similarities": cosine_matrices(vectors, self.labels),
-            "tsne": tsne_maps(vectors, self.labels, self.train),
-        }
+        figures["similarities"] = cosine_matrices(vectors, self.labels)
+        maps = tsne_maps(vectors, self.labels, self.train)
+        return figures if maps is None else figures | {"tsne": maps}
 
     def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:
         """Returns the recall at each percent of the records read, where the test set has included records."""

@@ -18,7 +18,7 @@ ITERATIONS = 500
 MARKS = {1: "^", 0: "o", -1: "."}
 
 
-def tsne_maps(vectors: Mapping[str, Tensor], labels: Tensor, learnt: Sequence[int] = ()) -> Figure:
+def tsne_maps(vectors: Mapping[str, Tensor], labels: Tensor, learnt: Sequence[int] = ()) -> Figure | None:
     """Draws the t-SNE maps (van der Maaten and Hinton 2008) of the same records by each model, side by side.
 
     The vectors are brought to unit length, so that near means of high cosine. A map begins with the principal
@@ -28,17 +28,23 @@ def tsne_maps(vectors: Mapping[str, Tensor], labels: Tensor, learnt: Sequence[in
         vectors: Vectors (N×D) of the records by each model; N is at least 3.
         labels: Their labels (N), −1 where unknown.
         learnt: Indices of the records that are learnt from, which are drawn with an edge.
+
+    Returns:
+        The figure; a model whose vectors all have one direction has no map, and None is returned if no model has one.
     """
     drawn = sample(labels, MAPPED)
+    units = {name: normalize(vectors_ND[drawn].float(), dim=1) for name, vectors_ND in vectors.items()}
+    units = {name: units_ND for name, units_ND in units.items() if bool((units_ND != units_ND[0]).any())}
+    if not units:
+        return None
     perplexity = min(30.0, (len(drawn) - 1) / 3)
-    figure = Figure(figsize=(4.4 * len(vectors) + 0.2, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(vectors), squeeze=False)[0]
+    figure = Figure(figsize=(4.4 * len(units) + 0.2, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(units), squeeze=False)[0]
     is_learnt, own = np.isin(drawn, learnt), labels[drawn].numpy()
     first = None
-    for axes, (name, vectors_ND) in zip(panels, vectors.items(), strict=True):
-        units_ND = normalize(vectors_ND[drawn].float(), dim=1).numpy()
+    for axes, (name, units_ND) in zip(panels, units.items(), strict=True):
         tsne = TSNE(perplexity=perplexity, init="pca", random_state=0, max_iter=ITERATIONS)
-        places_N2 = tsne.fit_transform(units_ND)
+        places_N2 = tsne.fit_transform(units_ND.numpy())
         places_N2 -= places_N2.mean(axis=0)
         first = places_N2 if first is None else first
         places_N2 = places_N2 @ orthogonal_procrustes(places_N2, first)[0]
