@@ -54,7 +54,7 @@ FILES = {
 NOT_UTF8 = {"undecodable/experiment/latin.yaml"}
 MODEL = ["model=minilm", "model.path={model}", "model.max_length=64", "trainer=cpu"]
 TRAIN = [*MODEL, "logger=csv", "output={out}", "data=table", "data.path={folder}/good.csv", "task.shots=2"]
-TRAIN += ["task.loss.pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
+TRAIN += ["task.loss.pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2", "figures=few"]
 EVALUATE = [*MODEL, "data=table", "data.path={folder}/good.csv", "task.shots=2"]
 
 

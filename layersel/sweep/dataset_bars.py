@@ -37,7 +37,8 @@ def dataset_bars(cells: pd.DataFrame, groups: pd.DataFrame, base: str, metric: M
     names = [name for name in wanted if name in set(found["name"])][: len(COLOURS)]
     if not names:
         return None
-    by_dataset = found[found["name"].isin(names)].groupby(["dataset", "name"])[["mean", "std"]].first()
+    numbers = found.astype({"mean": "float64", "std": "float64"})
+    by_dataset = numbers[numbers["name"].isin(names)].groupby(["dataset", "name"])[["mean", "std"]].first()
     values, errors = (
         {dataset: {name: by_dataset[number].get((dataset, name), math.nan) for name in names} for dataset in datasets}
         for number in ("mean", "std")

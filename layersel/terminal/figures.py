@@ -24,7 +24,7 @@ Values = Mapping[str, Mapping[str, float]]
 def grouped_bars(values: Values, title: str, errors: Values | None = None) -> Figure:
     """Draws a group of bars for each dataset, one bar for each outcome, with error bars where `errors` has a number."""
     outcomes = list(next(iter(values.values())))
-    size = (max(5.0, 1.3 * len(values) + 1.5), 3.2 + 0.18 * len(outcomes))
+    size = (min(max(5.0, 1.3 * len(values) + 1.5), 24.0), 3.2 + 0.18 * len(outcomes))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(outcomes)
@@ -32,13 +32,23 @@ def grouped_bars(values: Values, title: str, errors: Values | None = None) -> Fi
         positions = [group + (place - (len(outcomes) - 1) / 2) * width for group in range(len(values))]
         heights = [measured[outcome] for measured in values.values()]
         spread = None if errors is None else [own[outcome] for own in errors.values()]
-        axes.bar(positions, heights, width, yerr=spread, capsize=2, label=outcome, color=COLOURS[place % len(COLOURS)])
+        axes.bar(
+            positions, heights, width, yerr=spread, capsize=2, label=plain(outcome), color=COLOURS[place % len(COLOURS)]
+        )
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set(ylabel=title)
-    axes.set_xticks(range(len(values)), list(values), fontsize=8)
+    many = len(values) > 6
+    axes.set_xticks(
+        range(len(values)), [*map(plain, values)], fontsize=8, rotation=30 * many, ha="right" if many else "center"
+    )
     figure.legend(loc="outside lower left", fontsize=8, frameon=False)
     clean_axes(axes)
     return figure
+
+
+def plain(name: str) -> str:
+    """Returns a name as matplotlib is to be given it, which takes what stands between two $ for a formula."""
+    return name.replace("$", r"\$")
 
 
 def clean_axes(axes: Axes) -> None:

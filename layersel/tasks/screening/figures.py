@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layersel.metrics import gain_curve
 from layersel.metrics.screening import score_at_recall
-from layersel.terminal.figures import CHOSEN, COLOURS, clean_axes
+from layersel.terminal.figures import CHOSEN, COLOURS, clean_axes, plain
 
 POINTS = 1000
 """Most steps of a curve."""
@@ -87,7 +87,7 @@ def token_lengths(name: str, lengths: Sequence[int], labels: Tensor, limit: int)
     axes.axvline(limit, color="black", linewidth=0.9, label=f"limit of {limit} tokens")
     longer = sum(length > limit for length in lengths)
     axes.set(xlabel="tokens of title and abstract", ylabel="density", xlim=(0, None))
-    axes.set_title(f"{name}: {longer:,} of {len(lengths):,} records are cut at the limit", fontsize=10)
+    axes.set_title(f"{plain(name)}: {longer:,} of {len(lengths):,} records are cut at the limit", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
     clean_axes(axes)
     return figure
