@@ -181,15 +181,20 @@ def test_the_same_command_gives_the_same_numbers(command: list[str], finished: t
 
 
 def test_evaluation_of_a_run_gives_its_metrics_again(finished: tuple[Path, str, str], tmp_path: Path) -> None:
-    """Exactly, from the saved adapter and head."""
-    out = tmp_path / "metrics.json"
-    process = start("evaluate.py", f"run={finished[0]}", f"out={out}", "trainer=cpu", "trainer.threads=1")
+    """Exactly, from the saved adapter and head; the same figures, too."""
+    out, figures = tmp_path / "metrics.json", tmp_path / "figures"
+    options = [f"run={finished[0]}", f"out={out}", f"figures={figures}", "trainer=cpu", "trainer.threads=1"]
+    process = start("evaluate.py", *options)
     output, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (0, "")
     expected, found = read_json(finished[0] / "metrics.json"), read_json(out)
     assert set(found) == {*METRICS, "n_test", "n_included"}
     assert found == {name: expected[name] for name in found}
     assert "284 test records, 35 included" in output
+    assert {file.name for file in figures.iterdir()} == {
+        f"{own}.{form}" for own in FIGURES[1:] for form in ("png", "svg")
+    }
+    assert (figures / "gain.png").read_bytes() == (finished[0] / "figures" / "gain.png").read_bytes()
 
 
 def test_a_review_that_changed_since_is_not_measured(

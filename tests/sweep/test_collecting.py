@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from cell_folders import make_cell, make_grid, seal
 from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
 
 from layersel.errors import UserError
 from layersel.sweep import collecting
@@ -33,13 +34,14 @@ TITLE = 'Beta, "blockers"\nand more; βü 😀'
 
 @pytest.fixture(autouse=True)
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the report was given, each time that it was made; its file holds the title alone."""
+    """What the report was given, each time that it was made; its file holds the title alone, and the figure nothing."""
     calls: list[Any] = []
 
     def report_html(title: str, metric: Metric, **records: Any) -> str:
         calls.append((title, metric, records))
         return title
 
+    monkeypatch.setattr(collecting, "dataset_bars", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.setattr(collecting, "report_html", report_html)
     return calls
 
