@@ -31,7 +31,8 @@ def dataset_bars(cells: pd.DataFrame, groups: pd.DataFrame, base: str, metric: M
     ranked = groups[groups["kind"] == RANKED]
     merged = [_of_datasets(merging, "", metric.name), _of_datasets(merging.assign(name=first), "base/", metric.name)]
     found = pd.concat([ranked, bases, *merged])
-    datasets = [*dict.fromkeys(part for name in cells["dataset"].dropna() for part in str(name).split("+"))]
+    plain = cells["dataset"].drop(merging.index).dropna()
+    datasets = [*dict.fromkeys([*plain, *(part for name in merging["dataset"] for part in str(name).split("+"))])]
     found = found[found["dataset"].isin(datasets) & found["mean"].notna()]
     wanted = dict.fromkeys([first, *merging["name"], *ranked["name"]])
     names = [name for name in wanted if name in set(found["name"])][: len(COLOURS)]

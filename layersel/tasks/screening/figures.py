@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from matplotlib.artist import setp
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -101,9 +100,18 @@ def _by_label(values: Sequence[float], labels: Tensor) -> dict[int, list[float]]
 
 def _densities(axes: Axes, groups: Mapping[int, Sequence[float]]) -> None:
     """Draws the histogram of each label as a density, over the same bins."""
-    bins = np.histogram_bin_edges(np.concatenate(list(groups.values())), 30)
+    bins = np.histogram_bin_edges(np.concatenate(list(groups.values())), 30).tolist()
     for label, values in groups.items():
         colour, line = LOOKS[label]
         words = f"{LABELS[label]} ({len(values):,})"
-        *_, area = axes.hist(values, bins, density=True, histtype="stepfilled", label=words, linewidth=1.4)
-        setp(area, facecolor=(colour, 0.25), edgecolor=colour, linestyle=line)
+        axes.hist(
+            values,
+            bins,
+            density=True,
+            histtype="stepfilled",
+            facecolor=(colour, 0.25),
+            edgecolor=colour,
+            linestyle=line,
+            linewidth=1.4,
+            label=words,
+        )
