@@ -7,6 +7,7 @@ import pytest
 import torch
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 
 from layersel.metrics.screening import score_at_recall
@@ -68,6 +69,14 @@ def test_maps_show_the_same_records_side_by_side() -> None:
     assert np.linalg.norm(included.mean(axis=0) - excluded.mean(axis=0)) > within
     assert "of 40 records" in figure.get_suptitle()
     assert np.random.get_state()[1].tolist() == before  # type: ignore[union-attr]  # noqa: NPY002
+
+
+def test_maps_are_turned_to_fit_the_first() -> None:
+    """No turn or mirroring brings the second one nearer."""
+    figure = tsne_maps({"before": vectors(0), "after": vectors(1)}, LABELS)
+    assert figure is not None
+    first, second = (np.concatenate(list(own.values())) for own in points(figure))
+    np.testing.assert_allclose(orthogonal_procrustes(second, first)[0], np.eye(2), atol=1e-4)
 
 
 def test_vectors_of_one_direction_have_no_map() -> None:
