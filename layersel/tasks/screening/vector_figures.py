@@ -54,7 +54,7 @@ def tsne_maps(vectors: Mapping[str, Tensor], labels: Tensor, learnt: Sequence[in
                 if chosen.any():
                     look = {"color": LOOKS[label][0], "marker": MARKS[label], "edgecolors": edge, "linewidths": 0.9}
                     words = f"{word}{more} ({chosen.sum():,})"
-                    axes.scatter(*places_N2[chosen].T, s=36 if more else 14, alpha=0.8, label=words, **look)
+                    axes.scatter(*places_N2[chosen].T, s=36 if more else 20, alpha=0.8, label=words, **look)
         axes.set(xticks=[], yticks=[], xlabel="t-SNE, first axis", ylabel="t-SNE, second axis", box_aspect=1)
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_title(name, fontsize=10)
