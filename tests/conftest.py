@@ -45,7 +45,7 @@ def tiny_decoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_cell(tiny_model_folder: Path) -> list[str]:
     """The options of a training of a second; the data and the output folder are to be added."""
     model = ["model=minilm", f"model.path={tiny_model_folder}", "model.max_length=32"]
-    trainer = ["trainer=cpu", "trainer.threads=1", "logger=csv"]
+    trainer = ["trainer=cpu", "trainer.threads=1", "logger=csv", "figures=few"]
     return [*model, *trainer, "data=table", "task.shots=4", "task.max_steps=3", "selection=last"]
 
 

@@ -54,7 +54,7 @@ FILES = {
 NOT_UTF8 = {"undecodable/experiment/latin.yaml"}
 MODEL = ["model=minilm", "model.path={model}", "model.max_length=64", "trainer=cpu"]
 TRAIN = [*MODEL, "logger=csv", "output={out}", "data=table", "data.path={folder}/good.csv", "task.shots=2"]
-TRAIN += ["task.loss.pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2"]
+TRAIN += ["task.loss.pairs.per_record=4", "task.epochs=1", "selection=last", "selection.n=2", "figures=few"]
 EVALUATE = [*MODEL, "data=table", "data.path={folder}/good.csv", "task.shots=2"]
 
 
@@ -265,6 +265,7 @@ TRAINING = {
         ["adapter=tied_lora", "adapter.a=frozen", "adapter.b=frozen", "adapter.u=absent", "adapter.v=frozen"],
         r"adapter\.a, b, u, v: expected at least one to be trained",
     ),
+    "unknown figures": Bad(["figures=some"], r"figures: expected one of auto, all, few, but got 'some'"),
     "unknown step": Bad(["order=[train,shrink]"], r"order: expected each of train, merge.*but got train, shrink"),
     "order without training": Bad(["order=[prune]", "pruning=wanda"], r"order: expected .*with train, but got prune"),
     "order without a step that is asked for": Bad(["order=[train]", "pruning=wanda"], r"order: pruning=wanda needs"),
@@ -356,6 +357,7 @@ EVALUATION = {
     ),
     "vector of a layer beyond the model": Bad(["model.layers=[4]"], r"model\.layers: .*0 to 3, .*got 4", base=EVALUATE),
     "unknown head": Bad(["head=new"], r"head: expected one of saved, fit, but got 'new'", base=EVALUATE),
+    "figures of no run": Bad(["figures={out}/f"], r"figures: expected a run and labelled data.*run=F", base=EVALUATE),
     "stopping without a run": Bad(
         ["stopping=advice", "records={folder}/good.csv", "out={out}/r.csv"],
         r"stopping: expected a run with its own head and records beside it; give run=FOLDER records=FILE",

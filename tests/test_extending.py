@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-FAST = ["trainer=cpu", "trainer.threads=1", "logger=csv", "task.max_steps=1", "model.max_length=16"]
+FAST = ["trainer=cpu", "trainer.threads=1", "logger=csv", "figures=few", "task.max_steps=1", "model.max_length=16"]
 
 
 def block(language: str) -> str:

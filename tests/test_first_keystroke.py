@@ -115,7 +115,7 @@ def test_answers_at_once(keystroke: Keystroke, tmp_path: Path) -> None:
 def test_a_finished_cell_answers_at_once(tiny_model_folder: Path, tmp_path: Path) -> None:
     """What it is shows from the options, the data and the code; its results are read."""
     options = ["model=minilm", f"model.path={tiny_model_folder}", "model.max_length=16", "task.max_steps=1"]
-    options += ["selection=last", "logger=csv", "trainer=cpu", f"output={tmp_path}"]
+    options += ["selection=last", "logger=csv", "figures=few", "trainer=cpu", f"output={tmp_path}"]
     first = answer("train.py", *options, folder=tmp_path)
     assert (first.status, first.errors) == (0, [])
     assert "torch" in first.loaded

@@ -21,8 +21,9 @@ from layersel.data.reviews.table import Table
 
 ROOT = Path(__file__).parents[1]
 METRICS = ["awss@95", "wss@95", "tnr@95", "average_precision", "auroc", "recall@10%", "recall@20%", "recall@50%"]
+FIGURES = ["layers", "gain", "lengths", "scores", "similarities", "tsne"]
 SMALL = ["model=minilm", "model.max_length=32", "task.loss.pairs.per_record=4", "selection.bootstrap=5", "logger=csv"]
-SMALL += ["trainer=cpu", "trainer.threads=1"]
+SMALL += ["trainer=cpu", "trainer.threads=1", "figures=few"]
 
 
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
@@ -71,7 +72,7 @@ def command(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def finished(command: list[str]) -> tuple[Path, str, str]:
     """Its folder, and what it printed on standard output and standard error."""
-    process = start("train.py", *command)
+    process = start("train.py", *command, "figures=all")
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     (folder,) = cells(Path(command[-1].removeprefix("output=")))
@@ -93,8 +94,7 @@ def test_a_run_leaves_its_results(finished: tuple[Path, str, str]) -> None:
         "head.safetensors",
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
-        "figures/gain.png",
-        "figures/layers.png",
+        *(f"figures/{name}.{form}" for name in FIGURES for form in ("png", "svg")),
         "logs/metrics.csv",
     }
     assert not [name for name in files if Path(name).name.startswith(".")]
@@ -181,15 +181,20 @@ def test_the_same_command_gives_the_same_numbers(command: list[str], finished: t
 
 
 def test_evaluation_of_a_run_gives_its_metrics_again(finished: tuple[Path, str, str], tmp_path: Path) -> None:
-    """Exactly, from the saved adapter and head."""
-    out = tmp_path / "metrics.json"
-    process = start("evaluate.py", f"run={finished[0]}", f"out={out}", "trainer=cpu", "trainer.threads=1")
+    """Exactly, from the saved adapter and head; the same figures, too."""
+    out, figures = tmp_path / "metrics.json", tmp_path / "figures"
+    options = [f"run={finished[0]}", f"out={out}", f"figures={figures}", "trainer=cpu", "trainer.threads=1"]
+    process = start("evaluate.py", *options)
     output, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (0, "")
     expected, found = read_json(finished[0] / "metrics.json"), read_json(out)
     assert set(found) == {*METRICS, "n_test", "n_included"}
     assert found == {name: expected[name] for name in found}
     assert "284 test records, 35 included" in output
+    assert {file.name for file in figures.iterdir()} == {
+        f"{own}.{form}" for own in FIGURES[1:] for form in ("png", "svg")
+    }
+    assert (figures / "gain.png").read_bytes() == (finished[0] / "figures" / "gain.png").read_bytes()
 
 
 def test_a_review_that_changed_since_is_not_measured(

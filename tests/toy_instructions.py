@@ -30,5 +30,5 @@ def write_rows(file: Path, rows: list[dict[str, object]] | list[dict[str, str]])
 def small_training(model: Path) -> list[str]:
     """The options of a training of a second; the data and the output folder are to be added."""
     own = ["task=causal_lm", "task.batch_size=8", "task.learning_rate=0.01", "task.samples=2", "task.new_tokens=4"]
-    trainer = ["trainer=cpu", "trainer.threads=1", "logger=csv", "data=instructions"]
+    trainer = ["trainer=cpu", "trainer.threads=1", "logger=csv", "figures=few", "data=instructions"]
     return [*own, *trainer, "model=smollm2", f"model.path={model}", "model.max_length=64", "selection=last"]

@@ -96,7 +96,7 @@ class MovingLayers(Callback):
             module.backbone,
             list(self._parameters),
             self._steps,
-            module.placed.squared_changes,
+            lambda: module.placed.squared_changes(),  # noqa: PLW0108 - not every kind of adapter has it
             partial(self._loss, trainer, pl_module, batch),
         )
         before, self.state = self.state, self.regime.after_step(done, self.seed, self.state, trained)

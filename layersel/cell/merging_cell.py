@@ -26,7 +26,7 @@ from layersel.merging.merge import check_mergeable, merge_adapters
 from layersel.merging.method import LearntWeights, MergeMethod
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
-from layersel.terminal.figures import grouped_bars, write_figures
+from layersel.terminal.figures import PNG, SVG, grouped_bars, write_figures
 from layersel.terminal.tables import note
 
 KINDS = {"": "merged", "own/": "own", "base/": "base"}
@@ -153,7 +153,8 @@ class MergingCell:
         tracker.table("merging", ["dataset", *KINDS.values()], [[name, *own.values()] for name, own in values.items()])
         about = {"base_model": self.cell.model.path, "datasets": list(values)}
         tracker.artifact(self.folder.path.name, self.folder.adapter, about)
-        tracker.images(write_figures({"merging": grouped_bars(values, metric.title)}, self.folder.figures))
+        forms = [PNG, SVG] if self.cell.draws_all else [PNG]
+        tracker.images(write_figures({"merging": grouped_bars(values, metric.title)}, self.folder.figures, forms))
         tracker.summary(metrics | model.summary())
 
 

@@ -25,6 +25,7 @@ from layersel.tasks.task import Task
 from layersel.training.options import TrainerOptions
 
 OTHER_CODE = ("rerun", "accept")
+AUTO, ALL, FEW = FIGURES = ("auto", "all", "few")
 
 
 @dataclass
@@ -68,6 +69,9 @@ class Cell:
     shares nothing, within a process either."""
     keep_model: bool = True
     """Write a pruned or quantised model to the run's folder, which evaluate.py needs."""
+    figures: str = AUTO
+    """Which figures the run draws: `all` (each as PNG and SVG), `few` (those of the layers and of the metrics, as PNG),
+    or `auto`: all, but of a grid's cells few; evaluate.py run=FOLDER figures=FOLDER draws a cell's others later."""
     force: bool = False
     """Run a cell again that has already finished."""
     retry: bool = False
@@ -94,9 +98,16 @@ class Cell:
             idle.add(MERGE)
         return [step for step in self.order if step not in idle]
 
+    @property
+    def draws_all(self) -> bool:
+        """Returns whether the run draws all figures."""
+        return self.figures == ALL or (self.figures == AUTO and self.grid is None)
+
     def problems(self) -> list[str]:
         """Returns a line for each thing that does not fit together between groups, or that no group has."""
         found = list(validate(self).values())
+        if self.figures not in FIGURES:
+            found.append(str(one_of("figures", self.figures, FIGURES)))
         if self.other_code not in OTHER_CODE:
             found.append(str(one_of("other_code", self.other_code, OTHER_CODE)))
         if not 0 <= self.seed < 2**32:

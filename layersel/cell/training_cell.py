@@ -31,7 +31,7 @@ from layersel.selection.select import make_selection
 from layersel.selection.selection import Selection
 from layersel.selection.table import show_selection
 from layersel.tasks.problem import Outcome, Problem
-from layersel.terminal.figures import write_figures
+from layersel.terminal.figures import PNG, SVG, write_figures
 from layersel.terminal.tables import counted, note
 from layersel.training.datamodule import TrainingData
 
@@ -73,7 +73,7 @@ class TrainingCell:
         outcomes = self.judge(model, texts, base)
         outcomes |= self.judge_references(outcomes[BASE])
         metrics = self.write(model, texts, outcomes)
-        self.report(model, selection, outcomes, metrics)
+        self.report(model, texts, selection, outcomes, metrics)
 
     @property
     def adapter_is_all(self) -> bool:
@@ -209,15 +209,22 @@ class TrainingCell:
         return metrics
 
     def report(
-        self, model: AdaptedModel, selection: Selection, outcomes: dict[str, Outcome], metrics: dict[str, Any]
+        self,
+        model: AdaptedModel,
+        texts: TokenizedTexts,
+        selection: Selection,
+        outcomes: dict[str, Outcome],
+        metrics: dict[str, Any],
     ) -> None:
         """Draws the figures and logs what was measured once."""
         tracker = self.attempt.tracker
-        figures = {"layers": layer_scores(selection)} | self.problem.figures(outcomes)
+        figures, forms = {"layers": layer_scores(selection)} | self.problem.figures(outcomes), [PNG]
+        if self.cell.draws_all:
+            figures, forms = figures | self.problem.further_figures(outcomes, texts), [PNG, SVG]
         for name, table in {"selection": selection.table(), **self.problem.tables(outcomes)}.items():
             tracker.table(name, *table)
         tracker.curves(LAYER, layer_curves(selection))
         about = {"base_model": self.cell.model.path, "layers": selection.layers}
         tracker.artifact(self.folder.path.name, self.folder.adapter, about)
-        tracker.images(write_figures(figures, self.folder.figures))
+        tracker.images(write_figures(figures, self.folder.figures, forms))
         tracker.summary(metrics | model.summary() | selection_summary(selection))

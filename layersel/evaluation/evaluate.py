@@ -1,8 +1,10 @@
 """A finished run, an adapter or a base model on any data: metrics, or predictions for data nobody has labelled."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from layersel.backbone.prefix import PrefixCache
 from layersel.data.source import Dataset
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
@@ -10,9 +12,11 @@ from layersel.evaluation.evaluated_model import EvaluatedModel, model_of_run, pr
 from layersel.evaluation.options import Evaluation
 from layersel.files import write_json
 from layersel.runs.folder import RunFolder
-from layersel.tasks.problem import Problem
+from layersel.runs.store import Store
+from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.tasks.simulation import Simulation
 from layersel.tasks.task import Task
+from layersel.terminal.figures import PNG, SVG, write_figures
 from layersel.terminal.tables import format_number, note, show_table
 
 
@@ -32,7 +36,7 @@ def evaluate(options: Evaluation) -> dict[str, Any]:
     model = pretrained_model(options) if options.run is None else model_of_run(options, folder)
     if options.simulation is not None:
         return simulate(options.simulation, model, Path(options.out or "").expanduser())
-    head, metrics = judge(model)
+    head, metrics = judge(model, options.figures)
     if metrics:
         show(metrics, model.task)
     if library is not None:
@@ -86,10 +90,14 @@ def simulate(simulation: Simulation, model: EvaluatedModel, folder: Path) -> dic
     return {f"{way}/{name}": value for way, values in done.metrics.items() for name, value in values.items()}
 
 
-def judge(model: EvaluatedModel) -> tuple[Any, dict[str, Any]]:
+def judge(model: EvaluatedModel, figures: str | None = None) -> tuple[Any, dict[str, Any]]:
     """Returns the head, and the metrics on all labelled data that neither it nor the adapter has learnt from.
 
     Data are split if they are the run's own, or if a head is to be fitted on a part of them.
+
+    Args:
+        model: The model.
+        figures: The folder that figures are written to; None draws none.
     """
     if model.dataset is None:
         if model.head is None:
@@ -102,7 +110,20 @@ def judge(model: EvaluatedModel) -> tuple[Any, dict[str, Any]]:
         check_unchanged(model, problem, subject.texts)
     exclude = frozenset() if model.own_data else model.learnt
     outcome = problem.judge(subject, model.head, exclude)
+    if figures is not None:
+        draw(model, problem, subject, outcome, Path(figures).expanduser())
     return outcome.head, {**outcome.metrics, **outcome.counts}
+
+
+def draw(model: EvaluatedModel, problem: Problem, subject: Subject, adapted: Outcome, folder: Path) -> None:
+    """Writes the figures of a run's outcome beside those of the pretrained model and of the references."""
+    backbone = model.pretrained.load(model.task.auto_class).to(model.backbone.device).eval()
+    cache = PrefixCache(backbone, subject.texts.tokens, start=0, max_bytes=0)
+    base = problem.judge(replace(subject, backbone=backbone, cache=cache, name="pretrained"))
+    outcomes = {"adapted": adapted, "base": base} | problem.references(Store(None), base)
+    figures = problem.figures(outcomes) | problem.further_figures(outcomes, subject.texts)
+    write_figures(figures, folder, (PNG, SVG))
+    note(f"figures of {', '.join(figures)} are in {folder}")
 
 
 def check_unchanged(model: EvaluatedModel, problem: Problem, texts: TokenizedTexts) -> None:

@@ -32,6 +32,7 @@ class EvaluatedModel:
 
     Attributes:
         backbone: With the adapter in place.
+        pretrained: What it was before.
         task: The task that it is judged by.
         precision: In which texts are encoded.
         head: The run's head, None where a new one is to be fitted.
@@ -42,6 +43,7 @@ class EvaluatedModel:
     """
 
     backbone: Backbone
+    pretrained: Pretrained
     task: Task
     precision: Precision
     head: Any
@@ -87,6 +89,7 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
         note(quantised.effective)
     return EvaluatedModel(
         backbone=backbone,
+        pretrained=model,
         task=options.task,
         precision=options.precision,
         head=None,
@@ -112,10 +115,12 @@ def model_of_run(options: Evaluation, folder: RunFolder) -> EvaluatedModel:
         raise UserError(refused)
     head = _saved_head(folder, task, source) if options.effective_head == "saved" else None
     dataset = options.load(source) if options.records is None or options.effective_head == "fit" else None
-    backbone = backbone_of_run(folder, task, build_group("model", config["model"]))
+    pretrained: Pretrained = build_group("model", config["model"])
+    backbone = backbone_of_run(folder, task, pretrained)
     device = options.trainer.device if options.trainer is not None else backbone.device
     return EvaluatedModel(
         backbone=backbone.to(device).eval(),
+        pretrained=pretrained,
         task=task,
         precision=precision,
         head=head,

@@ -36,6 +36,8 @@ class Evaluation:
     out: str | None = None
     """Where the result goes: predictions in a format of the task (.csv, .ris, .xlsx), metrics as .json, a simulation as
     a folder."""
+    figures: str | None = None
+    """Folder for all figures of a run (.png, .svg) on labelled data: its own, or others with head=fit."""
     head: str | None = None
     """saved (the run's head, the default with run=…) or fit (a new one on what the task learns from of data=…)."""
     seed: int = 0
@@ -114,8 +116,10 @@ class Evaluation:
         inputs = [Path(self.records)] if self.records is not None else []
         if self.out is not None and _same([Path(self.out)], [*inputs, *(self.data.files() if self.data else [])]):
             found.append(f"out: expected a new file, but got {self.out}, which is read; give another name")
-        if self.out is not None:
-            unwritable = check_writable(Path(self.out).expanduser().absolute().parent, "out")
+        written = {"out": Path(self.out).parent} if self.out is not None else {}
+        written |= {"figures": Path(self.figures)} if self.figures is not None else {}
+        for name, folder in written.items():
+            unwritable = check_writable(folder.expanduser().absolute(), name)
             found += [] if unwritable is None else [unwritable]
         if found:
             return found
@@ -159,6 +163,14 @@ class Evaluation:
             (
                 self.simulation is not None and (self.out is None or Path(self.out).expanduser().is_file()),
                 f"out: expected a folder for the simulation, but got {self.out or 'none'}; give out=FOLDER",
+            ),
+            (
+                self.figures is not None and (base_model or predicts or self.simulation is not None),
+                "figures: expected a run and labelled data, and no simulation; give run=FOLDER, and no records",
+            ),
+            (
+                self.figures is not None and self.data is not None and self.effective_head != "fit",
+                "figures: expected a head that is fitted on the data that are given, but got the run's; give head=fit",
             ),
             (
                 not predicts and self.simulation is None and self.out is not None and suffix not in METRICS_FILES,

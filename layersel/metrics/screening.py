@@ -227,12 +227,32 @@ def confusion_at_recall(scores: Tensor, labels: Tensor, recall: float) -> Confus
         >>> [int(count) for count in counts]
         [1, 2, 0, 1]
     """
-    fraction = _exact("recall", recall)
     included, excluded = _split(scores, labels)
-    if not len(included):
+    cut = _cut(included, recall)
+    if cut.isnan():
         return Confusion(*included.new_full((4,), math.nan))
-    needed = max(1, math.ceil(fraction * len(included)))
-    return _confusion(included, excluded, included[-needed].item())
+    return _confusion(included, excluded, cut.item())
+
+
+def score_at_recall(scores: Tensor, labels: Tensor, recall: float) -> Tensor:
+    """Returns the lowest score in the smallest prefix of the ranking with recall ≥ `recall`; NaN when I = 0.
+
+    Raises:
+        UserError: `recall` is outside (0, 1].
+
+    Example:
+        >>> score_at_recall(torch.tensor([3.0, 2.0, 2.0, 1.0]), torch.tensor([0, 1, 0, 1]), 0.5)
+        tensor(2., dtype=torch.float64)
+    """
+    return _cut(_split(scores, labels)[0], recall)
+
+
+def _cut(included: Tensor, recall: float) -> Tensor:
+    """Returns the highest of the ascending scores that a share of the included records reach; NaN when I = 0."""
+    fraction = _exact("recall", recall)
+    if not len(included):
+        return included.new_full((), math.nan)
+    return included[-max(1, math.ceil(fraction * len(included)))]
 
 
 def included_places(scores: Tensor, labels: Tensor) -> Tensor:

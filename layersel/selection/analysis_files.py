@@ -16,7 +16,7 @@ from layersel.seeding import stream
 from layersel.selection.analysis import depth_similarities, separations, smaller_probes
 from layersel.selection.figure import layer_scores, probe_curves, separation_curves, similarity_map
 from layersel.selection.selection import Selection
-from layersel.terminal.figures import write_figures
+from layersel.terminal.figures import PNG, SVG, write_figures
 from layersel.terminal.tables import note
 
 
@@ -72,8 +72,7 @@ def write_analysis(
 
 def _write(folder: Path, figures: Mapping[str, Figure], tables: Mapping[str, pd.DataFrame]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for form in ("png", "svg"):
-        write_figures(dict(figures), folder, form)
+    write_figures(figures, folder, (PNG, SVG))
     for name, table in tables.items():
         with atomic_path(folder / f"{name}.csv") as draft:
             table.to_csv(draft, index=False)

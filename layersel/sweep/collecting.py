@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from layersel.files import atomic_path
+from layersel.files import atomic_path, sha256
 from layersel.runs.folder import FINISHED
 from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import as_table, records
 from layersel.sweep.comparing import CONFIGURATION, compare, names_of, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.curves import MeanCurves, as_frame, mean_curves
+from layersel.sweep.dataset_bars import dataset_bars
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
 from layersel.sweep.layers.agreement import agreement
 from layersel.sweep.layers.chosen import chosen_layers
@@ -24,10 +25,13 @@ from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
 from layersel.sweep.rows import Rows
 from layersel.tasks.task import Metric
+from layersel.terminal.figures import PNG, SVG, write_figures
 from layersel.terminal.tables import counted, format_number
 
 SHOWN = 40
 """Most groups on the terminal; of more, those over all datasets."""
+DATASETS = "datasets"
+"""The name of the figure of the datasets."""
 Part = str | dict[str, Any]
 """A line for the terminal, or the `title`, `columns` and `rows` of a table."""
 
@@ -93,7 +97,7 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
-    """Writes the tables as CSV, that of the cells as `cells.parquet` too, and `report.html`.
+    """Writes the tables as CSV, that of the cells as `cells.parquet` too, `report.html`, and the datasets' figure.
 
     Returns:
         The SHA-256 of each file by its name.
@@ -111,7 +115,12 @@ def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
     for name, content in files.items():
         with atomic_path(out / name) as draft:
             draft.write_bytes(content)
-    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    written = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    figure = dataset_bars(own.cells, own.groups, own.titles["base"], metric)
+    if figure is not None:
+        write_figures({DATASETS: figure}, out, (PNG, SVG))
+        written |= {name: sha256(out / name) for name in (f"{DATASETS}.{PNG}", f"{DATASETS}.{SVG}")}
+    return written
 
 
 def printed(own: Tables) -> list[Part]:

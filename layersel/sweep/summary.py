@@ -58,7 +58,7 @@ def summarise(out: Path, paths: Sequence[str | Path], reference: str | None = No
 
 def _fingerprint(out: Path, rows: Rows, reference: str | None, metric: str | None) -> str:
     """Returns the hash of all that decides the files: cells, options, the report's title, the code, its libraries."""
-    libraries = [version(name) for name in ("numpy", "pandas", "pyarrow", "scipy")]
+    libraries = [version(name) for name in ("matplotlib", "numpy", "pandas", "pyarrow", "scipy")]
     return fingerprint([asdict(rows), reference, metric, out.resolve().name, source_fingerprint(), libraries])
 
 

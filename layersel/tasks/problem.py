@@ -184,6 +184,10 @@ class Problem(ABC):
         """Figures of the outcomes (`adapted`, `base`, references) by name."""
         return {}
 
+    def further_figures(self, outcomes: Mapping[str, Outcome], texts: TokenizedTexts) -> dict[str, "Figure"]:
+        """Figures of the same, and of the texts, that take seconds: a cell of a grid has them on demand only."""
+        return {}
+
     def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:
         """Returns curves of the outcomes by name, which a grid averages over its cells; few points, at fixed places."""
         return {}

@@ -1,33 +1,54 @@
 """Figures of several outcomes, and figures as files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from layersel.files import atomic_path
 
 CHOSEN, OTHER = "#1b6ca8", "#b8c4ce"
-COLOURS = (CHOSEN, "#e08214", "#5b8c5a", "#8e6bb0", "#d1495b", "#3d5a80")
-"""The colours of outcomes that one figure compares: the adapted model's, the pretrained one's, others'."""
+COLOURS = (CHOSEN, "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#4d4d4d")
+"""The colours of outcomes that one figure compares: the adapted model's, the pretrained one's, others'.
+
+The colour-blind tell them apart, too (Okabe and Ito 2008)."""
+PNG, SVG = "png", "svg"
 
 
-def grouped_bars(values: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """Draws a group of bars for each dataset, one bar for each outcome (dataset → outcome → value); NaN has no bar."""
+Values = Mapping[str, Mapping[str, float]]
+"""Numbers by dataset and outcome; NaN where there is none."""
+
+
+def grouped_bars(values: Values, title: str, errors: Values | None = None) -> Figure:
+    """Draws a group of bars for each dataset, one bar for each outcome, with error bars where `errors` has a number."""
     outcomes = list(next(iter(values.values())))
-    figure = Figure(figsize=(max(5.0, 1.3 * len(values) + 1.5), 3.4), layout="constrained")
+    size = (min(max(5.0, 1.3 * len(values) + 1.5), 24.0), 3.2 + 0.18 * len(outcomes))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(outcomes)
     for place, outcome in enumerate(outcomes):
         positions = [group + (place - (len(outcomes) - 1) / 2) * width for group in range(len(values))]
         heights = [measured[outcome] for measured in values.values()]
-        axes.bar(positions, heights, width, label=outcome, color=COLOURS[place % len(COLOURS)])
+        spread = None if errors is None else [own[outcome] for own in errors.values()]
+        axes.bar(
+            positions, heights, width, yerr=spread, capsize=2, label=plain(outcome), color=COLOURS[place % len(COLOURS)]
+        )
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set(ylabel=title, xticks=range(len(values)), xticklabels=list(values))
-    axes.legend(frameon=False, fontsize=8)
+    axes.set(ylabel=title)
+    many = len(values) > 6
+    axes.set_xticks(
+        range(len(values)), [*map(plain, values)], fontsize=8, rotation=30 * many, ha="right" if many else "center"
+    )
+    figure.legend(loc="outside lower left", fontsize=8, frameon=False)
     clean_axes(axes)
     return figure
+
+
+def plain(name: str) -> str:
+    """Returns a name as matplotlib is to be given it, which takes what stands between two $ for a formula."""
+    return name.replace("$", r"\$")
 
 
 def clean_axes(axes: Axes) -> None:
@@ -35,10 +56,15 @@ def clean_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def write_figures(figures: dict[str, Figure], folder: Path, form: str = "png") -> dict[str, Path]:
-    """Writes each figure as NAME.png, or in another form, such as svg; returns the files by name."""
-    files = {name: folder / f"{name}.{form}" for name in figures}
+def write_figures(figures: Mapping[str, Figure], folder: Path, forms: Sequence[str] = (PNG,)) -> dict[str, Path]:
+    """Writes each figure as NAME.png, NAME.svg, … with the same bytes for the same figure.
+
+    Returns:
+        The files of the first form by name.
+    """
     for name, figure in figures.items():
-        with atomic_path(files[name]) as draft:
-            figure.savefig(draft, dpi=150, format=form)
-    return files
+        for form in forms:
+            metadata = {"Date": None} if form == SVG else None
+            with atomic_path(folder / f"{name}.{form}") as draft, rc_context({"svg.hashsalt": name}):
+                figure.savefig(draft, dpi=150, format=form, metadata=metadata)
+    return {name: folder / f"{name}.{forms[0]}" for name in figures}

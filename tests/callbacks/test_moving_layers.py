@@ -14,6 +14,7 @@ from small_reviews import write_reviews
 from toy_training import toy_training
 from turns import ALL, SEED, Snapshots, fit, moved
 
+from layersel.adapters.kinds.full import Full
 from layersel.callbacks.moving_layers import MovingLayers
 from layersel.errors import UserError
 from layersel.selection.regimes.fixed import Fixed
@@ -45,6 +46,14 @@ def test_all_layers_at_once_are_the_plain_training(tmp_path: Path) -> None:
     for name, regime in (("all", Lisa(n=3, every=1)), ("fixed", Fixed())):
         found = fit(tmp_path / name, MovingLayers(regime, SEED)).trained
         assert all(torch.equal(value, plain[own]) for own, value in found.items())
+
+
+def test_layers_that_are_trained_whole_take_turns(tmp_path: Path) -> None:
+    """They have no adapter that a regime could look at."""
+    before = toy_training(tmp_path / "before", ALL, adapter=Full()).module.backbone.state_dict()
+    after = fit(tmp_path, MovingLayers(Lisa(n=1, every=100), SEED), adapter=Full()).module.backbone.state_dict()
+    changed = {name.split(".layer.")[1][0] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {str(layer) for layer in Lisa(n=1, every=100).layers_at(0, [0, 1, 2], SEED, {})}
 
 
 RESUMED = {

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COMMON = ["model=minilm", "model.max_length=16", "task.max_steps=2", "selection.n=1", "logger=csv", "trainer=cpu"]
-COMMON += ["trainer.threads=1"]
+COMMON += ["trainer.threads=1", "figures=few"]
 SELECTIONS = {"cka": ["selection.bootstrap=2", "selection.probe_size=8"], "last": []}
 BEFORE = "This cell has finished before"
 

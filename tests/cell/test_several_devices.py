@@ -18,7 +18,7 @@ TWO = "trainer.devices=2"
 @pytest.fixture
 def base(tiny_model_folder: Path) -> list[str]:
     """What all cells here have in common."""
-    return [*SMALL, f"model.path={tiny_model_folder}"]
+    return [*SMALL, "figures=few", f"model.path={tiny_model_folder}"]
 
 
 @pytest.mark.parametrize("layers", [[], ["model.layers=all", "model.combine=concat"]], ids=["last", "all"])

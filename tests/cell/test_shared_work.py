@@ -67,7 +67,15 @@ def common(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     (review,) = write_reviews(tmp_path_factory.mktemp("reviews"), 1, size=20)
     model = [f"model.path={tiny_model_folder}", "model=minilm", "model.max_length=32"]
     data = ["data=table", f"data.path={review}", "task.shots=4"]
-    return [*model, *data, "trainer=cpu", "trainer.threads=1", "task.max_steps=2", "task.learning_rate=0.01"]
+    return [
+        *model,
+        *data,
+        "trainer=cpu",
+        "trainer.threads=1",
+        "task.max_steps=2",
+        "task.learning_rate=0.01",
+        "figures=few",
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ SMALL = [
     "task.max_steps=3",
     "selection.bootstrap=3",
 ]
-OFFLINE = ["logger=wandb", "logger.mode=offline", "trainer=cpu", "trainer.threads=1"]
+OFFLINE = ["logger=wandb", "logger.mode=offline", "trainer=cpu", "trainer.threads=1", "figures=few"]
 OPTIONS = {"selection": {"n": 3, "bootstrap": None}, "task": {"epochs": 1}, "order": ["train", "merge"]}
 LABELS = {"dataset": "NSAIDS", "selection": "cka", "n": 3, "rank": 8, "pruning": "none", "model": "minilm", "seed": 0}
 

@@ -8,33 +8,40 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from cell_folders import make_cell, make_grid, seal
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
 
 from layersel.errors import UserError
 from layersel.sweep import collecting
 from layersel.sweep.__main__ import main
 from layersel.sweep.cells import as_table
 from layersel.sweep.configurations import configurations, named
+from layersel.sweep.dataset_bars import dataset_bars
+from layersel.sweep.grouping import group
 from layersel.sweep.rows import collect_rows
 from layersel.sweep.summary import summarise
 from layersel.tasks.task import Metric
 
 TABLES = ("cells", "groups", "comparisons", "curves", "agreement", "regrets", "chosen_layers")
 FILES = {f"{name}.csv" for name in TABLES} | {"cells.parquet", "report.html", "summary.json"}
+FILES |= {"datasets.png", "datasets.svg"}
 TITLE = 'Beta, "blockers"\nand more; βü 😀'
 
 
 @pytest.fixture(autouse=True)
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the report was given, each time that it was made; its file holds the title alone."""
+    """What the report was given, each time that it was made; its file holds the title alone, and the figure nothing."""
     calls: list[Any] = []
 
     def report_html(title: str, metric: Metric, **records: Any) -> str:
         calls.append((title, metric, records))
         return title
 
+    monkeypatch.setattr(collecting, "dataset_bars", lambda *_: Figure(figsize=(1, 1)))
     monkeypatch.setattr(collecting, "report_html", report_html)
     return calls
 
@@ -218,3 +225,26 @@ def test_collecting_loads_no_deep_learning() -> None:
     code = f"import sys, layersel.sweep.collecting; print({heavy!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_datasets_figure_has_every_configuration_and_merge(tmp_path: Path) -> None:
+    """Means and standard deviations over the seeds, without an adapter, of merged adapters too, by dataset."""
+    values = {("A", 0): 0.5, ("A", 1): 0.75, ("B", 0): 0.25, ("B", 1): 0.25}
+    for (dataset, seed), value in values.items():
+        make_cell(tmp_path, value, dataset=dataset, seed=seed, metrics={"base/awss@95": value / 2})
+    for seed in range(2):
+        metrics = {"A/awss@95": 0.6 + 0.2 * seed, "B/awss@95": 0.5, "A/base/awss@95": 0, "B/base/awss@95": 0}
+        own = {"dataset": "A+B", "merging": "hybrid", "options": {"merging": "hybrid"}}
+        make_cell(tmp_path, 0.6, seed=seed, metrics=metrics, **own)
+    cells = as_table(collect_rows([tmp_path]).rows)
+    table, metric = named(cells, configurations(cells)), Metric("awss@95", "AWSS@95")
+    figure = dataset_bars(table.table, group(table, metric), "base", metric)
+    assert figure is not None
+    (axes,) = figure.axes
+    assert [words.get_text() for words in axes.get_xticklabels()] == ["A", "B"]
+    bars = [[bar.get_height() for bar in own] for own in axes.containers if isinstance(own, BarContainer)]
+    assert bars == [pytest.approx([0.3125, 0.125]), pytest.approx([0.7, 0.5]), pytest.approx([0.625, 0.25])]
+    spreads = [own[0, 1] - own[1, 1] for lines in axes.collections for own in lines.get_segments()]  # type: ignore[attr-defined]
+    expected = [0.25 / 2, 0, 0.2, 0, 0.25, 0]  # of two values the deviation is their difference by √2
+    assert np.abs(spreads) / 2 == pytest.approx(np.array(expected) / 2**0.5)
+    assert dataset_bars(table.table.iloc[:0], group(table, metric).iloc[:0], "base", metric) is None

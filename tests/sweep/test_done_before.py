@@ -23,7 +23,7 @@ def options(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     """Of a cell that has finished."""
     (dataset,) = write_reviews(tmp_path_factory.mktemp("datasets"), 1, size=20)
     model = ["model=minilm", f"model.path={tiny_model_folder}", "model.max_length=16", "logger=csv", "trainer=cpu"]
-    cell = ["data=table", f"data.path={dataset}", "selection=last", "selection.n=1", "task.max_steps=1"]
+    cell = ["data=table", f"data.path={dataset}", "selection=last", "selection.n=1", "task.max_steps=1", "figures=few"]
     chosen = [*model, *cell, f"output={tmp_path_factory.mktemp('runs')}"]
     assert here("train.py", *chosen) == 0
     return chosen

@@ -38,7 +38,7 @@ class Lab:
     def __init__(self, output: Path, model: Path):
         self.output = output
         self.options = ["task=toy", "data=toy", f"model.path={model}", "model.pooling=mean", "model.max_length=12"]
-        self.options += ["selection.n=2", "logger=csv", f"output={output}"]
+        self.options += ["selection.n=2", "logger=csv", "figures=few", f"output={output}"]
 
     def train(self, *options: str) -> str:
         """Runs train.py."""

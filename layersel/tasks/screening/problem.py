@@ -191,6 +191,22 @@ class ScreeningProblem(Problem):
         titled = {self.task.references.get(name, name): scores for name, scores in tested.items()}
         return {"gain": gain_curves(titled, self.labels[self.test])} if titled else {}
 
+    def further_figures(self, outcomes: Mapping[str, Outcome], texts: TokenizedTexts) -> dict[str, "Figure"]:
+        """Token lengths, scores, and the vectors before and after the adaptation, by label."""
+        from layersel.tasks.screening.figures import score_densities, token_lengths
+        from layersel.tasks.screening.vector_figures import cosine_matrices, tsne_maps
+
+        adapted, base = outcomes["adapted"], outcomes["base"]
+        models = {"pretrained encoder": base} | ({} if adapted is base else {"adapted encoder": adapted})
+        vectors = {name: own.vectors for name, own in models.items() if isinstance(own, ScreeningOutcome)}
+        figures = {"lengths": token_lengths(self.dataset.name, texts.full_lengths, self.labels, texts.max_length)}
+        tested = self._tested(models)
+        if tested:
+            figures["scores"] = score_densities(tested, self.labels[self.test])
+        figures["similarities"] = cosine_matrices(vectors, self.labels)
+        maps = tsne_maps(vectors, self.labels, self.train)
+        return figures if maps is None else figures | {"tsne": maps}
+
     def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:
         """Returns the recall at each percent of the records read, where the test set has included records."""
         labels, read = self.labels[self.test], [percent / 100 for percent in range(101)]

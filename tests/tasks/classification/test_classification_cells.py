@@ -54,7 +54,7 @@ class Lab:
     def __init__(self, output: Path, model: Path):
         self.output = output
         self.options = ["task=classification", "data=embedded", "model=minilm", f"model.path={model}"]
-        self.options += ["model.max_length=24", "logger=csv", f"output={output}", "task.train=40"]
+        self.options += ["model.max_length=24", "logger=csv", "figures=few", f"output={output}", "task.train=40"]
 
     def train(self, *options: str, status: int = 0) -> str:
         """Runs train.py; what comes first holds -m."""
