@@ -50,8 +50,8 @@ def test_all_layers_at_once_are_the_plain_training(tmp_path: Path) -> None:
 
 def test_layers_that_are_trained_whole_take_turns(tmp_path: Path) -> None:
     """They have no adapter that a regime could look at."""
-    before = toy_training(tmp_path / "before", ALL, adapter=Full()).module.backbone.state_dict()
-    after = fit(tmp_path, MovingLayers(Lisa(n=1, every=100), SEED), adapter=Full()).module.backbone.state_dict()
+    before = toy_training(tmp_path / "before", ALL, adapter=Full()).module.backbone.model.state_dict()
+    after = fit(tmp_path, MovingLayers(Lisa(n=1, every=100), SEED), adapter=Full()).module.backbone.model.state_dict()
     changed = {name.split(".layer.")[1][0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == {str(layer) for layer in Lisa(n=1, every=100).layers_at(0, [0, 1, 2], SEED, {})}
 
