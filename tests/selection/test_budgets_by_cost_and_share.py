@@ -65,12 +65,13 @@ def test_parameters_are_spent_in_the_order_of_the_scores(values: list[float], da
 def test_the_fewest_layers_hold_the_share(values: list[float], share: float) -> None:
     """No smaller set holds it; each share contains the layers of a smaller one."""
     score = Measure(n=None, cumulative=share)
-    chosen = layers_within(score, torch.tensor(values, dtype=torch.float64), range(len(values)), set())
+    values_L = torch.tensor(values, dtype=torch.float64)
+    chosen = layers_within(score, values_L, range(len(values)), set())
     wanted = share * sum(values) * (1 - 1e-9)
     assert sum(values[layer] for layer in chosen) >= wanted * (1 - 1e-12)
     fewer = combinations(range(len(values)), len(chosen) - 1)
     assert all(sum(values[layer] for layer in own) < wanted for own in fewer)
-    less = layers_within(Measure(n=None, cumulative=share / 2), torch.tensor(values), range(len(values)), set())
+    less = layers_within(Measure(n=None, cumulative=share / 2), values_L, range(len(values)), set())
     assert set(less) <= set(chosen)
 
 

@@ -21,7 +21,7 @@ from layersel.tasks.screening.heads.pool import Pool
 from layersel.tasks.screening.problem import ScreeningProblem
 from layersel.tasks.screening.simulation.options import ReplaySimulation
 from layersel.tasks.screening.simulation.replay import Replay, batch_sizes, draw_priors, replay
-from layersel.terminal.figures import write_figures
+from layersel.terminal.figures import PNG, SVG, write_figures
 
 ORDER, METRICS = "order.csv", "metrics.json"
 _COLUMNS = ("head", "place", "round", "record_id", "title", "included", "recall")
@@ -116,8 +116,7 @@ class Comparison:
         priors = [self.review.records[index].id for index in self.priors]
         counts = {"n_priors": len(priors), "n_records": len(self._rest), "n_included": self._to_find}
         write_json(folder / METRICS, {**counts, "priors": priors, "heads": self.metrics()})
-        for form in ("png", "svg"):
-            write_figures({"recall": gain_curves(self._scores, self.labels_N[self._rest])}, folder, form)
+        write_figures({"recall": gain_curves(self._scores, self.labels_N[self._rest])}, folder, (PNG, SVG))
 
     def _rows(self, name: str) -> list[list[object]]:
         """Returns a row for each record: the priors at place 0 of round 0, then the others in the order of reading."""
