@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from statistics import fmean
 
 import torch
@@ -107,17 +108,16 @@ def smaller_probes(
         score, which a line tells.
     """
     found = []
-    size = max(SMALLEST, MIN_TEXTS)
-    while size < len(texts):
+    sizes = (max(SMALLEST, MIN_TEXTS) << doublings for doublings in count())
+    for size in takewhile(lambda size: size < len(texts), sizes):
         draws = [torch.randperm(len(texts), generator=generator)[:size].tolist() for _ in range(DRAWS)]
-        size *= 2
         try:
             with without_notes():
                 chosen = [select([texts[place] for place in draw]) for draw in draws]
         except UserError as error:
-            note(f"{len(draws[0])} texts: {error}")
+            note(f"{size} texts: {error}")
             continue
         taus = [kendall(own.scores, whole.scores) for own in chosen]
         overlaps = [len(set(own.layers) & set(whole.layers)) / max(len(whole.layers), 1) for own in chosen]
-        found.append(SmallerProbe(len(draws[0]), fmean(taus), fmean(overlaps)))
+        found.append(SmallerProbe(size, fmean(taus), fmean(overlaps)))
     return found

@@ -3,7 +3,7 @@
 import math
 
 from layersel.selection.cost import relative_cost
-from layersel.selection.selection import Selection
+from layersel.selection.selection import CHOSEN, RESAMPLED, SCORE, Selection
 
 LAYER = "layer"
 
@@ -11,7 +11,7 @@ LAYER = "layer"
 def layer_curves(selection: Selection) -> list[dict[str, float]]:
     """Returns the values of each layer by their names: whether it is chosen, 1 or 0, and what was measured of it."""
     columns, rows = selection.table()
-    numbers = [name for name in columns if name in ("score", "chosen", "chosen in resamples")]
+    numbers = [name for name in columns if name in (SCORE, CHOSEN, RESAMPLED)]
     tables = [dict(zip(columns, row, strict=True)) for row in rows]
     return [
         {LAYER: own[LAYER]} | {f"{LAYER}/{name}": float(own[name]) for name in numbers if math.isfinite(own[name])}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from layersel.config import Choice
+from layersel.errors import UserError
+from layersel.selection.score import count_of
 
 if TYPE_CHECKING:
     from layersel.backbone.backbone import Backbone
@@ -95,6 +97,11 @@ class Regime(Choice):
         Raises:
             UserError: There are too few.
         """
+
+    def check_n(self, n: float, layers: int) -> None:
+        """Raises a `UserError` if the count or share `regime.n` asks for more layers than have an adapter."""
+        if count_of(n, layers) > layers:
+            raise UserError(f"regime.n: expected at most {layers}, the layers with an adapter, but got {n:g}")
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, as far as shows without a model."""

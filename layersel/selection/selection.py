@@ -19,6 +19,8 @@ from layersel.selection.rank_rule import RankRule
 PLACES = ("target_modules", "target_parameters", "layers_to_transform", "layers_pattern", "exclude_modules")
 """The arguments of `peft.LoraConfig` that say where adapters stand."""
 RANKS = "layersel.selection.ranks"
+SCORE, CHOSEN, RESAMPLED, COST, WHY = "score", "chosen", "chosen in resamples", "cost as lowest", "why"
+"""Columns of a selection's table."""
 DEFAULT_SCALE = 2
 """alpha/r where nobody says it."""
 
@@ -221,15 +223,15 @@ class Selection:
         depth = range(len(self.scores))
         columns: dict[str, Sequence[Any]] = {"layer": depth}
         if self.measured:
-            columns["score"] = self.scores
-        columns["chosen"] = [layer in self.layers for layer in depth]
+            columns[SCORE] = self.scores
+        columns[CHOSEN] = [layer in self.layers for layer in depth]
         if self.allocation is not None:
             columns["adapter rank"] = [self.ranks_of(layer) for layer in depth]
         if self.stability is not None:
-            columns["chosen in resamples"] = self.stability.chosen_share
+            columns[RESAMPLED] = self.stability.chosen_share
         if sum(self.weights):
-            columns["cost as lowest"] = relative_costs(self.weights, self.head_weights)
-        columns["why"] = self.reasons
+            columns[COST] = relative_costs(self.weights, self.head_weights)
+        columns[WHY] = self.reasons
         return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
     def ranks_of(self, layer: int) -> str:

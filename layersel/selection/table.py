@@ -3,27 +3,24 @@
 import math
 
 from layersel.selection.cost import cost_line
-from layersel.selection.selection import Selection
+from layersel.selection.selection import CHOSEN, COST, RESAMPLED, SCORE, WHY, Selection
 from layersel.terminal.tables import note, show_table
 
 
 def show_selection(selection: Selection) -> None:
     """Prints each layer with its score, if that was measured, whether and why it was chosen, and the cost of a step."""
-    stability, measured = selection.stability, selection.measured
+    stability = selection.stability
     largest = max((abs(score) for score in selection.scores if math.isfinite(score)), default=0.0)
     form = ".4f" if largest == 0 or 0.01 <= largest < 1e6 else ".3e"
-    rows = []
-    for layer, score in enumerate(selection.scores):
-        share = [] if stability is None else [f"{stability.chosen_share[layer]:.0%}"]
-        chosen = "yes" if layer in selection.layers else ""
-        value = [f"{score:{form}}"] if measured else []
-        rank = [] if selection.allocation is None else [selection.ranks_of(layer)]
-        rows.append([str(layer), *value, chosen, *rank, *share, selection.reasons[layer]])
-    resampled = [] if stability is None else ["chosen in resamples"]
-    ranks = [] if selection.allocation is None else ["adapter rank"]
-    columns = ["layer", *(["score"] if measured else []), "chosen", *ranks, *resampled, "why"]
-    alignment = "r" * (1 + measured) + "c" + "r" * len([*ranks, *resampled]) + "l"
-    show_table(f"Layers by {selection.score}", columns, rows, alignment, bold=selection.layers)
+    words = {SCORE: f"{{:{form}}}", RESAMPLED: "{:.0%}"}
+    columns, rows = selection.table()
+    shown = [column for column in columns if column != COST]
+    cells = [dict(zip(columns, row, strict=True)) for row in rows]
+    for own in cells:
+        own[CHOSEN] = "yes" if own[CHOSEN] else ""
+    printed = [[words.get(column, "{}").format(own[column]) for column in shown] for own in cells]
+    alignment = "".join({CHOSEN: "c", WHY: "l"}.get(column, "r") for column in shown)
+    show_table(f"Layers by {selection.score}", shown, printed, alignment, bold=selection.layers)
     if stability is not None and not math.isnan(stability.rank_correlation):
         note(
             f"stability: rank correlation {stability.rank_correlation:.2f} over {stability.samples} bootstrap samples "

@@ -13,14 +13,8 @@ from typing import Any
 from layersel.tasks.task import Metric
 
 PAGE = files("layersel.sweep") / "page"
-SCRIPTS = (
-    "records.js",
-    "drawing.js",
-    "figures.js",
-    "layers.js",
-    "table.js",
-    "page.js",
-)  # in the order in which they run
+SCRIPTS = ("records.js", "drawing.js", "figures.js", "layers.js", "table.js", "page.js")
+"""The scripts of the page, in the order in which they run."""
 
 
 def report_html(

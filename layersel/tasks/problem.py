@@ -185,7 +185,7 @@ class Problem(ABC):
         return {}
 
     def further_figures(self, outcomes: Mapping[str, Outcome], texts: TokenizedTexts) -> dict[str, "Figure"]:
-        """Figures of the same, and of the texts, that take seconds: a cell of a grid has them on demand only."""
+        """Draws more figures of these and of the texts, which take seconds: a cell of a grid does so on demand only."""
         return {}
 
     def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:

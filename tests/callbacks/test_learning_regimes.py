@@ -108,7 +108,7 @@ def test_all_kept_is_the_plain_training(tmp_path: Path) -> None:
 
 
 def test_changes_of_any_rank_are_compared(tmp_path: Path) -> None:
-    """Of DoRA, whose change is no product of two factors, by its matrices."""
+    """DoRA, whose change is no product of two factors, is compared by its matrices."""
     toy = fit(tmp_path, MovingLayers(Reselect(n=2, after=2), SEED), adapter=Dora(rank=4))
     placed = cast("PeftPlaced", toy.module.placed)
     dense = {name: own.dense for name, own in placed.changes().items()}

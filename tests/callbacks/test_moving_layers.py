@@ -49,7 +49,7 @@ def test_all_layers_at_once_are_the_plain_training(tmp_path: Path) -> None:
 
 
 def test_layers_that_are_trained_whole_take_turns(tmp_path: Path) -> None:
-    """They have no adapter that a regime could look at."""
+    """Full fine-tuning has no adapter that a regime could look at, and is trained in turns all the same."""
     before = toy_training(tmp_path / "before", ALL, adapter=Full()).module.backbone.model.state_dict()
     after = fit(tmp_path, MovingLayers(Lisa(n=1, every=100), SEED), adapter=Full()).module.backbone.model.state_dict()
     changed = {name.split(".layer.")[1][0] for name, value in after.items() if not torch.equal(value, before[name])}

@@ -122,7 +122,7 @@ def test_pruned_after_rounding(number_format: str, tmp_path: Path) -> None:
 
 
 def test_layers_dropped_after_rounding(tmp_path: Path) -> None:
-    """Those above take their names, not their grids."""
+    """The layers above take the names of dropped ones, but keep their own grids."""
     backbone = tiny_backbone()
     done = quantised(backbone, "int4")
     drop_layers(backbone, [0])

@@ -138,7 +138,7 @@ def test_bad_budgets(options: dict[str, float | None], line: str) -> None:
 
 
 def test_scores_below_zero_have_no_shares() -> None:
-    """Those of plop are all below: refused before the probe runs. The least cost is one that would do."""
+    """A share of plop's scores, all below 0, is refused before the probe; the least cost that is named would do."""
     (line,) = score_named("plop", n=None, cumulative=0.9).problems()
     assert line.startswith("selection.cumulative: the scores of plop are below 0")
     with pytest.raises(UserError, match=r"expected at least 0\.63,"):

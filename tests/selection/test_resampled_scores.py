@@ -16,7 +16,7 @@ BATCHES = [[0, 1], [1, 3, 2], [3, 0]]
 
 
 def probe(backbone: Backbone, count: int, seed: int = 0) -> Probe:
-    """That many texts, and as many labelled batches, at most three."""
+    """A probe of `count` texts and as many labelled batches, at most three."""
     texts = [padded(backbone.model, [own]) for own in TOKENS[:count]]
     return Probe(texts, torch.Generator().manual_seed(seed), BATCHES[:count], loss_of(backbone))
 
@@ -45,7 +45,7 @@ def test_they_change_no_score_and_follow_the_seed(name: str, global_rng_untouche
 
 @pytest.mark.parametrize("name", NAMES)
 def test_of_one_text_or_batch_there_are_none(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It would be certain of anything; a line says so. Of two the selection knows in how many a layer is chosen."""
+    """A line says that one cannot tell; by two, the selection knows in how many samples a layer is chosen."""
     backbone = Backbone(tiny("bert"), pooling="mean")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("layersel.terminal.tables._noted", set())

@@ -168,7 +168,7 @@ def test_reinitialise_is_the_rise_of_the_loss(backbone: Backbone) -> None:
 
 
 def test_resamples_are_scores_of_what_was_drawn(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of texts and of labelled batches, after the same warm-up."""
+    """Each sample's score is that of its texts or labelled batches, after the same warm-up."""
     factors, rows = drawn(backbone), [[0, 0, 3, 3], [1, 2, 2, 1]]
     whole = replace(
         probe(backbone, factors, [0, 1], [2], [3, 1], [1, 2], [0, 3]),

@@ -90,7 +90,7 @@ class Swift(PublishedReview):
         Raises:
             UserError: It has not; the message ends with `hint`.
         """
-        self._sheet(content, file.url, hint)
+        self.verify_rows(self._sheet(content, file.url, hint).rows, file.url, hint)
 
     def _texts(self, entry: CatalogueEntry) -> Path | None:
         return local_file(self.catalogue.folder, f"{entry.name}.nbib")
@@ -109,7 +109,6 @@ class Swift(PublishedReview):
             raise UserError(
                 f"{origin}: expected columns {', '.join(needed)} in sheet {entry.name!r}, but found {found}; {hint}"
             )
-        self.verify_rows(table.rows, origin, hint)
         return table
 
 

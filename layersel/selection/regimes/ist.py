@@ -105,8 +105,7 @@ class Ist(Regime):
 
     def check(self, layers: int, steps: int) -> None:
         """Raises a `UserError` if there are fewer layers than are to be drawn, or no more than are suppressed."""
-        if count_of(self.n, layers) > layers:
-            raise UserError(f"regime.n: expected at most {layers}, the layers with an adapter, but got {self.n:g}")
+        self.check_n(self.n, layers)
         if count_of(self.suppressed, layers) >= layers:
             raise UserError(
                 f"regime.suppressed: expected fewer than the {layers} layers with an adapter, but got "

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from layersel.errors import UserError
 from layersel.selection.regime import Regime, State
 
 
@@ -39,8 +38,7 @@ class Lisa(Regime):
 
     def check(self, layers: int, steps: int) -> None:
         """Raises a `UserError` if more layers are to be drawn than there are."""
-        if self.n > layers:
-            raise UserError(f"regime.n: expected at most {layers}, the layers with an adapter, but got {self.n}")
+        self.check_n(self.n, layers)
 
     def problems(self) -> list[str]:
         """Returns one line for each option below 1."""

@@ -121,8 +121,7 @@ class Reselect(Regime):
 
     def check(self, layers: int, steps: int) -> None:
         """Raises a `UserError` if more layers are to be kept than there are, or none of the steps is left then."""
-        if count_of(self.n, layers) > layers:
-            raise UserError(f"regime.n: expected at most {layers}, the layers with an adapter, but got {self.n:g}")
+        self.check_n(self.n, layers)
         if self.settled(steps) >= steps:
             raise UserError(
                 f"regime.after: expected fewer than the {steps} steps of the adapters' training, but got {self.after:g}"

@@ -192,7 +192,7 @@ class ScreeningProblem(Problem):
         return {"gain": gain_curves(titled, self.labels[self.test])} if titled else {}
 
     def further_figures(self, outcomes: Mapping[str, Outcome], texts: TokenizedTexts) -> dict[str, "Figure"]:
-        """Token lengths, scores, and the vectors before and after the adaptation, by label."""
+        """Draws token lengths, scores, and the vectors before and after the adaptation, by label."""
         from layersel.tasks.screening.figures import score_densities, token_lengths
         from layersel.tasks.screening.vector_figures import cosine_matrices, tsne_maps
 

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -129,16 +130,16 @@ class Comparison:
             rows.append([place, turn, record.id, record.title, record.label, f"{found / self._to_find:.5f}"])
         return rows
 
-    @property
+    @cached_property
     def _rest(self) -> list[int]:
         priors = set(self.priors)
         return [index for index in range(len(self.labels_N)) if index not in priors]
 
-    @property
+    @cached_property
     def _to_find(self) -> int:
         return int(self.labels_N[self._rest].sum())
 
-    @property
+    @cached_property
     def _scores(self) -> dict[str, Tensor]:
         return {name: done.scores(self.labels_N, self._rest) for name, done in self.replays.items()}
 
@@ -150,7 +151,8 @@ def _priors(
     place = {record.id: index for index, record in enumerate(problem.dataset.records)}
     named = [place[name] for name in dict.fromkeys(options.prior_ids or [])]
     if seen:
-        more = [index for index in named if index not in set(seen)]
+        known = set(seen)
+        more = [index for index in named if index not in known]
         return [*seen, *more], "what the model has learnt from" + (", and those named" if more else "")
     if named:
         return named, "named by simulation.prior_ids"

@@ -35,7 +35,7 @@ class ReplaySimulation(Simulation):
     batch: int = 1
     """Records that are read before the first new ranking."""
     growth: float = 0.1
-    """By which share of itself, rounded up, a batch B is larger than the one before, as in AutoTAR (Cormack and
+    """The share of itself, rounded up, by which a batch B is larger than the one before, as in AutoTAR (Cormack and
     Grossman 2015); with batch=1 and growth=0 the ranking is made anew after every record, as by `asreview simulate`."""
     most: int | None = None
     """Records after which the reading ends at the latest; null: when all included ones are found."""
