@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layersel.errors import UserError, one_of
+from layersel.sweep.archive import is_archived, read_archive
 from layersel.sweep.reading import (
     DAMAGED,
     LABELS,
@@ -62,12 +63,12 @@ class Rows:
 
 
 def collect_rows(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -> Rows:
-    """Reads the cells of output folders (all cells in them), grids (their jobs only) and single cells.
+    """Reads the cells of output folders (all cells in them), grids (their jobs only), archives and single cells.
 
     A cell that several paths lead to is one row; so is a job that never became a cell, unless another grid ran it.
 
     Args:
-        paths: Folders or globs.
+        paths: Folders, archives or globs.
         state_of: Gives the state of a cell whose status says running, as its process may be gone.
 
     Raises:
@@ -97,7 +98,9 @@ def _places(path: str | Path) -> list[Path]:
 
 
 def _read_place(place: Path, state_of: StateOf) -> tuple[list[Row], list[Path]]:
-    """Returns the rows of a grid, a cell or an output folder, and the folders in the last that are no cells."""
+    """Returns the rows of a grid, an archive, a cell or an output folder, and the last's folders that are no cells."""
+    if place.is_file() and is_archived(place):
+        return read_archive(place), []
     if is_grid(place):
         return read_grid(place, state_of), []
     if is_cell(place):
@@ -111,8 +114,8 @@ def _read_place(place: Path, state_of: StateOf) -> tuple[list[Row], list[Path]]:
 def _no_cell(path: str | Path) -> UserError:
     looked = "holds no cell" if Path(path).exists() else "is not there"
     return UserError(
-        f"folder: expected an output folder, a grid's folder (OUTPUT/grids/NAME), a cell's, or a glob of these, but "
-        f"{str(path)!r} {looked}; run one with python train.py"
+        f"folder: expected an output folder, a grid's folder (OUTPUT/grids/NAME), a cell's, an archive, or a glob of "
+        f"these, but {str(path)!r} {looked}; run one with python train.py"
     )
 
 

@@ -19,7 +19,7 @@ OUTLINE is a YAML file:
     about: Text that stands first.                  may be left out
     questions:
       - question: What is the selection of layers worth?
-        grids: [runs/grids/selection]               several are taken together
+        grids: [runs/grids/selection]               or archives of grids; several are taken together
         factor: selection                           each of its values is compared, where all other options are equal …
         reference: none                             … with this one
         about: Text below the question.             may be left out

@@ -18,7 +18,7 @@ class Question:
     question: str = MISSING
     """Its heading."""
     grids: list[str] = MISSING
-    """The folders of the grids that answer it, OUTPUT/grids/NAME; their cells are taken together."""
+    """The grids that answer it, folders OUTPUT/grids/NAME or archives; their cells are taken together."""
     about: str = ""
     """Markdown below the heading."""
     factor: str | None = None

@@ -1,8 +1,6 @@
 """Writes a page of evidence as Markdown."""
 
 import math
-import re
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -13,6 +11,7 @@ import pandas as pd
 
 from layersel.errors import UserError
 from layersel.runs.folder import FINISHED
+from layersel.sweep.archive import commands_of, is_archived
 from layersel.sweep.cells import Cells, as_table
 from layersel.sweep.comparing import (
     CONFIGURATION,
@@ -26,10 +25,9 @@ from layersel.sweep.comparing import (
 from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.evidence.outline import Outline, Question
 from layersel.sweep.factors import levels, with_value
-from layersel.sweep.grid import OF_A_CALL
 from layersel.sweep.layers.agreement import agreement
 from layersel.sweep.layers.oracle import judged, regrets
-from layersel.sweep.reading import Row, is_grid, read_overrides
+from layersel.sweep.reading import Row
 from layersel.sweep.rows import Rows, collect_rows
 from layersel.tasks.task import Metric
 from layersel.terminal.tables import counted
@@ -53,8 +51,6 @@ NUMBERS = (
     "p",
     "Holm",
 )
-FOLDER = re.compile(r"(?<=[=,\[])/[^,\]\s]*/")
-"""The folders of an absolute path in an option."""
 
 
 def page(outline: Outline) -> str:
@@ -76,8 +72,8 @@ def page(outline: Outline) -> str:
 
 def _check_grids(folders: Sequence[str]) -> None:
     for folder in folders:
-        if not is_grid(Path(folder)):
-            raise UserError(f"grids: expected a grid's folder (OUTPUT/grids/NAME), but got {folder!r}")
+        if not is_archived(Path(folder)):
+            raise UserError(f"grids: expected a grid's folder (OUTPUT/grids/NAME) or an archive, but got {folder!r}")
 
 
 def _section(question: Question, rows: Rows) -> list[str]:
@@ -89,7 +85,7 @@ def _section(question: Question, rows: Rows) -> list[str]:
     return [
         f"## {question.question}",
         question.about.strip(),
-        "\n".join(["```bash", *(_command(folder) for folder in question.grids), "```"]),
+        "\n".join(["```bash", *(line for place in question.grids for line in commands_of(Path(place))), "```"]),
         _source(rows.rows, metric),
         _table(comparisons, metric),
         _by_dataset(comparisons),
@@ -112,12 +108,6 @@ def _comparisons(
         return [], each, []
     found, lines = references(configurations(cells), question.reference)
     return list(with_references(cells, metric, found)), each, lines
-
-
-def _command(folder: str) -> str:
-    """Returns the command of a grid, without what says where files go."""
-    overrides = [text for text in read_overrides(Path(folder)) if not text.lstrip("+~").startswith(OF_A_CALL)]
-    return f"python train.py -m {FOLDER.sub('FOLDER/', shlex.join(overrides))}"
 
 
 def _source(rows: Sequence[Row], metric: Metric) -> str:

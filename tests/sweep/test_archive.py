@@ -1,0 +1,108 @@
+"""Archives of cells: they say what the folders said, and are refused where they are damaged."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cell_folders import make_cell, make_grid
+
+from layersel.files import read_sealed, write_sealed
+from layersel.sweep.__main__ import main
+from layersel.sweep.archive import commands_of
+from layersel.sweep.evidence.__main__ import main as evidence
+from layersel.sweep.rows import collect_rows
+
+CURVES = {"gain": {"title": "t", "x_title": "x", "y_title": "y", "x": [0.0, 1.0], "y": {"adapted": [0.0, 1.0]}}}
+
+COMMANDS = [f"python train.py -m rank={rank} model.path=FOLDER/m" for rank in (4, 8)]
+
+
+def grid(output: Path, name: str, rank: int) -> Path:
+    """A grid of two measured cells, one without an adapter, one that failed and one that never began."""
+    stability = {"chosen_share": [0.5] * 6, "rank_correlation": 0.9}
+    cells = [
+        make_cell(output, 0.5 + seed / 7, seed=seed, rank=rank, scores=[0.1, None, 0.3, 0.2, 0.5, 0.4],
+                  stability=stability, curves=CURVES, options={"task.rate": 1e-3, "flag": seed == 1})
+        for seed in (0, 1)
+    ]  # fmt: skip
+    cells += [make_cell(output, None, selection="none", n=None, rank=rank)]
+    cells += [make_cell(output, state="failed", error="no", seed=7, rank=rank)]
+    typed = [f"rank={rank}", f"output={output}"]
+    jobs: list[Any] = [(typed, {"state": "finished", "cell": cell.name}) for cell in cells]
+    jobs += [(["seed=9", f"rank={rank}"], None)]
+    made = make_grid(output, name, jobs)
+    record = read_sealed(made / "grid.json") | {"overrides": [*typed, f"model.path={output}/m"]}
+    write_sealed(made / "grid.json", record)
+    return made
+
+
+def test_an_archive_says_what_its_grids_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows but for their curves, the tables, and a page of evidence, without a folder of the machine."""
+    one, two = grid(tmp_path / "runs", "one", 4), grid(tmp_path / "runs", "two", 8)
+    file = tmp_path / "kept.json"
+    assert main([str(one), str(two), "--out", str(tmp_path / "of_folders"), "--archive", str(file)]) == 1
+    assert str(tmp_path) not in file.read_text(encoding="utf-8")
+    rows, again = collect_rows([one, two]).rows, collect_rows([file]).rows
+    assert [replace(row, curves={}, overrides=None) for row in rows] == [replace(row, overrides=None) for row in again]
+    assert any(row.curves for row in rows)
+    assert main([str(file), "--out", str(tmp_path / "of_archive")]) == 1
+    for name in ("groups.csv", "comparisons.csv", "chosen_layers.csv"):
+        assert (tmp_path / "of_archive" / name).read_bytes() == (tmp_path / "of_folders" / name).read_bytes()
+    pages = []
+    for name, grids in {"folders": [one, two], "archive": [file]}.items():
+        outline = tmp_path / f"{name}.yaml"
+        outline.write_text(f"questions: [{{question: Q, grids: {[str(own) for own in grids]}}}]", encoding="utf-8")
+        assert evidence([str(outline)]) == 0
+        pages.append(outline.with_suffix(".md").read_text(encoding="utf-8"))
+    assert pages[0] == pages[1]
+    assert (
+        "\npython train.py -m rank=4 model.path=FOLDER/m\npython train.py -m rank=8 model.path=FOLDER/m\n" in pages[1]
+    )
+    capsys.readouterr()
+
+
+def test_an_archive_of_archives_keeps_their_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cells that are in several are in it once."""
+    one, two = grid(tmp_path / "runs", "one", 4), grid(tmp_path / "runs", "two", 8)
+    files = [tmp_path / f"{number}.json" for number in range(3)]
+    main([str(one), "--archive", str(files[0])])
+    main([str(one), str(two), "--out", str(tmp_path / "out"), "--archive", str(files[1])])
+    main([str(files[0]), str(files[1]), "--out", str(tmp_path / "out"), "--archive", str(files[2])])
+    assert files[2].read_bytes() == files[1].read_bytes()
+    assert commands_of(files[2]) == COMMANDS
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["DAMAGED", "--out", "OUT"], r"folder: expected an archive in '.*d.json', but d.json is damaged"),
+        (["OTHER", "--out", "OUT"], r"folder: expected an archive of cells, but '.*o.json' is another file"),
+        (["KEPT"], r"--out: expected a folder for the tables of an archive, but got none; give --out FOLDER"),
+        (["GRID", "--archive", "kept.csv"], r"--archive: expected a file that ends in .json, but got 'kept.csv'"),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """They are refused in one line, before anything is written."""
+    made, kept = grid(tmp_path / "runs", "g", 4), tmp_path / "kept.json"
+    main([str(made), "--out", str(tmp_path / "first"), "--archive", str(kept)])
+    capsys.readouterr()
+    (tmp_path / "d.json").write_text(kept.read_text(encoding="utf-8").replace("0.5", "0.6", 1), encoding="utf-8")
+    write_sealed(tmp_path / "o.json", {"a": 1})
+    places = {
+        "GRID": made,
+        "KEPT": kept,
+        "OUT": tmp_path / "out",
+        "DAMAGED": tmp_path / "d.json",
+        "OTHER": tmp_path / "o.json",
+    }
+    assert main([str(places.get(part, part)) for part in arguments]) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert re.match(f"error: {message}", printed.err)
+    assert not (tmp_path / "out").exists()
+    assert not (made / "cells.csv").exists()
