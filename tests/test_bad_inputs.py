@@ -28,6 +28,7 @@ SEPARABLE = [
 FILES = {
     "good.csv": [HEADER, *SEPARABLE],
     "empty.csv": [],
+    "empty.txt": ["..."],
     "header.csv": [HEADER],
     "untitled.csv": ["name,abstract,included", *SEPARABLE],
     "one_class.csv": [HEADER, *(row for row in SEPARABLE if row.endswith(",1"))],
@@ -234,6 +235,22 @@ TRAINING = {
     "best layer of one": Bad(
         ["task/head=best_layer"], r"task\.head=best_layer: expected the vectors of several .* model\.layers=all"
     ),
+    "a head without its protocol": Bad(
+        ["task/head=with_protocol"], r"task\.head: this head compares .*question.*; give data\.protocol=FILE"
+    ),
+    "another head without its protocol": Bad(
+        ["task.other_heads=[protocol]"], r"task\.other_heads=protocol: this head .*; give data\.protocol=FILE"
+    ),
+    "no protocol": Bad(
+        ["data.protocol={folder}/none.txt"], r"data\.protocol: expected a file with .*question.*'.*none\.txt'; check"
+    ),
+    "a protocol of another kind": Bad(
+        ["data.protocol={folder}/records.docx"], r"data\.protocol: expected one of \.txt, \.md, .*'records\.docx'"
+    ),
+    "an empty protocol": Bad(
+        ["data.protocol={folder}/empty.txt", "task/head=with_protocol"],
+        r"data\.protocol: expected the review's question or criteria, but '.*empty\.txt' has no words",
+    ),
     "CLS pooling without such a token": Bad(
         ["model.path={decoder}", "model.pooling=cls"], r"pooling: 'cls' needs a \[CLS\] token.*use mean", late=True
     ),
@@ -354,6 +371,11 @@ EVALUATION = {
     "out below a file": Bad(["out={folder}/a_file/m.json"], r"out: cannot write to .*a_file", base=EVALUATE),
     "best layer of one": Bad(
         ["task/head=best_layer"], r"task\.head=best_layer: expected the vectors of several .*=concat", base=EVALUATE
+    ),
+    "a simulated head without its protocol": Bad(
+        ["simulation=replay", "simulation.heads=[protocol]", "out={out}"],
+        r"simulation\.heads=protocol: this head compares .*; give data\.protocol=FILE",
+        base=EVALUATE,
     ),
     "vector of a layer beyond the model": Bad(["model.layers=[4]"], r"model\.layers: .*0 to 3, .*got 4", base=EVALUATE),
     "unknown head": Bad(["head=new"], r"head: expected one of saved, fit, but got 'new'", base=EVALUATE),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from layersel.data.reviews.report import ReadReport
 from layersel.data.source import Dataset
+from layersel.errors import UserError
 from layersel.runs.fingerprints import fingerprint
 
 
@@ -32,6 +33,12 @@ class Record:
 class Review(Dataset):
     """The records of one systematic review, in the order of their file.
 
+    Attributes:
+        name: The name that reports use.
+        records: The records.
+        report: What was read, and what is missing or doubtful.
+        protocol: Its question or criteria; None where nobody gave them.
+
     Example:
         >>> records = (Record("1", "A", "", label=1), Record("2", "B", ""))
         >>> Review("two", records, ReadReport(records=2)).labels
@@ -41,15 +48,25 @@ class Review(Dataset):
     name: str
     records: tuple[Record, ...]
     report: ReadReport
+    protocol: str | None = None
 
     @property
     def labels(self) -> list[int | None]:
         """The label of each record."""
         return [record.label for record in self.records]
 
+    def check_protocol(self, needed: bool, option: str) -> None:
+        """Raises a `UserError` if a head, which `option` names, needs a protocol that is not there."""
+        if needed and self.protocol is None:
+            raise UserError(
+                f"{option}: this head compares with the review's question or criteria, but got none; "
+                "give data.protocol=FILE"
+            )
+
     def fingerprint(self) -> str:
-        """Returns a hash of the records' texts and labels, wherever they were read from."""
-        return fingerprint([(record.id, record.title, record.abstract, record.label) for record in self.records])
+        """Returns a hash of the records' texts and labels and of the protocol, wherever they were read from."""
+        known = [(record.id, record.title, record.abstract, record.label) for record in self.records]
+        return fingerprint(known if self.protocol is None else [known, self.protocol])
 
     def lines(self) -> list[str]:
         """Returns what was read, in lines for the terminal."""

@@ -2,11 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from layersel.data.file_options import path_problems
 from layersel.data.reviews.assemble import DUPLICATES, assemble_review
 from layersel.data.reviews.columns import LABEL_LEVELS
 from layersel.data.reviews.labels import MAYBE
+from layersel.data.reviews.protocol import EXTENSIONS, read_protocol
 from layersel.data.reviews.readers import RawRecords
 from layersel.data.reviews.records import Review
 from layersel.data.source import Source
@@ -26,23 +29,35 @@ class ReviewSource(Source):
     duplicates: str = "keep"
     """`keep`, or `drop` all but a publication's first record (never of those labelled both ways)."""
 
+    protocol: str | None = None
+    """Text file with the review's question or criteria, for heads that look at it, such as with_protocol."""
+
     def load(self) -> Review:
         """Reads the review.
 
         Raises:
-            UserError: An option is wrong, or the file is missing, damaged or without titles.
+            UserError: An option is wrong, or a file is missing, damaged or without titles.
         """
         self.check()
-        return assemble_review(self.name, self.read(), self.columns(), self.label_level, self.duplicates, self.maybe)
+        protocol = None if self.protocol is None else read_protocol(Path(self.protocol).expanduser())
+        review = assemble_review(self.name, self.read(), self.columns(), self.label_level, self.duplicates, self.maybe)
+        return replace(review, protocol=protocol)
 
     def problems(self) -> list[str]:
         """Returns everything wrong with the options that shows without reading the file, one line each."""
         choices = {"label_level": LABEL_LEVELS, "maybe": MAYBE, "duplicates": DUPLICATES}
-        return [
+        found = [
             str(one_of(f"data.{option}", getattr(self, option), allowed))
             for option, allowed in choices.items()
             if getattr(self, option) not in allowed
         ]
+        if self.protocol is not None:
+            found += path_problems("protocol", self.protocol, "the review's question or criteria", EXTENSIONS)
+        return found
+
+    def files(self) -> list[Path]:
+        """Returns the file of the protocol, if there is one."""
+        return [] if self.protocol is None else [Path(self.protocol)]
 
     @abstractmethod
     def read(self) -> RawRecords:

@@ -12,6 +12,7 @@ from layersel.data.packing import bare_name
 from layersel.data.reviews.readers import EXTENSIONS, RawRecords, read_records
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.source import Source
+from layersel.errors import UserError
 
 
 @dataclass
@@ -41,7 +42,13 @@ class Table(ReviewSource):
 
     @classmethod
     def at(cls, path: str, like: Source | None) -> "Table":
-        """Returns the source that reads the file `path` as `like` says, if that is a table."""
+        """Returns the source that reads the file `path`, for the head of a run, as `like` says, if that is a table.
+
+        Raises:
+            UserError: A protocol is given, which that head would not look at.
+        """
+        if isinstance(like, ReviewSource) and like.protocol is not None:
+            raise UserError("data.protocol: expected none beside a run's head, which keeps its own; leave it out")
         return replace(like if isinstance(like, Table) else cls(), path=path)
 
     @property
@@ -59,8 +66,8 @@ class Table(ReviewSource):
         return read_records(self._file, self.encoding)
 
     def files(self) -> list[Path]:
-        """Returns the file with the records."""
-        return [self._file]
+        """Returns the file with the records, and that of the protocol."""
+        return [self._file, *super().files()]
 
     def columns(self) -> Mapping[str, str | None]:
         """Returns role → column as named by the options."""

@@ -26,8 +26,8 @@ from layersel.seeding import stream
 from layersel.tasks.curves import Curves
 from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.tasks.screening.datamodule import ScreeningData
-from layersel.tasks.screening.heads.examples import Examples, FittedHead
-from layersel.tasks.screening.heads.head import Head, Scorer
+from layersel.tasks.screening.heads.examples import Examples, FittedHead, ProtocolText
+from layersel.tasks.screening.heads.head import Scorer
 from layersel.tasks.screening.heads.pool import Pool
 from layersel.tasks.screening.losses.loss import Unlabelled
 from layersel.tasks.screening.module import ContrastiveScreening
@@ -96,6 +96,9 @@ class ScreeningProblem(Problem):
                     f"task.shots: this task.{option} needs {least} or more included records to learn from, but got "
                     f"{n_included}; give more, or label more"
                 )
+        dataset.check_protocol(task.head.needs_protocol, "task.head")
+        for name, head in task.compared_heads().items():
+            dataset.check_protocol(head.needs_protocol, f"task.other_heads={name}")
         return cls(task, dataset, split.train, split.test)
 
     def lines(self) -> list[str]:
@@ -106,6 +109,9 @@ class ScreeningProblem(Problem):
         if not self.test:
             tested = f"none is left to test on, so there are no metrics; {len(self.unlabelled)} are ranked"
         lines.append(f"{len(self.train)} labelled records to learn from; {tested}")
+        heads = (self.task.head, *self.task.compared_heads().values())
+        if self.dataset.protocol is not None and not any(head.needs_protocol for head in heads):
+            lines.append("no head looks at data.protocol; task/head=with_protocol does")
         repeated = self._n_repeated()
         if repeated:
             lines.append(
@@ -115,8 +121,9 @@ class ScreeningProblem(Problem):
         return lines
 
     def texts(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-        """Title and abstract of each record, with the tokenizer's separator between them."""
-        return self._texts(separator_of(tokenizer))
+        """Title and abstract of each record, with the tokenizer's separator between them, and then the protocol."""
+        protocol = [] if self.dataset.protocol is None else [self.dataset.protocol]
+        return [*self._texts(separator_of(tokenizer)), *protocol]
 
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> ScreeningData:
         """Batches of the labelled records, and of the unlabelled ones if the loss wants them."""
@@ -133,9 +140,10 @@ class ScreeningProblem(Problem):
         """Ranks the records by the task's head and measures the other heads, fitted on the same training records."""
         if self.dataset.report.no_labels:
             raise UserError(self.dataset.report.no_labels)
-        vectors_ND = subject.vectors()
+        labelled = self.examples(subject)
+        vectors_ND = labelled.vectors_ND
         if head is None:
-            head = self._fitted(self.task.head, vectors_ND, subject.backbone.n_parts)
+            head = FittedHead.fit(self.task.head, labelled.at(self.train))
         test = self.test
         if exclude:
             test = [index for index in test if text_fingerprint(subject.texts.texts[index]) not in exclude]
@@ -152,11 +160,12 @@ class ScreeningProblem(Problem):
             raise TypeError("expected the outcome of a model")
         vectors_ND, heads = base.vectors, self.task.reference_heads()
         content = sha256(vectors_ND.contiguous().numpy().tobytes()).hexdigest()
-        known = [flat_options("task.head", head) for head in heads.values()]
+        known = Examples(vectors_ND, self.labels, self.head_texts).at(self.train)
+        options = [flat_options("task.head", head) for head in heads.values()]
         found = store.tensors(
             "references",
-            [list(heads), known, content, self.head_texts, self.train, self.labels[self.train].tolist()],
-            lambda: {name: self.scores(self._fitted(head, vectors_ND), vectors_ND) for name, head in heads.items()},
+            [list(heads), options, content, self.head_texts, self.train, self.labels[self.train].tolist()],
+            lambda: {name: self.scores(FittedHead.fit(head, known), vectors_ND) for name, head in heads.items()},
             code=[self.task],
         )
         return {name: self._outcome(found[name], self.test) for name in heads}  # the store keeps no order
@@ -171,8 +180,15 @@ class ScreeningProblem(Problem):
 
     def predict(self, subject: Subject, head: FittedHead, path: Path) -> int:
         """Writes the ranking of all records that are not learnt from."""
-        self._write_ranking(path, self.scores(head, subject.vectors()))
+        self._write_ranking(path, self.scores(head, self.examples(subject).vectors_ND))
         return len(self.unlabelled)
+
+    def examples(self, subject: Subject) -> Examples:
+        """Returns all records with the model's vectors and their labels, −1 where unknown, and the protocol."""
+        vectors_ND, count = subject.vectors(), len(self.dataset.records)
+        text = self.dataset.protocol
+        protocol = None if text is None else ProtocolText(text, vectors_ND[count])
+        return Examples(vectors_ND[:count], self.labels, self.head_texts, subject.backbone.n_parts, protocol)
 
     def scores(self, head: FittedHead, vectors_ND: Tensor) -> Tensor:
         """Returns a score (N, float64) for each record, higher = likelier included."""
@@ -199,7 +215,8 @@ class ScreeningProblem(Problem):
         adapted, base = outcomes["adapted"], outcomes["base"]
         models = {"pretrained encoder": base} | ({} if adapted is base else {"adapted encoder": adapted})
         vectors = {name: own.vectors for name, own in models.items() if isinstance(own, ScreeningOutcome)}
-        figures = {"lengths": token_lengths(self.dataset.name, texts.full_lengths, self.labels, texts.max_length)}
+        lengths = texts.full_lengths[: len(self.labels)]
+        figures = {"lengths": token_lengths(self.dataset.name, lengths, self.labels, texts.max_length)}
         tested = self._tested(models)
         if tested:
             figures["scores"] = score_densities(tested, self.labels[self.test])
@@ -256,10 +273,6 @@ class ScreeningProblem(Problem):
             for name, outcome in outcomes.items()
             if isinstance(outcome, ScreeningOutcome)
         }
-
-    def _fitted(self, head: Head, vectors_ND: Tensor, n_parts: int = 1) -> FittedHead:
-        known = [self.head_texts[index] for index in self.train]
-        return FittedHead.fit(head, Examples(vectors_ND[self.train], self.labels[self.train], known, n_parts))
 
     def _outcome(self, scores_N: Tensor, test: list[int]) -> ScreeningOutcome:
         labels = self.labels[test]

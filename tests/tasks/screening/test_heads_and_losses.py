@@ -33,6 +33,9 @@ def test_every_head_ranks_and_ranks_again(head: str, small_cell: list[str], revi
     """`evaluate.py` finds the run's own metrics by the saved examples, and ranks records that nobody has labelled."""
     output = f"output={tmp_path / 'runs'}"
     own = OF_LAYERS if head == "best_layer" else []
+    if "protocol" in head:
+        (tmp_path / "question.txt").write_text("Which patients were measured?", encoding="utf-8")
+        own = [f"data.protocol={tmp_path / 'question.txt'}"]
     assert here("train.py", *small_cell, f"data.path={reviews[0]}", f"task/head={head}", *own, output) == 0
     (run,) = cells(tmp_path / "runs")
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))

@@ -19,6 +19,7 @@ from layersel.data.reviews.report import ReadReport
 from layersel.errors import UserError
 from layersel.metrics.discovery import discovery_metrics
 from layersel.tasks.screening.heads.elas_u4 import ElasU4
+from layersel.tasks.screening.heads.examples import Examples
 from layersel.tasks.screening.heads.head import Head
 from layersel.tasks.screening.heads.nearest import Nearest
 from layersel.tasks.screening.heads.pool import Pool
@@ -45,12 +46,17 @@ def made(n: int = 40) -> tuple[Pool, torch.Tensor]:
     return Pool(vectors, [f"record {number}" for number in range(n)]), labels
 
 
+def answers(pool: Pool, labels: torch.Tensor) -> Examples:
+    """The records of a pool with their labels."""
+    return Examples(pool.vectors_ND, labels, pool.texts)
+
+
 def test_elas_u4_reads_in_the_order_of_asreview() -> None:
     """With a new ranking after each record, to the last included one; the metrics are what ASReview says of it."""
     records = Demo().load().records
     labels = torch.tensor([record.label for record in records])
     pool = Pool(torch.zeros(len(records), 1), [record_text(record, " ") for record in records])
-    done = replay(ElasU4(), pool, labels, [7, 0], batch_sizes(1, 0))
+    done = replay(ElasU4(), pool, answers(pool, labels), [7, 0], batch_sizes(1, 0))
     assert done.order == ASREVIEW
     assert done.rounds == list(range(1, len(ASREVIEW) + 1))
     rest = [index for index in range(len(records)) if index not in (7, 0)]
@@ -70,9 +76,11 @@ def test_each_ranking_learns_from_all_that_is_read(batch: int, growth: float) ->
         read = [index for index in np.argsort(-scores, kind="stable") if index not in known][: next(sizes)]
         expected += map(int, read)
         known += read
-    done = replay(Nearest(), pool, labels, [0, 1], batch_sizes(batch, growth))
+    done = replay(Nearest(), pool, answers(pool, labels), [0, 1], batch_sizes(batch, growth))
     assert done.order == expected
-    assert done == replay(Nearest(), pool, labels, [0, 1], batch_sizes(batch, growth))
+    assert done == replay(
+        Nearest(), pool, Examples(pool.vectors_ND, labels, pool.texts), [0, 1], batch_sizes(batch, growth)
+    )
 
 
 def test_batches_grow() -> None:
@@ -85,7 +93,7 @@ def test_batches_grow() -> None:
 def test_a_reading_that_ends_early() -> None:
     """The last batch is cut; the unread count as later than all that was read, the included ones of them last."""
     pool, labels = made()
-    done = replay(Nearest(), pool, labels, [0, 1], batch_sizes(4, 0), most=6)
+    done = replay(Nearest(), pool, answers(pool, labels), [0, 1], batch_sizes(4, 0), most=6)
     assert done.rounds == [1, 1, 1, 1, 2, 2]
     rest = list(range(2, len(labels)))
     scores = dict(zip(rest, done.scores(labels, rest).tolist(), strict=True))

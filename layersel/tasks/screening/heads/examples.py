@@ -18,6 +18,19 @@ from layersel.tasks.screening.heads.pool import Pool
 
 
 @dataclass(frozen=True)
+class ProtocolText:
+    """The text of a review's protocol.
+
+    Attributes:
+        text: Its question, or the criteria of eligibility.
+        vector_D: The text's vector.
+    """
+
+    text: str
+    vector_D: Tensor
+
+
+@dataclass(frozen=True)
 class Examples:
     """Labelled records.
 
@@ -26,26 +39,36 @@ class Examples:
         labels_N: Their labels, 1 included and 0 excluded.
         texts: Title and abstract of each.
         n_parts: Of how many vectors, of a layer each, theirs consist.
+        protocol: The protocol of their review; None where no head looks at it.
     """
 
     vectors_ND: Tensor
     labels_N: Tensor
     texts: Sequence[str]
     n_parts: int = 1
+    protocol: ProtocolText | None = None
+
+    def at(self, places: Sequence[int]) -> "Examples":
+        """Returns those at some places."""
+        chosen = list(places)
+        return replace(
+            self,
+            vectors_ND=self.vectors_ND[chosen],
+            labels_N=self.labels_N[chosen],
+            texts=[self.texts[place] for place in chosen],
+        )
 
     def without(self, place: int) -> "Examples":
         """Returns all of them but the one at `place`."""
-        others = [other for other in range(len(self.texts)) if other != place]
-        return replace(
-            self,
-            vectors_ND=self.vectors_ND[others],
-            labels_N=self.labels_N[others],
-            texts=[self.texts[other] for other in others],
-        )
+        return self.at([other for other in range(len(self.texts)) if other != place])
 
     def part(self, index: int) -> "Examples":
         """Returns the examples as one of the layers sees them."""
-        return replace(self, vectors_ND=self.vectors_ND.chunk(self.n_parts, dim=1)[index], n_parts=1)
+        protocol = self.protocol
+        if protocol is not None:
+            protocol = replace(protocol, vector_D=protocol.vector_D.chunk(self.n_parts)[index])
+        own_ND = self.vectors_ND.chunk(self.n_parts, dim=1)[index]
+        return replace(self, vectors_ND=own_ND, n_parts=1, protocol=protocol)
 
     def included(self) -> Tensor:
         """Returns the vectors (K×D, float64) of the included records."""
@@ -73,7 +96,7 @@ class FittedHead:
         """Fits a head.
 
         Raises:
-            UserError: A vector is not finite, or there are too few examples of a class.
+            UserError: A vector is not finite, there are too few examples of a class, or there is no protocol.
         """
         if not bool(examples.vectors_ND.isfinite().all()):
             raise UserError("head: vectors are not finite; lower task.learning_rate, or use precision=fp32")
@@ -84,6 +107,8 @@ class FittedHead:
                 f"task.head={head.name}: expected excluded records to learn from too, but got none; "
                 "use task/head=nearest"
             )
+        if head.needs_protocol and examples.protocol is None:
+            raise UserError(f"task.head={head.name}: expected a protocol to compare with, but the run has kept none")
         return cls(examples, head.fit(examples))
 
     def scores(self, vectors_ND: Tensor, texts: Sequence[str]) -> Tensor:
@@ -91,9 +116,12 @@ class FittedHead:
         return self.scorer(Pool.of(self.examples, vectors_ND, texts))[: len(texts)]
 
     def save(self, path: Path) -> None:
-        """Writes the examples as a safetensors file, their texts in its header."""
+        """Writes the examples as a safetensors file, their texts and the protocol's in its header."""
         tensors = {"vectors": self.examples.vectors_ND.contiguous(), "labels": self.examples.labels_N.contiguous()}
         about = {"texts": json.dumps(list(self.examples.texts)), "parts": str(self.examples.n_parts)}
+        if self.examples.protocol is not None:
+            tensors["protocol"] = self.examples.protocol.vector_D.contiguous()
+            about["protocol"] = self.examples.protocol.text
         with atomic_path(path) as draft:
             save_file(tensors, str(draft), metadata=about)
 
@@ -109,6 +137,9 @@ class FittedHead:
                 about = file.metadata()
                 texts, parts = json.loads(about["texts"]), int(about.get("parts", 1))  # 1: of a run before there were
                 examples = Examples(file.get_tensor("vectors"), file.get_tensor("labels"), texts, parts)
+                if "protocol" in about:
+                    protocol = ProtocolText(about["protocol"], file.get_tensor("protocol"))
+                    examples = replace(examples, protocol=protocol)
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
             raise UserError(
                 f"head: {str(path)!r} cannot be read ({error}); expected a file of a finished run"

@@ -32,6 +32,11 @@ class Fusion(Head):
         return any(head.needs_excluded for head in self.components())
 
     @property
+    def needs_protocol(self) -> bool:  # type: ignore[override]
+        """Returns whether one of the views looks at it."""
+        return any(head.needs_protocol for head in self.components())
+
+    @property
     def min_included(self) -> int:  # type: ignore[override]
         """Returns how many included records the view that needs most of them needs."""
         return max(head.min_included for head in self.components())

@@ -26,6 +26,8 @@ class Head(Choice):
     """This flag says whether the head learns from excluded records too."""
     min_included: ClassVar[int] = 1
     """Included records that it needs at least."""
+    needs_protocol: ClassVar[bool] = False
+    """This flag says whether the head looks at the text of the review's protocol."""
     gives_log_odds: ClassVar[bool] = False
     """This flag says whether the scores are log-odds, differentiable in the vectors."""
     compares_layers: ClassVar[bool] = False

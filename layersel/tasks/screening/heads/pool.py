@@ -70,7 +70,11 @@ class Pool:
         Raises:
             UserError: No text has a word.
         """
-        return _tfidf(tuple(self.texts))
+        return _tfidf(tuple(self.texts))[1]
+
+    def tfidf_of(self, text: str) -> csr_matrix:
+        """Returns the TF-IDF features (1×F) of a text that is not in the pool, by the pool's document frequencies."""
+        return _tfidf(tuple(self.texts))[0].transform([text])
 
     def part(self, index: int, n_parts: int) -> "Pool":
         """Returns the records as one of the layers sees them whose vectors, side by side, are theirs."""
@@ -100,9 +104,10 @@ class Pool:
 
 
 @lru_cache(maxsize=2)
-def _tfidf(texts: tuple[str, ...]) -> csr_matrix:
+def _tfidf(texts: tuple[str, ...]) -> tuple[TfidfVectorizer, csr_matrix]:
     """Fits on a pool, once for all the vectors that it is ranked by."""
+    vectoriser = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1, max_df=0.95)
     try:
-        return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1, max_df=0.95).fit_transform(texts)
+        return vectoriser, vectoriser.fit_transform(texts)
     except ValueError as error:  # an empty vocabulary
         raise UserError(f"data: expected texts with words that tell them apart, but got none ({error})") from error

@@ -57,10 +57,11 @@ class Comparison:
         Raises:
             UserError: The priors are too few for a head, or have all included records.
         """
-        labels_N, n_parts = problem.labels, subject.backbone.n_parts
-        seen = [index for index, text in enumerate(subject.texts.texts) if text_fingerprint(text) in learnt]
+        labels_N = problem.labels
+        texts = subject.texts.texts[: len(labels_N)]
+        seen = [index for index, text in enumerate(texts) if text_fingerprint(text) in learnt]
         priors, origin = _priors(options, problem, seen, seed)
-        heads = _heads(options, problem.task.head, n_parts)
+        heads = _heads(options, problem, subject.backbone.n_parts)
         for name, head in heads.items():
             if head.needs_excluded and bool(labels_N[priors].all()):
                 raise UserError(
@@ -71,11 +72,10 @@ class Comparison:
             raise UserError("simulation.prior_ids: expected an included record among them, but got none; name one")
         if labels_N[priors].sum() == labels_N.sum():
             raise UserError(f"simulation: expected included records to find, but all are priors ({origin})")
-        pool = Pool(subject.vectors(), problem.head_texts)
+        labelled = problem.examples(subject)
+        pool = Pool(labelled.vectors_ND, labelled.texts)
         replays = {
-            name: replay(
-                head, pool, labels_N, priors, batch_sizes(options.batch, options.growth), options.most, n_parts
-            )
+            name: replay(head, pool, labelled, priors, batch_sizes(options.batch, options.growth), options.most)
             for name, head in heads.items()
         }
         return cls(problem.dataset, labels_N, priors, origin, replays)
@@ -159,15 +159,17 @@ def _priors(
     return draw_priors(problem.labels, options.included, options.excluded, stream(seed, "priors")), "drawn by the seed"
 
 
-def _heads(options: ReplaySimulation, own: Head, n_parts: int) -> dict[str, Head]:
+def _heads(options: ReplaySimulation, problem: ScreeningProblem, n_parts: int) -> dict[str, Head]:
     """Returns the heads by name, the task's own first.
 
     Raises:
-        UserError: One compares layers, and the vectors are of one layer.
+        UserError: One compares layers, and the vectors are of one layer; or one needs a protocol, and there is none.
     """
+    own = problem.task.head
     heads = {own.name: own}
     heads |= {name: head_named(name) for name in options.heads if name not in heads}
     for name, head in heads.items():
+        problem.dataset.check_protocol(head.needs_protocol, f"simulation.heads={name}")
         if head.compares_layers and n_parts == 1:
             raise UserError(
                 f"simulation.heads={name}: expected the vectors of several layers side by side, but got one; give "

@@ -42,11 +42,10 @@ class Replay:
 def replay(
     head: Head,
     pool: Pool,
-    labels_N: Tensor,
+    labelled: Examples,
     priors: Sequence[int],
     sizes: Iterator[int],
     most: int | None = None,
-    n_parts: int = 1,
 ) -> Replay:
     """Reads until all included records are found: ranks the unread ones by all labels so far, and reads the best.
 
@@ -55,22 +54,21 @@ def replay(
     Args:
         head: Ranks; it is fitted anew in each round.
         pool: The whole review, whose labels the head does not see.
-        labels_N: 1 included, 0 excluded.
+        labelled: The same records with all of their labels, which are the answers of whoever reads.
         priors: Indices of the records whose labels are known before.
         sizes: How many records are read in each round.
         most: Records after which the reading ends at the latest; None = no limit.
-        n_parts: Of how many layers' vectors the records' vectors consist.
 
     Raises:
         UserError: The priors are too few for the head.
     """
+    labels_N = labelled.labels_N
     known, order, rounds = list(priors), list[int](), list[int]()
     unread = sorted(set(range(len(labels_N))) - set(priors))
     left = int(labels_N[unread].sum())
     with progress((), f"simulation, {head.name}", total=left, unit=" found") as bar:
         while left and (most is None or len(order) < most):
-            examples = Examples(pool.vectors_ND[known], labels_N[known], [pool.texts[at] for at in known], n_parts)
-            scores = FittedHead.fit(head, examples).scorer(pool)[unread].tolist()
+            scores = FittedHead.fit(head, labelled.at(known)).scorer(pool)[unread].tolist()
             size = next(sizes) if most is None else min(next(sizes), most - len(order))
             read = [unread[place] for place in rank(scores, len(unread))[:size]]
             rounds += [rounds[-1] + 1 if rounds else 1] * len(read)
