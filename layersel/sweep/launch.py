@@ -4,12 +4,13 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from layersel.errors import UserError
 from layersel.runs.folder import FINISHED, INTERRUPTED, finished_runs
@@ -34,7 +35,8 @@ class Sweep:
     def __init__(self, config: DictConfig, context: HydraContext):
         self.config = config
         self.context = context
-        self.overrides = [_without_sweep(str(text)) for text in filter_overrides(config.hydra.overrides.task)]
+        typed = cast("list[str]", OmegaConf.to_container(config.hydra.overrides.task))  # unresolved: ${…} may be swept
+        self.overrides = [_without_sweep(text) for text in filter_overrides(typed)]
         experiment = config.hydra.runtime.choices.get("experiment")
         name = grid_name(self.overrides, experiment) if config.grid is None else str(config.grid)
         if NAME.fullmatch(name) is None:

@@ -218,6 +218,12 @@ def test_a_grid_without_cells_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_option_may_name_a_swept_one(tmp_path: Path) -> None:
+    """It is kept as it was typed, not with the value that the other option has before the sweep."""
+    typed = ["data.review=a,b", "data.protocol=${data.review}.txt"]
+    assert sweep_of(tmp_path, typed).overrides == typed
+
+
 def test_an_axis_of_one_value_is_none(tmp_path: Path) -> None:
     """The grid has the name and its cells the titles that they would have without it."""
     plain, left = (
