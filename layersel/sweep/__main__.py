@@ -19,9 +19,9 @@ ABOUT = """Collect cells into one table, compare their configurations, and write
     python -m layersel.sweep runs/grids/NAME --archive NAME.json        all cells in one file, to keep or to pass on,
     python -m layersel.sweep NAME.json --out comparison                 which is read as their folders are
 
-Writes cells.csv, cells.parquet, groups.csv, comparisons.csv, curves.csv, chosen_layers.csv, agreement.csv, regrets.csv,
-report.html and summary.json. The exit status is 0 if every cell has finished, 1 if not, 2 for options that cannot be
-used.
+Writes cells.csv, cells.parquet, groups.csv, results.md, comparisons.csv, curves.csv, chosen_layers.csv, agreement.csv,
+regrets.csv, report.html and summary.json. The exit status is 0 if every cell has finished, 1 if not, 2 for options that
+cannot be used.
 """
 
 

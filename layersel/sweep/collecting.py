@@ -23,6 +23,7 @@ from layersel.sweep.layers.chosen import chosen_layers
 from layersel.sweep.layers.oracle import judged, regrets
 from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
+from layersel.sweep.results import results
 from layersel.sweep.rows import Rows
 from layersel.tasks.task import Metric
 from layersel.terminal.figures import PNG, SVG, write_figures
@@ -97,7 +98,7 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
-    """Writes the tables as CSV, that of the cells as `cells.parquet` too, `report.html`, and the datasets' figure.
+    """Writes the tables as CSV, the cells as Parquet too, the means as Markdown, the report, and the datasets' figure.
 
     Returns:
         The SHA-256 of each file by its name.
@@ -106,6 +107,7 @@ def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
     frames |= {"agreement": own.agreement, "regrets": own.regrets, "chosen_layers": own.chosen}
     tables = frames | {"curves": as_frame(own.curves)}
     files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
+    files["results.md"] = f"{results(own.groups, metric)}\n".encode()
     files["cells.parquet"] = own.cells.to_parquet(index=False)
     contents = {name: records(table) for name, table in frames.items()}
     curves = {name: asdict(several) for name, several in own.curves.items()}

@@ -27,7 +27,7 @@ from layersel.sweep.summary import summarise
 from layersel.tasks.task import Metric
 
 TABLES = ("cells", "groups", "comparisons", "curves", "agreement", "regrets", "chosen_layers")
-FILES = {f"{name}.csv" for name in TABLES} | {"cells.parquet", "report.html", "summary.json"}
+FILES = {f"{name}.csv" for name in TABLES} | {"cells.parquet", "results.md", "report.html", "summary.json"}
 FILES |= {"datasets.png", "datasets.svg"}
 TITLE = 'Beta, "blockers"\nand more; βü 😀'
 

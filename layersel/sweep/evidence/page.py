@@ -27,6 +27,7 @@ from layersel.sweep.evidence.outline import Outline, Question
 from layersel.sweep.factors import levels, with_value
 from layersel.sweep.layers.agreement import agreement
 from layersel.sweep.layers.oracle import judged, regrets
+from layersel.sweep.markdown import markdown
 from layersel.sweep.reading import Row
 from layersel.sweep.rows import Rows, collect_rows
 from layersel.tasks.task import Metric
@@ -143,7 +144,7 @@ def _table(comparisons: Sequence[Comparison], metric: Metric) -> str:
         ]
         for comparison, row in zip(comparisons, table.to_dict("records"), strict=True)
     ]
-    return _markdown(["", "against", *NUMBERS], rows)
+    return markdown(["", "against", *NUMBERS], rows)
 
 
 def _by_dataset(comparisons: Sequence[Comparison]) -> str:
@@ -153,7 +154,7 @@ def _by_dataset(comparisons: Sequence[Comparison]) -> str:
     found = [by_split(own.contrasts)["difference"].groupby(level="dataset").mean() for own in comparisons]
     table = pd.concat(found, axis=1, keys=[_code(own.name) for own in comparisons]).sort_index()
     rows = [[str(dataset), *(_number(value, "+.3f") for value in values)] for dataset, *values in table.itertuples()]
-    return _markdown(["difference", *table], rows)
+    return markdown(["difference", *table], rows)
 
 
 def _agreement(cells: Cells) -> str:
@@ -166,7 +167,7 @@ def _agreement(cells: Cells) -> str:
         [own, *(_number(taus.get((one, two), taus.get((two, one), math.nan)), ".2f") for two in names)]
         for own, one in zip(plain, names, strict=True)
     ]
-    return _markdown(["Kendall's τ", *plain], rows)
+    return markdown(["Kendall's τ", *plain], rows)
 
 
 def _regrets(cells: Cells, metric: Metric) -> tuple[str, list[str]]:
@@ -184,15 +185,7 @@ def _regrets(cells: Cells, metric: Metric) -> tuple[str, list[str]]:
         for row in regrets(found).to_dict("records")
     ]
     columns = ["layers trained alone", "n", "values", "regret", "95 % interval", "of chance", "τ", "layers in common"]
-    return _markdown(columns, rows), lines
-
-
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    ruler = ["---", *("---:" for _ in columns[1:])]
-    lines = [[cell.replace("|", "\\|") for cell in row] for row in (columns, ruler, *rows)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+    return markdown(columns, rows), lines
 
 
 def _code(text: str) -> str:
