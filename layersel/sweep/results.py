@@ -23,7 +23,7 @@ def results(groups: pd.DataFrame, metric: Metric) -> str:
     for row in records(groups):
         incomplete = row["kind"] == INCOMPLETE
         mean, std = format_number(row["mean"]), format_number(row["std"])
-        if not incomplete and mean == best[row["dataset"]]:
+        if not incomplete and row["mean"] is not None and mean == best[row["dataset"]]:
             mean = f"**{mean}**"
         name = f"{row['name']} (lacks values)" if incomplete else row["name"]
         rows.setdefault(name, {})[row["dataset"]] = mean if row["std"] is None else f"{mean} ± {std}"

@@ -25,6 +25,17 @@ def test_means_stand_by_dataset(tmp_path: Path) -> None:
     assert rows["| selection=random (lacks values)"][1:] == ["0.900", "0.900 |"]
 
 
+def test_a_dataset_without_values_has_no_best(tmp_path: Path) -> None:
+    """A dash stands there."""
+    make_cell(tmp_path, 0.5)
+    make_cell(tmp_path, state="failed", dataset="other")
+    main([str(tmp_path)])
+    lines = (tmp_path / "results.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0].endswith("| NSAIDS | other |")
+    assert all(line.endswith("| - |") for line in lines[2:])
+    assert len(lines) > 2
+
+
 def test_of_a_loss_the_lowest_is_the_best(tmp_path: Path) -> None:
     """Also where one configuration has one value."""
     metric = {"name": "loss", "title": "held-out loss", "higher_is_better": False}
