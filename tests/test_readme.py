@@ -1,4 +1,4 @@
-"""What the README shows works: its Python runs, and each of its commands is one that the scripts accept."""
+"""What the README and docs/ show works: Python runs, commands are such as the scripts accept, links lead on."""
 
 import re
 import shlex
@@ -17,20 +17,27 @@ from layersel.data.packing import PACKED
 from layersel.data.reviews.readers import EXTENSIONS
 
 ROOT = CONF.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+README = PAGES[ROOT / "README.md"]
+OTHERS = {"evidence.md", "extending.md"}
+"""Pages whose commands name folders that are not here, or are run by a test of their own."""
 
 
-def code_blocks(language: str) -> list[str]:
+def code_blocks(page: str, language: str) -> list[str]:
     """The code of every fenced block of that language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
-COMMANDS = [
-    line.partition("#")[0].strip()
-    for block in code_blocks("bash")
-    for line in block.splitlines()
-    if line.startswith("python ")
-]
+COMMANDS = sorted(
+    {
+        line.partition(" #")[0].strip()
+        for path, page in PAGES.items()
+        if path.name not in OTHERS
+        for block in code_blocks(page, "bash")
+        for line in block.splitlines()
+        if line.startswith("python ")
+    }
+)
 SCRIPTS = [command for command in COMMANDS if not command.startswith("python -m")]
 
 
@@ -42,7 +49,7 @@ def test_python_runs(tiny_model_folder: Path) -> None:
         "tokenizer": AutoTokenizer.from_pretrained(tiny_model_folder),
         "texts": [f"{word} stress in patients" for word in ("acute", "chronic", "severe", "mild", "no", "some")],
     }
-    (block,) = code_blocks("python")
+    (block,) = code_blocks(README, "python")
     exec(block, names)  # noqa: S102 - the README's own code
     assert len(names["selection"].layers) == 3
     adapted = {
@@ -70,15 +77,31 @@ def test_modules_take_their_options(command: str) -> None:
 
 
 def test_make_targets_exist() -> None:
-    """Every `make` command of the README is a target."""
+    """Every `make` command is a target."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"make ([a-z-]+)", README)
+    targets = re.findall(r"(?:`|^)make ([a-z-]+)", "\n".join(PAGES.values()), flags=re.MULTILINE)
     assert targets
     assert [target for target in targets if f"\n{target}:" not in makefile] == []
 
 
 def test_the_table_of_forms_names_every_extension() -> None:
-    """What the README says can be read is what the reader takes."""
-    (table,) = re.findall(r"\| files \| form \|\n(.*?)\n\n", README, flags=re.DOTALL)
+    """What the page says can be read is what the reader takes."""
+    (table,) = re.findall(r"\| files \| form \|\n(.*?)\n\n", PAGES[ROOT / "docs/screening.md"], flags=re.DOTALL)
     named = re.findall(r"`(\.\w+)`", "\n".join(row.split("|")[1] for row in table.splitlines()[1:]))
     assert sorted(named) == sorted([*EXTENSIONS, *PACKED])
+
+
+def test_links_lead_to_a_file_and_a_heading() -> None:
+    """Those within the project."""
+    broken = []
+    for path, page in PAGES.items():
+        for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", page, flags=re.DOTALL)):
+            name, _, heading = target.partition("#")
+            if name.startswith("https:"):
+                continue
+            file = path.parent / name if name else path
+            titles = re.findall(r"^#+ (.*)$", PAGES.get(file.resolve(), ""), flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            if not file.exists() or (heading and heading not in anchors):
+                broken.append(f"{path.name}: {target}")
+    assert broken == []

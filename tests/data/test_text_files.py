@@ -266,9 +266,9 @@ def test_broken_names_of_classes(tmp_path: Path, stored: str) -> None:
         Text(path=str(tmp_path / "rows.parquet")).load()
 
 
-def test_the_readme_names_every_extension() -> None:
-    """What the README says can be read is what the reader takes."""
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_docs_name_every_extension() -> None:
+    """What the page says can be read is what the reader takes."""
+    text = (Path(__file__).parents[2] / "docs" / "texts.md").read_text(encoding="utf-8")
     (row,) = re.findall(r"^\| `text` \| (.*) \|$", text, flags=re.MULTILINE)
     assert sorted(re.findall(r"`(\.\w+)`", row)) == sorted([*EXTENSIONS, *PACKED])
 
