@@ -71,6 +71,7 @@ OPTIONS = {
     "selection=pwcca": ["selection.bootstrap=3", "selection.probe_size=16", "selection.variance=.5"],
     "selection=outliers": ["selection.bootstrap=3", "selection.probe_size=16"],
     "selection=plop": ["selection.bootstrap=3", "selection.probe_size=16"],
+    "selection=eva": ["selection.probe_size=16"],
     "ranks=gora": ["ranks.r_max=12"],
     "regime=lisa": ["regime.n=1"],
     "selection=lora_drop": ["selection.bootstrap=3", "selection.probe_size=16"],

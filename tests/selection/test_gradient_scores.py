@@ -23,8 +23,9 @@ from layersel.backbone.inputs import seeing_inputs
 from layersel.backbone.layers import find_linear
 from layersel.errors import UserError
 from layersel.selection.gradients import see_gradients
+from layersel.selection.measures.second_moments import SecondMoments
 from layersel.selection.score import LABELS, WARM_UP, LayerScores, Probe, score_named, score_names
-from layersel.selection.scores.resnorm import SecondMoments, residual_norm
+from layersel.selection.scores.resnorm import residual_norm
 
 Array = NDArray[np.float64]
 BATCHES = ([0, 1], [2], [1, 3, 2])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from layersel.backbone.backbone import Backbone
 
-# Shapes: N real tokens; O outputs, I inputs of a linear module.
+# Shapes: O outputs, I inputs of a linear module.
 
 
 @dataclass
@@ -49,6 +49,7 @@ class Resnorm(LabelledScore):
         from layersel.backbone.inputs import seeing_inputs
         from layersel.backbone.layers import turned_OI
         from layersel.selection.gradients import mean_gradients
+        from layersel.selection.measures.second_moments import SecondMoments
         from layersel.selection.module_types import linear_layers
 
         seen, layers = SecondMoments(), linear_layers(backbone, self.name)
@@ -93,32 +94,3 @@ def residual_norm(gradient_OI: "Tensor", moment_II: "Tensor", ridge: float) -> f
         raise UserError(f"selection.ridge: expected one at which inputs can be told apart, but got {ridge:g}; raise it")
     whitened_IO = torch.linalg.solve_triangular(lower_II, gradient_OI.double().T, upper=False)
     return float(torch.linalg.vector_norm(whitened_IO))
-
-
-class SecondMoments:
-    """The second moments of what enters modules, over all tokens.
-
-    Attributes:
-        sums: The sums of xxᵀ over the tokens x, one for all modules that are given the same tensor.
-    """
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._first: dict[str, str] = {}  # of each module, the one that is given the same before all others
-        self._last: tuple[Tensor, str] | None = None
-
-    def add(self, name: str, inputs_NI: "Tensor") -> None:
-        """Adds the tokens of one batch."""
-        if self._last is None or self._last[0] is not inputs_NI:
-            self._last = inputs_NI, name
-            own_NI = inputs_NI.detach().float()
-            product_II = own_NI.T @ own_NI
-            self.sums[name] = self.sums[name].add_(product_II) if name in self.sums else product_II
-            self._counts[name] = self._counts.get(name, 0) + len(own_NI)
-        self._first[name] = self._last[1]
-
-    def mean(self, name: str) -> "Tensor":
-        """Returns E[xxᵀ] of what enters a module (I×I)."""
-        first = self._first[name]
-        return self.sums[first] / self._counts[first]
