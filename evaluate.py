@@ -3,6 +3,7 @@
     python evaluate.py run=runs/NAME                                       its own test data again
     python evaluate.py run=runs/NAME data=table data.path=OTHER.csv        another dataset
     python evaluate.py run=runs/NAME records=library.ris out=ranking.csv   a ranking
+    python evaluate.py run=runs/NAME records=library.csv out=next.csv stopping=advice   may we stop reading?
     python evaluate.py model=minilm adapter_folder=FOLDER data=demo        an adapter, with a new head
     python evaluate.py model=minilm data=demo simulation=replay out=FOLDER labelling in ranked order, replayed
 

@@ -238,6 +238,10 @@ TRAINING = {
     "a head without its protocol": Bad(
         ["task/head=with_protocol"], r"task\.head: this head compares .*question.*; give data\.protocol=FILE"
     ),
+    "a layer's head without its protocol": Bad(
+        ["task/head=best_layer", "task.head.view=protocol", "model.layers=all", "model.combine=concat"],
+        r"task\.head: this head compares .*question.*; give data\.protocol=FILE",
+    ),
     "another head without its protocol": Bad(
         ["task.other_heads=[protocol]"], r"task\.other_heads=protocol: this head .*; give data\.protocol=FILE"
     ),

@@ -92,7 +92,7 @@ def test_the_table_of_forms_names_every_extension() -> None:
 
 
 def test_links_lead_to_a_file_and_a_heading() -> None:
-    """Those within the project."""
+    """No link within the project leads nowhere."""
     broken = []
     for path, page in PAGES.items():
         for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", page, flags=re.DOTALL)):

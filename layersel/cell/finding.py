@@ -5,7 +5,6 @@ import glob
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -66,7 +65,7 @@ class Finder:
         """
         config = name_a_dataset(config)
         cell = build(config, Cell)
-        identity = self._identity(cell, OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        identity = self._identity(cell, config)
         if identity is None:
             return None
         found = match(identity, cell)
@@ -81,7 +80,7 @@ class Finder:
             self._datasets[source] = cell.data.load()
         return self._datasets[source]
 
-    def _identity(self, cell: Cell, config: dict[str, Any]) -> Identity | None:
+    def _identity(self, cell: Cell, config: DictConfig) -> Identity | None:
         if not isinstance(cell.merging, MergeMethod):
             return training_identity(cell, self.dataset(cell))
         folders = []

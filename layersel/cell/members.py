@@ -121,12 +121,16 @@ def check_datasets(names: Sequence[str]) -> None:
         raise UserError(f"merging: expected each dataset once, but got several adapters of {', '.join(twice)}")
 
 
-def training_configs(cell: Cell, method: MergeMethod, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns the configs of the training cells of the named datasets: no merging, nothing compressed."""
+def training_configs(cell: Cell, method: MergeMethod, config: DictConfig) -> list[dict[str, Any]]:
+    """Returns the configs of the training cells of the named datasets: no merging, nothing compressed.
+
+    What names the dataset's option, as data.protocol=${data.review}.txt does, is that of each.
+    """
     found = []
     for name in method.datasets:
-        own = copy.deepcopy(config)
-        own["data"][cell.data.named_by] = name
+        named = copy.deepcopy(config)
+        named.data[cell.data.named_by] = name
+        own: dict[str, Any] = OmegaConf.to_container(named, resolve=True)  # type: ignore[assignment]
         own |= {"merging": choice("merging", "none"), "pruning": choice("pruning", "none"), "force": False}
         if cell.precision.quantises:
             own["precision"]["infer"] = UNCOMPRESSED

@@ -64,7 +64,7 @@ def train(config: DictConfig, on_folder: OnFolder | None = None) -> RunFolder:
     cell.retry = cell.retry or HydraConfig.get().mode is not RunMode.MULTIRUN
     call = Call(cell, OmegaConf.to_container(config, resolve=True), on_folder)  # type: ignore[arg-type]
     if isinstance(cell.merging, MergeMethod):
-        return run_merging(call, cell.merging)
+        return run_merging(call, cell.merging, config)
     return run_training(call)
 
 
@@ -100,11 +100,17 @@ def run_training(call: Call) -> RunFolder:
     return folder
 
 
-def run_merging(call: Call, method: MergeMethod) -> RunFolder:
-    """Runs the training cells that are missing, then merges all, unless the same cell has finished before."""
+def run_merging(call: Call, method: MergeMethod, config: DictConfig) -> RunFolder:
+    """Runs the training cells that are missing, then merges all, unless the same cell has finished before.
+
+    Args:
+        call: The merging cell, as it was called.
+        method: How the adapters are merged.
+        config: The options before they are resolved, of which the training cells' are made.
+    """
     clock = Stopwatch()
     with clock("members"):
-        members = trained_members(call, method)
+        members = trained_members(call, method, config)
     call = suited(call, [member.dataset for member in members])
     cell = call.cell
     identity = merging_identity(cell, method, members)
@@ -127,13 +133,13 @@ def run_merging(call: Call, method: MergeMethod) -> RunFolder:
     return folder
 
 
-def trained_members(call: Call, method: MergeMethod) -> list[Member]:
+def trained_members(call: Call, method: MergeMethod, config: DictConfig) -> list[Member]:
     """Returns the runs of the datasets, trained if missing, and those that are named, checked before any training."""
     cell = call.cell
     found = [Member.of(folder, cell) for folder in named_runs(method)]
     calls = [
-        Call(replace(build(OmegaConf.create(config), Cell), retry=cell.retry), config)
-        for config in training_configs(cell, method, call.config)
+        Call(replace(build(OmegaConf.create(own), Cell), retry=cell.retry), own)
+        for own in training_configs(cell, method, config)
     ]
     check_datasets([member.name for member in found] + [own.cell.data.name for own in calls])
     return [*(Member.of(run_training(own), cell) for own in calls), *found]

@@ -34,6 +34,8 @@ class Source(ABC):
 
     named_by: ClassVar[str | None] = None
     """The option that names one of several datasets."""
+    of_a_head: ClassVar[tuple[str, ...]] = ()
+    """The options that a head looks at when it is fitted, and keeps."""
 
     @property
     @abstractmethod

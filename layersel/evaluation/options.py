@@ -111,6 +111,10 @@ class Evaluation:
         found = self._contradictions()
         refused = None if self.task is None or self.model is None else self.task.model_refusal(self.model)
         found += [] if refused is None else [refused]
+        if self.data is not None and self.run is not None and self.effective_head == "saved":
+            given = [name for name in self.data.of_a_head if getattr(self.data, name) is not None]
+            line = "expected none beside the run's head, which keeps its own; leave it out, or give head=fit"
+            found += [f"data.{name}: {line}" for name in given]
         if self.head is not None and self.head not in HEADS:
             found.append(str(one_of("head", self.head, HEADS)))
         inputs = [Path(self.records)] if self.records is not None else []

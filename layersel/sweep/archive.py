@@ -11,60 +11,70 @@ from typing import Any
 from layersel.errors import DamagedError, UserError
 from layersel.files import read_sealed, write_sealed
 from layersel.sweep.grid import OF_A_CALL
-from layersel.sweep.reading import Row, is_grid, read_overrides
+from layersel.sweep.reading import Row, Scalar, is_grid, read_overrides
 from layersel.tasks.task import Metric
 
 ENDING = ".json"
 """How an archive's name ends."""
-FOLDER = re.compile(r"(?<=[=,\[])/[^,\]\s]*/")
+CONTENT = {"commands", "options", "cells"}
+FOLDER = re.compile(r"(?<=[=,\[\"'])/[^,\]\"']*/")
 """The folders of an absolute path in an option."""
 
 
-def write_archive(file: Path, rows: Sequence[Row], paths: Sequence[str | Path]) -> None:
+def write_archive(file: Path, rows: Sequence[Row], commands: Sequence[str]) -> None:
     """Writes rows without their curves, and the commands of the grids that they are of, atomically.
 
-    A file that a command names stands there without its folder.
-
-    Args:
-        file: The archive.
-        rows: The rows.
-        paths: What they were collected from: grids and archives, whose commands are kept, and other folders.
+    A file that an option names stands there without its folder.
     """
-    common = reduce(lambda one, two: dict(one.items() & two.items()), (row.options for row in rows))
+    common = reduce(_in_common, (row.options for row in rows))
     known = [
-        asdict(replace(row, overrides=_portable(row.overrides), curves={}, options=_without(row.options, common)))
+        asdict(
+            replace(
+                row,
+                overrides=None if row.overrides is None else _portable(shlex.split(row.overrides)),
+                options={name: value for name, value in row.options.items() if name not in common},
+                curves={},
+            )
+        )
         for row in rows
     ]
     whole = [{name: value for name, value in own.items() if value not in (None, {})} for own in known]
-    commands = [command for path in paths if is_archived(Path(path)) for command in commands_of(Path(path))]
-    write_sealed(file, {"commands": list(dict.fromkeys(commands)), "options": common, "cells": whole})
+    write_sealed(file, {"commands": list(commands), "options": common, "cells": whole})
 
 
 def read_archive(file: Path) -> list[Row]:
     """Returns the rows of an archive.
 
     Raises:
-        UserError: It is damaged, or no archive.
+        UserError: It is damaged, of another version, or no archive.
     """
     content = _read(file)
-    return [_row(own, content["options"]) for own in content["cells"]]
+    try:
+        return [_row(own, content["options"]) for own in content["cells"]]
+    except TypeError as error:
+        raise UserError(f"folder: {str(file)!r} is an archive of another version ({error}); archive it anew") from error
 
 
-def is_archived(place: Path) -> bool:
-    """Returns whether a path is that of a grid or an archive, which know their commands."""
-    return is_grid(place) or (place.is_file() and place.suffix == ENDING)
+def is_archive(file: Path) -> bool:
+    """Returns whether a file is a whole archive."""
+    try:
+        return file.suffix == ENDING and bool(_read(file))
+    except UserError:
+        return False
 
 
 def commands_of(place: Path) -> list[str]:
-    """Returns the command of a grid, or those of an archive's grids, without what says where files go.
+    """Returns the command of a grid, or those of an archive's grids, without what says where files go; else none.
 
     Raises:
-        UserError: The grid's own file or the archive is damaged.
+        UserError: The grid's own file is damaged.
     """
-    if place.is_file():
+    if is_archive(place):
         return list(_read(place)["commands"])
+    if not is_grid(place):
+        return []
     overrides = [text for text in read_overrides(place) if not text.lstrip("+~").startswith(OF_A_CALL)]
-    return [f"python train.py -m {_portable(shlex.join(overrides))}"]
+    return [f"python train.py -m {_portable(overrides)}"]
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -72,7 +82,7 @@ def _read(file: Path) -> dict[str, Any]:
         content = read_sealed(file)
     except DamagedError as error:
         raise UserError(f"folder: expected an archive in {str(file)!r}, but {error.brief}") from error
-    if not {"commands", "options", "cells"} <= content.keys():
+    if not content.keys() >= CONTENT:
         raise UserError(f"folder: expected an archive of cells, but {str(file)!r} is another file")
     return content
 
@@ -83,9 +93,11 @@ def _row(own: dict[str, Any], options: dict[str, Any]) -> Row:
     return Row(**({"cell": None} | own))
 
 
-def _without(options: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in common}
+def _in_common(one: dict[str, Scalar], two: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Returns the options that have one value, of one type, in both, sorted by name."""
+    alike = [name for name in one.keys() & two.keys() if (type(one[name]), one[name]) == (type(two[name]), two[name])]
+    return {name: one[name] for name in sorted(alike)}
 
 
-def _portable(overrides: str | None) -> str | None:
-    return None if overrides is None else FOLDER.sub("FOLDER/", overrides)
+def _portable(overrides: Sequence[str]) -> str:
+    return shlex.join(FOLDER.sub("FOLDER/", override) for override in overrides)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layersel.errors import UserError, one_of
-from layersel.sweep.archive import is_archived, read_archive
+from layersel.sweep.archive import commands_of, is_archive, read_archive
 from layersel.sweep.reading import (
     DAMAGED,
     LABELS,
@@ -34,10 +34,12 @@ class Rows:
     Attributes:
         rows: The cells, sorted by what they are.
         notes: Lines that a person should read.
+        commands: The commands of the grids that they are of, as far as grids or archives were read.
     """
 
     rows: list[Row]
     notes: list[str]
+    commands: list[str]
 
     def metric(self, name: str | None) -> Metric:
         """Returns the metric to compare the cells by.
@@ -76,18 +78,20 @@ def collect_rows(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -
     """
     rows: list[Row] = []
     notes: list[str] = []
+    commands: list[str] = []
     for path in paths:
-        found = {place: _read_place(place, state_of) for place in _places(path)}
+        found = {place: _read_place(place, state_of, named=place == Path(path)) for place in _places(path)}
         if not any(own for own, _ in found.values()):
             raise _no_cell(path)
         rows += [row for own, _ in found.values() for row in own]
+        commands += [command for place in found for command in commands_of(place)]
         empty = [place for place, (own, _) in found.items() if not own]
         foreign = [folder for _, folders in found.values() for folder in folders]
         notes += [f"{place}: holds no cell; left out" for place in (*empty, *foreign)]
     rows = sorted(_distinct(rows), key=_order)
     damaged = [row for row in rows if row.state == DAMAGED and row.cell is not None]
     notes += [f"{row.cell}: {row.error}; delete its folder and run it again" for row in damaged]
-    return Rows(rows, [*dict.fromkeys(notes), *_repeated(rows)])
+    return Rows(rows, [*dict.fromkeys(notes), *_repeated(rows)], list(dict.fromkeys(commands)))
 
 
 def _places(path: str | Path) -> list[Path]:
@@ -97,9 +101,12 @@ def _places(path: str | Path) -> list[Path]:
     return [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
 
 
-def _read_place(place: Path, state_of: StateOf) -> tuple[list[Row], list[Path]]:
-    """Returns the rows of a grid, an archive, a cell or an output folder, and the last's folders that are no cells."""
-    if place.is_file() and is_archived(place):
+def _read_place(place: Path, state_of: StateOf, named: bool) -> tuple[list[Row], list[Path]]:
+    """Returns the rows of a grid, an archive, a cell or an output folder, and the last's folders that are no cells.
+
+    A file that is `named`, and not one of those that match a pattern, must be an archive.
+    """
+    if place.is_file() and (named or is_archive(place)):
         return read_archive(place), []
     if is_grid(place):
         return read_grid(place, state_of), []
@@ -143,9 +150,9 @@ def _completeness(row: Row) -> tuple[Any, ...]:
 
 
 def _repeated(rows: Iterable[Row]) -> list[str]:
-    known = [(row.variant, row.labels["seed"]) for row in rows if row.variant is not None]
+    known = [(row.configuration, row.labels["dataset"], row.labels["seed"]) for row in rows if row.variant is not None]
     count = len(known) - len(set(known))
-    what = "another with the same options, data and seed, run with other versions; each counts"
+    what = "another with the same options, dataset and seed, run with other versions or other content; each counts"
     return [f"{count} of the cells repeat {what}: remove those that shall not"] if count else []
 
 

@@ -14,6 +14,7 @@ from layersel.errors import DamagedError
 from layersel.files import read_sealed, sha256, write_sealed
 from layersel.runs.fingerprints import fingerprint
 from layersel.runs.folder import FINISHED, RunFolder
+from layersel.sweep.archive import write_archive
 from layersel.sweep.grid import source_fingerprint
 from layersel.sweep.rows import Rows, collect_rows
 from layersel.terminal.tables import note
@@ -24,7 +25,13 @@ WIDTH = 160
 """The width of tables that do not go to a terminal, in characters."""
 
 
-def summarise(out: Path, paths: Sequence[str | Path], reference: str | None = None, metric: str | None = None) -> bool:
+def summarise(
+    out: Path,
+    paths: Sequence[str | Path],
+    reference: str | None = None,
+    metric: str | None = None,
+    archive: Path | None = None,
+) -> bool:
     """Writes the tables and the report of some cells, and prints a summary.
 
     Where the files in `out` were made of the same cells by the same code, they stay as they are.
@@ -34,6 +41,7 @@ def summarise(out: Path, paths: Sequence[str | Path], reference: str | None = No
         paths: The output folders, grids and cells, or globs of these.
         reference: The configuration to compare with, such as "selection=none".
         metric: The column of metrics to compare; None = the cells' own metric.
+        archive: The file that the cells are written to; None writes none.
 
     Returns:
         Whether every cell has finished.
@@ -53,6 +61,8 @@ def summarise(out: Path, paths: Sequence[str | Path], reference: str | None = No
         files = write_files(out, found, compared_by)
         write_sealed(out / SUMMARY, {"made_of": made_of, "files": files, "printed": parts})
     _show([*parts, f"The tables and report.html are in {out}"])
+    if archive is not None:
+        write_archive(archive, rows.rows, rows.commands)
     return all(row.state == FINISHED for row in rows.rows)
 
 

@@ -1,17 +1,20 @@
 """Archives of cells: they say what the folders said, and are refused where they are damaged."""
 
 import re
-from dataclasses import replace
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cell_folders import make_cell, make_grid
+from cell_folders import make_cell, make_grid, seal
 
 from layersel.files import read_sealed, write_sealed
+from layersel.runs.holder import Holder
 from layersel.sweep.__main__ import main
-from layersel.sweep.archive import commands_of
+from layersel.sweep.archive import commands_of, write_archive
 from layersel.sweep.evidence.__main__ import main as evidence
+from layersel.sweep.reading import Row
 from layersel.sweep.rows import collect_rows
 
 CURVES = {"gain": {"title": "t", "x_title": "x", "y_title": "y", "x": [0.0, 1.0], "y": {"adapted": [0.0, 1.0]}}}
@@ -39,7 +42,7 @@ def grid(output: Path, name: str, rank: int) -> Path:
 
 
 def test_an_archive_says_what_its_grids_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows but for their curves, the tables, and a page of evidence, without a folder of the machine."""
+    """Rows but for their curves, the tables and a page of evidence are the same, without a folder of the machine."""
     one, two = grid(tmp_path / "runs", "one", 4), grid(tmp_path / "runs", "two", 8)
     file = tmp_path / "kept.json"
     assert main([str(one), str(two), "--out", str(tmp_path / "of_folders"), "--archive", str(file)]) == 1
@@ -75,12 +78,59 @@ def test_an_archive_of_archives_keeps_their_commands(tmp_path: Path, capsys: pyt
     capsys.readouterr()
 
 
+def test_a_pattern_leads_to_grids_and_archives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their commands are kept; files of other kinds that match hold no cell."""
+    grid(tmp_path / "runs", "one", 4)
+    grid(tmp_path / "runs", "two", 8)
+    kept = tmp_path / "kept.json"
+    main([str(tmp_path / "runs" / "grids" / "*"), "--out", str(tmp_path / "out"), "--archive", str(kept)])
+    assert commands_of(kept) == COMMANDS
+    capsys.readouterr()
+    for name, content in (("summary.json", "{}"), ("broken.json", "{"), ("notes.txt", "")):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    found = collect_rows([tmp_path / "*"])
+    assert found.commands == COMMANDS
+    assert [note.partition(": ")[2] for note in found.notes if "holds no cell" in note].count(
+        "holds no cell; left out"
+    ) >= 3
+
+
+def test_a_dead_cell_is_archived_as_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its status says running, but no process holds it."""
+    holder = asdict(Holder.here()) | {"pid": 2**22 + 1}
+    seal(make_cell(tmp_path / "runs", state="running"), "running", holder=holder)
+    main([str(tmp_path / "runs"), "--archive", str(tmp_path / "kept.json")])
+    assert [row.state for row in collect_rows([tmp_path / "kept.json"]).rows] == ["interrupted"]
+    capsys.readouterr()
+
+
+def test_options_of_several_types_stay_apart(tmp_path: Path) -> None:
+    """1 is not true; what all have stands once, sorted, so that the same cells give the same file."""
+    rows = [
+        Row(str(number), "finished", options={"b": 2, "a": value, "c": "x"}) for number, value in enumerate((1, True))
+    ]
+    write_archive(tmp_path / "kept.json", rows, [])
+    assert list(read_sealed(tmp_path / "kept.json")["options"].items()) == [("b", 2), ("c", "x")]
+    assert [type(row.options["a"]) for row in collect_rows([tmp_path / "kept.json"]).rows] == [int, bool]
+
+
+@pytest.mark.parametrize("path", ["/home/u/x.csv", "'/home/my reviews/x.csv'", "[/home/u/x.csv,/home/v/x.csv]"])
+def test_paths_stand_without_their_folders(path: str, tmp_path: Path) -> None:
+    """Quoted ones with spaces too."""
+    row = Row("a", "failed", overrides=shlex.join([f"data.path={path}", "seed=1"]))
+    write_archive(tmp_path / "kept.json", [row], [])
+    text = (tmp_path / "kept.json").read_text(encoding="utf-8")
+    assert "home" not in text
+    assert "x.csv" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["DAMAGED", "--out", "OUT"], r"folder: expected an archive in '.*d.json', but d.json is damaged"),
+        (["NEWER", "--out", "OUT"], r"folder: '.*n.json' is an archive of another version \(.*taste.*\); "),
         (["OTHER", "--out", "OUT"], r"folder: expected an archive of cells, but '.*o.json' is another file"),
-        (["KEPT"], r"--out: expected a folder for the tables of an archive, but got none; give --out FOLDER"),
+        (["KEPT"], r"--out: expected a folder for the tables of a file, but got none; give --out FOLDER"),
         (["GRID", "--archive", "kept.csv"], r"--archive: expected a file that ends in .json, but got 'kept.csv'"),
     ],
 )  # fmt: skip
@@ -93,12 +143,14 @@ def test_files_that_cannot_be_used(
     capsys.readouterr()
     (tmp_path / "d.json").write_text(kept.read_text(encoding="utf-8").replace("0.5", "0.6", 1), encoding="utf-8")
     write_sealed(tmp_path / "o.json", {"a": 1})
+    write_sealed(tmp_path / "n.json", {"commands": [], "options": {}, "cells": [{"state": "failed", "taste": 1}]})
     places = {
         "GRID": made,
         "KEPT": kept,
         "OUT": tmp_path / "out",
         "DAMAGED": tmp_path / "d.json",
         "OTHER": tmp_path / "o.json",
+        "NEWER": tmp_path / "n.json",
     }
     assert main([str(places.get(part, part)) for part in arguments]) == 2
     printed = capsys.readouterr()

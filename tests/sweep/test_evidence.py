@@ -37,6 +37,7 @@ def grid(output: Path, name: str, commits: tuple[str | None, ...] = ("abc123",),
     made = make_grid(output, name, jobs)
     record = json.loads((made / "grid.json").read_text())
     typed = ["selection=none,cka", "trainer=cpu", f"output={output}", "logger=csv", f"model.path={output}/m", "a='b c'"]
+    typed += [f"{option}={value}" for option, value in options.items()]
     write_sealed(made / "grid.json", {"name": name, "created": 1.0, "overrides": typed, "jobs": record["jobs"]})
     return made
 

@@ -37,7 +37,7 @@ def test_a_dataset_without_values_has_no_best(tmp_path: Path) -> None:
 
 
 def test_of_a_loss_the_lowest_is_the_best(tmp_path: Path) -> None:
-    """Also where one configuration has one value."""
+    """The direction of the metric decides, also where one configuration has one value."""
     metric = {"name": "loss", "title": "held-out loss", "higher_is_better": False}
     for value, own in ((2.5, "cka"), (2.25, "last")):
         make_cell(tmp_path, selection=own, metric=metric, metrics={"loss": value, "base/loss": 3.0})

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from layersel.data.reviews.report import ReadReport
 from layersel.data.source import Dataset
-from layersel.errors import UserError
 from layersel.runs.fingerprints import fingerprint
 
 
@@ -54,14 +53,6 @@ class Review(Dataset):
     def labels(self) -> list[int | None]:
         """The label of each record."""
         return [record.label for record in self.records]
-
-    def check_protocol(self, needed: bool, option: str) -> None:
-        """Raises a `UserError` if a head, which `option` names, needs a protocol that is not there."""
-        if needed and self.protocol is None:
-            raise UserError(
-                f"{option}: this head compares with the review's question or criteria, but got none; "
-                "give data.protocol=FILE"
-            )
 
     def fingerprint(self) -> str:
         """Returns a hash of the records' texts and labels and of the protocol, wherever they were read from."""

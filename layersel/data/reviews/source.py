@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from layersel.data.file_options import path_problems
 from layersel.data.reviews.assemble import DUPLICATES, assemble_review
@@ -19,6 +20,8 @@ from layersel.errors import one_of
 @dataclass
 class ReviewSource(Source):
     """A review to screen."""
+
+    of_a_head: ClassVar[tuple[str, ...]] = ("protocol",)
 
     label_level: str = "full_text"
     """Which screening decision is the label: `full_text` (the final one) or `abstract`."""
@@ -39,9 +42,10 @@ class ReviewSource(Source):
             UserError: An option is wrong, or a file is missing, damaged or without titles.
         """
         self.check()
-        protocol = None if self.protocol is None else read_protocol(Path(self.protocol).expanduser())
+        protocol, notes = (None, ()) if self.protocol is None else read_protocol(Path(self.protocol).expanduser())
         review = assemble_review(self.name, self.read(), self.columns(), self.label_level, self.duplicates, self.maybe)
-        return replace(review, protocol=protocol)
+        report = replace(review.report, notes=(*review.report.notes, *notes))
+        return replace(review, protocol=protocol, report=report)
 
     def problems(self) -> list[str]:
         """Returns everything wrong with the options that shows without reading the file, one line each."""

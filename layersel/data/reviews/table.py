@@ -12,7 +12,6 @@ from layersel.data.packing import bare_name
 from layersel.data.reviews.readers import EXTENSIONS, RawRecords, read_records
 from layersel.data.reviews.source import ReviewSource
 from layersel.data.source import Source
-from layersel.errors import UserError
 
 
 @dataclass
@@ -42,14 +41,8 @@ class Table(ReviewSource):
 
     @classmethod
     def at(cls, path: str, like: Source | None) -> "Table":
-        """Returns the source that reads the file `path`, for the head of a run, as `like` says, if that is a table.
-
-        Raises:
-            UserError: A protocol is given, which that head would not look at.
-        """
-        if isinstance(like, ReviewSource) and like.protocol is not None:
-            raise UserError("data.protocol: expected none beside a run's head, which keeps its own; leave it out")
-        return replace(like if isinstance(like, Table) else cls(), path=path)
+        """Returns the source that reads `path` as `like` says, if that is a table, but without a protocol."""
+        return replace(like if isinstance(like, Table) else cls(), path=path, protocol=None)
 
     @property
     def name(self) -> str:

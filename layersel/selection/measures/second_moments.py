@@ -14,7 +14,8 @@ class SecondMoments:
 
     Attributes:
         sums: The sums of xxᵀ over the tokens x, one for all modules that are given the same tensor. Centred ones are of
-            the distances to the mean of the first batch, as what is large beside its spread would leave only rounding.
+            the distances to the last token of the first batch: of what is large beside its spread, only rounding would
+            be left.
     """
 
     def __init__(self, centred: bool = False) -> None:
@@ -32,7 +33,7 @@ class SecondMoments:
             self._last = inputs_NI, name
             own_NI = inputs_NI.detach().float()
             if self._centred:
-                own_NI = own_NI - self._origins.setdefault(name, own_NI.mean(dim=0, dtype=torch.float64).float())
+                own_NI = own_NI - self._origins.setdefault(name, own_NI[-1].clone())
                 self._totals[name] = self._totals.get(name, 0) + own_NI.sum(dim=0)
             product_II = own_NI.T @ own_NI
             self.sums[name] = self.sums[name].add_(product_II) if name in self.sums else product_II

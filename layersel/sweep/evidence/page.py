@@ -11,7 +11,7 @@ import pandas as pd
 
 from layersel.errors import UserError
 from layersel.runs.folder import FINISHED
-from layersel.sweep.archive import commands_of, is_archived
+from layersel.sweep.archive import is_archive
 from layersel.sweep.cells import Cells, as_table
 from layersel.sweep.comparing import (
     CONFIGURATION,
@@ -28,7 +28,7 @@ from layersel.sweep.factors import levels, with_value
 from layersel.sweep.layers.agreement import agreement
 from layersel.sweep.layers.oracle import judged, regrets
 from layersel.sweep.markdown import markdown
-from layersel.sweep.reading import Row
+from layersel.sweep.reading import Row, is_grid
 from layersel.sweep.rows import Rows, collect_rows
 from layersel.tasks.task import Metric
 from layersel.terminal.tables import counted
@@ -73,7 +73,7 @@ def page(outline: Outline) -> str:
 
 def _check_grids(folders: Sequence[str]) -> None:
     for folder in folders:
-        if not is_archived(Path(folder)):
+        if not (is_grid(Path(folder)) or is_archive(Path(folder))):
             raise UserError(f"grids: expected a grid's folder (OUTPUT/grids/NAME) or an archive, but got {folder!r}")
 
 
@@ -86,7 +86,7 @@ def _section(question: Question, rows: Rows) -> list[str]:
     return [
         f"## {question.question}",
         question.about.strip(),
-        "\n".join(["```bash", *(line for place in question.grids for line in commands_of(Path(place))), "```"]),
+        "\n".join(["```bash", *rows.commands, "```"]),
         _source(rows.rows, metric),
         _table(comparisons, metric),
         _by_dataset(comparisons),

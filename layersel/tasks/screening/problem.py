@@ -27,7 +27,7 @@ from layersel.tasks.curves import Curves
 from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.tasks.screening.datamodule import ScreeningData
 from layersel.tasks.screening.heads.examples import Examples, FittedHead, ProtocolText
-from layersel.tasks.screening.heads.head import Scorer
+from layersel.tasks.screening.heads.head import Scorer, check_protocol
 from layersel.tasks.screening.heads.pool import Pool
 from layersel.tasks.screening.losses.loss import Unlabelled
 from layersel.tasks.screening.module import ContrastiveScreening
@@ -96,9 +96,9 @@ class ScreeningProblem(Problem):
                     f"task.shots: this task.{option} needs {least} or more included records to learn from, but got "
                     f"{n_included}; give more, or label more"
                 )
-        dataset.check_protocol(task.head.needs_protocol, "task.head")
+        check_protocol(task.head, dataset, "task.head")
         for name, head in task.compared_heads().items():
-            dataset.check_protocol(head.needs_protocol, f"task.other_heads={name}")
+            check_protocol(head, dataset, f"task.other_heads={name}")
         return cls(task, dataset, split.train, split.test)
 
     def lines(self) -> list[str]:
@@ -127,10 +127,10 @@ class ScreeningProblem(Problem):
 
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> ScreeningData:
         """Batches of the labelled records, and of the unlabelled ones if the loss wants them."""
-        rest = self.unlabelled
-        records, tokens = [self.dataset.records[index] for index in rest], [texts.tokens[index] for index in rest]
+        rest, all_tokens = self.unlabelled, texts.tokens[: len(self.labels)]  # without that of the protocol
+        records, tokens = [self.dataset.records[index] for index in rest], [all_tokens[index] for index in rest]
         pool = self.task.loss.pool(Unlabelled(records, tokens, tokenizer, texts.max_length))
-        return ScreeningData(texts.tokens, self.train, self.labels[self.train], self.task, seed, pool)
+        return ScreeningData(all_tokens, self.train, self.labels[self.train], self.task, seed, pool)
 
     def module(self, backbone: Backbone) -> ContrastiveScreening:
         """Returns the contrastive training."""

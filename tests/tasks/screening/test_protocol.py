@@ -4,18 +4,27 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from in_process import cells, here
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 from small_reviews import write_reviews
+from transformers import PreTrainedTokenizerFast
 
+from layersel.cell.members import name_a_dataset, training_configs
+from layersel.config import CONF
 from layersel.data.reviews.demo import Demo
+from layersel.data.tokens import TokenizedTexts
+from layersel.tasks.screening.heads.best_layer import BestLayer
 from layersel.tasks.screening.heads.examples import Examples, FittedHead, ProtocolText
 from layersel.tasks.screening.heads.named import head_named
 from layersel.tasks.screening.heads.protocol import Protocol
+from layersel.tasks.screening.losses.pairwise import Pairwise
+from layersel.tasks.screening.options import Screening
 
 QUESTION = "Which trajectories do symptoms of post-traumatic stress follow after trauma?"
 
@@ -36,7 +45,7 @@ def protocol_of(examples: Examples) -> ProtocolText:
 
 
 def test_scores_are_cosines_to_the_protocol(examples: Examples) -> None:
-    """By scikit-learn; the document frequencies are those of the records alone."""
+    """The cosines are scikit-learn's; the document frequencies are those of the records alone."""
     known, texts = examples.at(range(12)), list(examples.texts)
     by_vectors = FittedHead.fit(Protocol(), known).scores(examples.vectors_ND, texts)
     expected = cosine_similarity(examples.vectors_ND, protocol_of(examples).vector_D[None])[:, 0]
@@ -60,7 +69,7 @@ def test_the_protocol_is_kept_with_the_examples(name: str, examples: Examples, t
 
 
 def test_each_layer_has_its_part_of_the_protocol(examples: Examples) -> None:
-    """As of every record."""
+    """The vector of the protocol is cut into layers as that of every record is."""
     second = examples.part(1)
     assert torch.equal(protocol_of(second).vector_D, protocol_of(examples).vector_D[3:])
     assert second.vectors_ND.shape == (20, 3)
@@ -73,6 +82,35 @@ def test_another_head_is_the_same_beside_a_protocol(examples: Examples) -> None:
         head, known = head_named(name), examples.at(range(12))
         alone = FittedHead.fit(head, replace(known, protocol=None)).scores(*records)
         assert torch.equal(FittedHead.fit(head, known).scores(*records), alone)
+
+
+def test_a_probe_does_not_see_the_protocol(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """The texts that layers are scored by are the same with and without one."""
+    (tmp_path / "question.txt").write_text(QUESTION, encoding="utf-8")
+    drawn = []
+    for protocol in (None, str(tmp_path / "question.txt")):
+        problem = Screening(loss=Pairwise()).problem(Demo(protocol=protocol).load(), seed=0)
+        texts = TokenizedTexts.of(problem.texts(tokenizer), tokenizer, 32)
+        drawn.append(problem.data(texts, tokenizer, seed=0).probe_tokens(64, first=False))
+    assert drawn[0] == drawn[1]
+
+
+def test_best_layer_needs_what_its_view_needs() -> None:
+    """So that a review without a protocol is refused before its texts are encoded."""
+    assert BestLayer(view="protocol").needs_protocol
+    assert not BestLayer(view="nearest").needs_protocol
+
+
+def test_each_member_of_a_merge_has_its_own_protocol() -> None:
+    """The option that names the datasets is resolved for each of them."""
+    typed = ["model=minilm", "data=cohen", "data.protocol=${data.review}.txt", "merging=ties", "trainer=cpu"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", overrides=[*typed, "merging.datasets=[NSAIDS,ADHD]", "logger=csv"])
+    named = name_a_dataset(config)
+    cell = SimpleNamespace(data=SimpleNamespace(named_by="review"), precision=SimpleNamespace(quantises=False))
+    method = SimpleNamespace(datasets=["NSAIDS", "ADHD"])
+    made = training_configs(cell, method, named)  # type: ignore[arg-type]
+    assert [own["data"]["protocol"] for own in made] == ["NSAIDS.txt", "ADHD.txt"]
 
 
 def scores(path: Path) -> dict[str, float]:
@@ -107,9 +145,38 @@ def test_a_run_ranks_by_its_protocol(small_cell: list[str], tmp_path: Path, caps
     assert len(set(scores(ranking).values())) > 1
     capsys.readouterr()
     assert here(*evaluate, "data=table", f"data.path={reviews[1]}", asked[0]) == 2
-    assert "data.protocol: expected none beside a run's head, which keeps its own" in capsys.readouterr().err
-    replayed = ["simulation=replay", "simulation.heads=[protocol]", "task/head=nearest", f"out={tmp_path / 'replay'}"]
+    refusal = "data.protocol: expected none beside the run's head, which keeps its own; leave it out, or give head=fit"
+    assert refusal in capsys.readouterr().err
+    other = ["evaluate.py", f"run={run}", "data=table", f"data.path={reviews[1]}", asked[0], "trainer=cpu"]
+    assert here(*other) == 2
+    assert refusal in capsys.readouterr().err
+    assert here(*other, "head=fit") == 0
     model = [option for option in small_cell if option.startswith("model")]
+    fitted = ["evaluate.py", *model, "data=table", "trainer=cpu"]
+    fitted += [f"data.path={reviews[1]}", *asked, f"records={reviews[1]}", f"out={tmp_path / 'same.csv'}"]
+    assert here(*fitted) == 0
+    assert len(set(scores(tmp_path / "same.csv").values())) > 1
+    replayed = ["simulation=replay", "simulation.heads=[protocol]", "task/head=nearest", f"out={tmp_path / 'replay'}"]
     assert here("evaluate.py", *model, "data=table", f"data.path={reviews[1]}", asked[0], *replayed, "trainer=cpu") == 0
     metrics = json.loads((tmp_path / "replay" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["heads"].keys() == {"nearest", "protocol"}
+
+
+def test_a_simulation_names_heads_by_their_files(
+    small_cell: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of one class stand side by side; the task's own beside that of its file, if options differ."""
+    (review,), question = write_reviews(tmp_path, 1), tmp_path / "question.txt"
+    question.write_text(QUESTION, encoding="utf-8")
+    model = [option for option in small_cell if option.startswith("model")]
+    data = ["data=table", f"data.path={review}", f"data.protocol={question}", "trainer=cpu", "simulation=replay"]
+    for name, own, named in (
+        ("two", ["task/head=protocol_tfidf"], {"protocol_tfidf", "protocol"}),
+        ("own", ["task/head=nearest", "task.head.k=1"], {"task_head", "nearest"}),
+        ("one", ["task/head=nearest"], {"nearest"}),
+    ):
+        heads = f"simulation.heads=[{min(named) if name != 'own' else 'nearest'}]"
+        out = tmp_path / name
+        assert here("evaluate.py", *model, *data, *own, heads, f"out={out}") == 0
+        assert json.loads((out / "metrics.json").read_text(encoding="utf-8"))["heads"].keys() == named
+    capsys.readouterr()

@@ -32,6 +32,11 @@ class BestLayer(Head):
         return self._head.needs_excluded
 
     @property
+    def needs_protocol(self) -> bool:  # type: ignore[override]
+        """Returns whether the view looks at it."""
+        return self._head.needs_protocol
+
+    @property
     def min_included(self) -> int:  # type: ignore[override]
         """Returns how many included records the view needs."""
         return self._head.min_included

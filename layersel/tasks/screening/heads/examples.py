@@ -39,7 +39,7 @@ class Examples:
         labels_N: Their labels, 1 included and 0 excluded.
         texts: Title and abstract of each.
         n_parts: Of how many vectors, of a layer each, theirs consist.
-        protocol: The protocol of their review; None where no head looks at it.
+        protocol: The protocol of their review; None where nobody gave it.
     """
 
     vectors_ND: Tensor

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from layersel.config import Choice
+from layersel.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from layersel.data.reviews.records import Review
     from layersel.tasks.screening.heads.examples import Examples
     from layersel.tasks.screening.heads.pool import Pool
 
@@ -44,6 +46,15 @@ class Head(Choice):
     def problems(self) -> list[str]:
         """Returns one line for each option that is out of range."""
         return []
+
+
+def check_protocol(head: Head, review: "Review", option: str) -> None:
+    """Raises a `UserError` if the head, which `option` names, needs a protocol and the review has none."""
+    if head.needs_protocol and review.protocol is None:
+        raise UserError(
+            f"{option}: this head compares with the review's question or criteria, but got none; "
+            "give data.protocol=FILE"
+        )
 
 
 def not_above_zero(name: str, value: float) -> list[str]:

@@ -15,6 +15,12 @@ def head_named(name: str) -> Head:
     return build_group("task.head", choice("task/head", name))  # type: ignore[no-any-return]
 
 
+def name_of(head: Head) -> str:
+    """Returns the name of the file that gives a head these options, or of its module if none does."""
+    names = [name for name in choices("task/head") if head_named(name) == head]
+    return names[0] if names else head.name
+
+
 def head_names(besides: type[Head]) -> list[str]:
     """Returns the names of the heads that are not of the class `besides`, sorted."""
     return [

@@ -16,8 +16,8 @@ from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
 from layersel.tasks.problem import Subject
 from layersel.tasks.screening.figures import gain_curves
-from layersel.tasks.screening.heads.head import Head
-from layersel.tasks.screening.heads.named import head_named
+from layersel.tasks.screening.heads.head import Head, check_protocol
+from layersel.tasks.screening.heads.named import head_named, name_of
 from layersel.tasks.screening.heads.pool import Pool
 from layersel.tasks.screening.problem import ScreeningProblem
 from layersel.tasks.screening.simulation.options import ReplaySimulation
@@ -166,10 +166,12 @@ def _heads(options: ReplaySimulation, problem: ScreeningProblem, n_parts: int) -
         UserError: One compares layers, and the vectors are of one layer; or one needs a protocol, and there is none.
     """
     own = problem.task.head
-    heads = {own.name: own}
-    heads |= {name: head_named(name) for name in options.heads if name not in heads}
+    others = {name: head_named(name) for name in options.heads}
+    alike = [name for name, head in others.items() if head == own]
+    name = alike[0] if alike else name_of(own)
+    heads = {name if alike or name not in others else "task_head": own} | others
     for name, head in heads.items():
-        problem.dataset.check_protocol(head.needs_protocol, f"simulation.heads={name}")
+        check_protocol(head, problem.dataset, f"simulation.heads={name}")
         if head.compares_layers and n_parts == 1:
             raise UserError(
                 f"simulation.heads={name}: expected the vectors of several layers side by side, but got one; give "
