@@ -24,7 +24,8 @@ Values = Mapping[str, Mapping[str, float]]
 def grouped_bars(values: Values, title: str, errors: Values | None = None) -> Figure:
     """Draws a group of bars for each dataset, one bar for each outcome, with error bars where `errors` has a number."""
     outcomes = list(next(iter(values.values())))
-    size = (min(max(5.0, 1.3 * len(values) + 1.5), 24.0), 3.2 + 0.18 * len(outcomes))
+    many = len(values) > 6
+    size = (min(max(5.0, 1.3 * len(values) + 1.5), 24.0), 3.2 + 0.18 * len(outcomes) + many)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(outcomes)
@@ -36,8 +37,7 @@ def grouped_bars(values: Values, title: str, errors: Values | None = None) -> Fi
             positions, heights, width, yerr=spread, capsize=2, label=plain(outcome), color=COLOURS[place % len(COLOURS)]
         )
     axes.axhline(0, color="grey", linewidth=0.8)
-    axes.set(ylabel=title)
-    many = len(values) > 6
+    axes.set_title(plain(title), loc="left", fontsize=10)  # beside a low axis it would not fit
     axes.set_xticks(
         range(len(values)), [*map(plain, values)], fontsize=8, rotation=30 * many, ha="right" if many else "center"
     )
