@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from layersel.config import choice, choices
 from layersel.errors import UserError, one_of
 from layersel.sweep.cells import Cells
 from layersel.sweep.reading import LABELS, as_text
@@ -26,7 +27,8 @@ def configurations(cells: Cells) -> pd.DataFrame:
 def names(options: pd.DataFrame) -> dict[str, str]:
     """Returns the name of each configuration, the options that differ between them: "selection=cka n=3 rank=4".
 
-    Every option is named that differs among the configurations that have it, unless a label says the same.
+    Every option is named that differs among the configurations that have it, unless a label says the same, or all have
+    what the file of their choice gives it.
 
     Args:
         options: The table of `configurations`.
@@ -34,7 +36,8 @@ def names(options: pd.DataFrame) -> dict[str, str]:
     differing = [name for name in map(str, options) if options[name].nunique() > 1]
     shown: list[str] = []
     for name in differing:
-        if name in LABELS or (not _is_repetition(options, name, shown) and _distinguishes(options, name, shown)):
+        told = _is_repetition(options, name, shown) or _is_default(options, name)
+        if name in LABELS or (not told and _distinguishes(options, name, shown)):
             shown.append(name)
     found = {str(own): _name(options.loc[own, shown].to_dict()) for own in options.index}
     counts = Counter(found.values())
@@ -83,6 +86,19 @@ def _untouched(options: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
 def _is_repetition(options: pd.DataFrame, name: str, shown: list[str]) -> bool:
     has = options[name] != NULL
     return any((options.loc[has, name] == options.loc[has, other]).all() for other in shown)
+
+
+def _is_default(options: pd.DataFrame, name: str) -> bool:
+    """Returns whether every configuration has the value that conf/GROUP/CHOICE.yaml gives, such as selection/cka."""
+    label, _, option = name.rpartition(".")
+    if label not in options:
+        return False
+    group = label.replace(".", "/")
+    known, has = choices(group), options[options[name] != NULL]
+    return all(
+        chosen in known and as_text(choice(group, chosen).get(option)) == value
+        for chosen, value in zip(has[label], has[name], strict=True)
+    )
 
 
 def _distinguishes(options: pd.DataFrame, name: str, shown: list[str]) -> bool:

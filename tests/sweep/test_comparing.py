@@ -345,6 +345,20 @@ NAMED = [
         ["n=1 task.epochs=2", "n=2 task.epochs=3"],
     ),
     ([{"options": {"x.alpha": None}}, {"options": {"x.alpha": 4}}], ["x.alpha=null", "x.alpha=4"]),
+    (  # what each choice has by itself says nothing that its label does not …
+        [
+            {"selection": "cka", "options": {"selection.draw": "random"}},
+            {"selection": "cka_paper", "options": {"selection.draw": "first"}},
+        ],
+        ["selection=cka", "selection=cka_paper"],
+    ),
+    (  # … but what was given does
+        [
+            {"selection": "cka", "options": {"selection.draw": "first"}},
+            {"selection": "cosine", "options": {"selection.draw": "random"}},
+        ],
+        ["selection=cka selection.draw=first", "selection=cosine selection.draw=random"],
+    ),
 ]
 
 
