@@ -124,7 +124,7 @@ def check_datasets(names: Sequence[str]) -> None:
 def training_configs(cell: Cell, method: MergeMethod, config: DictConfig) -> list[dict[str, Any]]:
     """Returns the configs of the training cells of the named datasets: no merging, nothing compressed.
 
-    What names the dataset's option, as data.protocol=${data.review}.txt does, is that of each.
+    An option that refers to the name of the dataset, such as a file by ${data.NAME}, is resolved for each of them.
     """
     found = []
     for name in method.datasets:
