@@ -106,6 +106,7 @@ def test_whatever_a_cell_does_the_others_finish(base: list[str], tmp_path: Path)
     assert "a cell's own bug" in errors
 
 
+@pytest.mark.real
 def test_failed_cells_wait_for_retry_and_interrupted_ones_do_not(base: list[str], tmp_path: Path) -> None:
     """A second call says what failed, without running it; with retry=true it runs; finished ones never do."""
     grid = [*base, "task.warmup=0", "task.learning_rate=1e30,1e-4", f"output={tmp_path}"]
@@ -122,6 +123,7 @@ def test_failed_cells_wait_for_retry_and_interrupted_ones_do_not(base: list[str]
         assert {status["state"]: status["attempt"] for status in known} == {"failed": attempts, "finished": 1}
 
 
+@pytest.mark.real
 def test_a_grid_of_finished_cells_loads_nothing(base: list[str], tmp_path: Path) -> None:
     """It says the same again, its files stay, and no library is imported that only the work needs."""
     grid = [*base, "task.max_steps=1", "seed=0,1", f"output={tmp_path}"]
