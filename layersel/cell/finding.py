@@ -1,6 +1,5 @@
 """Finds the folders of cells from their options, without running anything or loading a model."""
 
-import copy
 import glob
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -85,7 +84,7 @@ class Finder:
             return training_identity(cell, self.dataset(cell))
         folders = []
         for own in training_configs(cell, cell.merging, config):
-            found = self.find(OmegaConf.create(copy.deepcopy(own)))
+            found = self.find(OmegaConf.create(own))
             folder = None if found is None else chosen_folder(found, cell)
             if folder is None:
                 return None

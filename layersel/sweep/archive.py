@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,44 @@ from typing import Any
 from layersel.errors import DamagedError, UserError
 from layersel.files import read_sealed, write_sealed
 from layersel.sweep.grid import OF_A_CALL
-from layersel.sweep.reading import Row, Scalar, is_grid, read_overrides
+from layersel.sweep.reading import Row, Scalar, read_overrides
 from layersel.tasks.task import Metric
 
 ENDING = ".json"
 """How an archive's name ends."""
-CONTENT = {"commands", "options", "cells"}
+CONTENT = ("commands", "options", "cells")
 FOLDER = re.compile(r"(?<=[=,\[\"'])/[^,\]\"']*/")
 """The folders of an absolute path in an option."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a whole archive holds.
+
+    Attributes:
+        file: The file.
+        commands: The commands of the grids that its cells are of.
+        options: The options that all cells share.
+        cells: Each cell's row but for these options and what is empty.
+    """
+
+    file: Path
+    commands: list[str]
+    options: dict[str, Scalar]
+    cells: list[dict[str, Any]]
+
+    def rows(self) -> list[Row]:
+        """Returns the rows.
+
+        Raises:
+            UserError: They are those of another version.
+        """
+        try:
+            return [_row(own, self.options) for own in self.cells]
+        except TypeError as error:
+            raise UserError(
+                f"folder: {str(self.file)!r} is an archive of another version ({error}); archive it anew"
+            ) from error
 
 
 def write_archive(file: Path, rows: Sequence[Row], commands: Sequence[str]) -> None:
@@ -42,49 +72,29 @@ def write_archive(file: Path, rows: Sequence[Row], commands: Sequence[str]) -> N
     write_sealed(file, {"commands": list(commands), "options": common, "cells": whole})
 
 
-def read_archive(file: Path) -> list[Row]:
-    """Returns the rows of an archive.
+def read_archive(file: Path) -> Archive:
+    """Returns what a file holds.
 
     Raises:
-        UserError: It is damaged, of another version, or no archive.
+        UserError: It is damaged, or no archive.
     """
-    content = _read(file)
-    try:
-        return [_row(own, content["options"]) for own in content["cells"]]
-    except TypeError as error:
-        raise UserError(f"folder: {str(file)!r} is an archive of another version ({error}); archive it anew") from error
-
-
-def is_archive(file: Path) -> bool:
-    """Returns whether a file is a whole archive."""
-    try:
-        return file.suffix == ENDING and bool(_read(file))
-    except UserError:
-        return False
-
-
-def commands_of(place: Path) -> list[str]:
-    """Returns the command of a grid, or those of an archive's grids, without what says where files go; else none.
-
-    Raises:
-        UserError: The grid's own file is damaged.
-    """
-    if is_archive(place):
-        return list(_read(place)["commands"])
-    if not is_grid(place):
-        return []
-    overrides = [text for text in read_overrides(place) if not text.lstrip("+~").startswith(OF_A_CALL)]
-    return [f"python train.py -m {_portable(overrides)}"]
-
-
-def _read(file: Path) -> dict[str, Any]:
     try:
         content = read_sealed(file)
     except DamagedError as error:
         raise UserError(f"folder: expected an archive in {str(file)!r}, but {error.brief}") from error
-    if not content.keys() >= CONTENT:
+    if not content.keys() >= {*CONTENT}:
         raise UserError(f"folder: expected an archive of cells, but {str(file)!r} is another file")
-    return content
+    return Archive(file, **{name: content[name] for name in CONTENT})
+
+
+def command_of(grid: Path) -> str:
+    """Returns the command of a grid, without what says where files go.
+
+    Raises:
+        UserError: The grid's own file is damaged.
+    """
+    overrides = [text for text in read_overrides(grid) if not text.lstrip("+~").startswith(OF_A_CALL)]
+    return f"python train.py -m {_portable(overrides)}"
 
 
 def _row(own: dict[str, Any], options: dict[str, Any]) -> Row:

@@ -2,12 +2,12 @@
 
 import glob
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from layersel.errors import UserError, one_of
-from layersel.sweep.archive import commands_of, is_archive, read_archive
+from layersel.sweep.archive import ENDING, command_of, read_archive
 from layersel.sweep.reading import (
     DAMAGED,
     LABELS,
@@ -64,6 +64,15 @@ class Rows:
         return alike[0] if alike[0].name == name else Metric(name, name, alike[0].higher_is_better)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a place holds: cells, folders that are none, and the commands of grids."""
+
+    rows: list[Row]
+    foreign: list[Path] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+
 def collect_rows(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -> Rows:
     """Reads the cells of output folders (all cells in them), grids (their jobs only), archives and single cells.
 
@@ -81,12 +90,12 @@ def collect_rows(paths: Sequence[str | Path], state_of: StateOf = as_recorded) -
     commands: list[str] = []
     for path in paths:
         found = {place: _read_place(place, state_of, named=place == Path(path)) for place in _places(path)}
-        if not any(own for own, _ in found.values()):
+        if not any(own.rows for own in found.values()):
             raise _no_cell(path)
-        rows += [row for own, _ in found.values() for row in own]
-        commands += [command for place in found for command in commands_of(place)]
-        empty = [place for place, (own, _) in found.items() if not own]
-        foreign = [folder for _, folders in found.values() for folder in folders]
+        rows += [row for own in found.values() for row in own.rows]
+        commands += [command for own in found.values() for command in own.commands]
+        empty = [place for place, own in found.items() if not own.rows]
+        foreign = [folder for own in found.values() for folder in own.foreign]
         notes += [f"{place}: holds no cell; left out" for place in (*empty, *foreign)]
     rows = sorted(_distinct(rows), key=_order)
     damaged = [row for row in rows if row.state == DAMAGED and row.cell is not None]
@@ -101,21 +110,28 @@ def _places(path: str | Path) -> list[Path]:
     return [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # absolute ones too
 
 
-def _read_place(place: Path, state_of: StateOf, named: bool) -> tuple[list[Row], list[Path]]:
-    """Returns the rows of a grid, an archive, a cell or an output folder, and the last's folders that are no cells.
+def _read_place(place: Path, state_of: StateOf, named: bool) -> _Found:
+    """Returns what a grid, an archive, a cell or an output folder holds.
 
     A file that is `named`, and not one of those that match a pattern, must be an archive.
     """
-    if place.is_file() and (named or is_archive(place)):
-        return read_archive(place), []
+    if place.is_file() and (named or place.suffix == ENDING):
+        try:
+            archive = read_archive(place)
+        except UserError:
+            if named:
+                raise
+            return _Found([])
+        return _Found(archive.rows(), commands=archive.commands)
     if is_grid(place):
-        return read_grid(place, state_of), []
+        return _Found(read_grid(place, state_of), commands=[command_of(place)])
     if is_cell(place):
-        return [read_cell(place, state_of)], []
+        return _Found([read_cell(place, state_of)])
     inside = [path for path in sorted(place.iterdir()) if path.is_dir()] if place.is_dir() else []
     folders = [path for path in inside if path.name not in NO_CELLS and not path.name.startswith(".")]  # hidden: drafts
     cells = [folder for folder in folders if is_cell(folder)]
-    return [read_cell(folder, state_of) for folder in cells], [folder for folder in folders if folder not in cells]
+    foreign = [folder for folder in folders if folder not in cells]
+    return _Found([read_cell(folder, state_of) for folder in cells], foreign)
 
 
 def _no_cell(path: str | Path) -> UserError:

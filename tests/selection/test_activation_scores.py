@@ -3,47 +3,24 @@
 import numpy as np
 import pytest
 import torch
-from models import padded, ragged, tiny
+from entering import TEXTS, entering, scored
+from models import padded, tiny
 from resamples import drawing
 from transformers import PreTrainedModel
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import find_linear, weight_OI
 from layersel.errors import UserError
-from layersel.selection.score import LayerScores, Probe, score_named
+from layersel.selection.score import Probe, score_named
 
-TEXTS = ragged([7, 12, 3, 30, 12, 5])
 KINDS = pytest.mark.parametrize("kind", ["bert", "gpt2", "llama"])
-
-
-def scored(model: PreTrainedModel, name: str, seed: int = 0, **options: object) -> LayerScores:
-    """The scores on some texts, in two batches with padding."""
-    batches = [padded(model, TEXTS[:4]), padded(model, TEXTS[4:])]
-    return score_named(name, **options).scores(
-        Backbone(model, pooling="mean"), Probe(batches, torch.Generator().manual_seed(seed))
-    )
 
 
 def inputs(model: PreTrainedModel) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
     """For each layer and linear module its weight (O×I) and all that enters it (N×I), text by text."""
-    layers = find_linear(model)
-    seen: dict[str, list[torch.Tensor]] = {}
-    handles = [
-        module.register_forward_pre_hook(lambda _, args, name=name: seen.setdefault(name, []).append(args[0][0]))
-        for own in layers
-        for name, module in own.items()
-    ]
-    with torch.no_grad():
-        for text in TEXTS:
-            model.base_model(input_ids=torch.tensor([text]))
-    for handle in handles:
-        handle.remove()
     return [
-        {
-            name: (weight_OI(module).detach().double().numpy(), torch.cat(seen[name]).double().numpy())
-            for name, module in own.items()
-        }
-        for own in layers
+        {name: (weight_OI(module).detach().double().numpy(), seen[name]) for name, module in own.items()}
+        for own, seen in zip(find_linear(model), entering(model), strict=True)
     ]
 
 

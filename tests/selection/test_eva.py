@@ -4,39 +4,15 @@ import numpy as np
 import peft
 import pytest
 import torch
+from entering import entering, scored
 from models import padded, ragged, tiny
 from peft.tuners.lora.eva import get_eva_state_dict
-from transformers import PreTrainedModel
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import find_linear
 from layersel.errors import UserError
 from layersel.selection.measures.second_moments import SecondMoments
-from layersel.selection.score import LayerScores, Probe, score_named
-
-TEXTS = ragged([7, 12, 3, 30, 12, 5])
-
-
-def scored(model: PreTrainedModel, **options: float) -> LayerScores:
-    """The scores on some texts, in two batches with padding."""
-    batches = [padded(model, TEXTS[:4]), padded(model, TEXTS[4:])]
-    return score_named("eva", **options).scores(Backbone(model, pooling="mean"), Probe(batches, torch.Generator()))
-
-
-def entering(model: PreTrainedModel) -> dict[str, np.ndarray]:
-    """All that enters each linear module (N×I), text by text."""
-    seen: dict[str, list[torch.Tensor]] = {}
-    handles = [
-        module.register_forward_pre_hook(lambda _, args, name=name: seen.setdefault(name, []).append(args[0][0]))
-        for own in find_linear(model)
-        for name, module in own.items()
-    ]
-    with torch.no_grad():
-        for text in TEXTS:
-            model.base_model(input_ids=torch.tensor([text]))
-    for handle in handles:
-        handle.remove()
-    return {name: torch.cat(own).double().numpy() for name, own in seen.items()}
+from layersel.selection.score import Probe, score_named
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama"])
@@ -44,34 +20,33 @@ def entering(model: PreTrainedModel) -> dict[str, np.ndarray]:
 def test_ranks_are_shared_out_by_explained_variance(kind: str, rank: int, most: float) -> None:
     """The largest shares of all modules, by singular values; with ρ = 1 all ranks are alike."""
     model = tiny(kind)
-    found = scored(model, rank=rank, most=most)
+    found = scored(model, "eva", rank=rank, most=most)
+    layers = entering(model)
     shares = []
-    for name, inputs in entering(model).items():
+    for name, inputs in (item for own in layers for item in own.items()):
         singular = np.linalg.svd(inputs - inputs.mean(axis=0), compute_uv=False)
         shares += [(share, name) for share in (singular**2 / (singular**2).sum())[: round(rank * most)]]
     taken = [name for _, name in sorted(shares, reverse=True)[: rank * len(found.modules)]]
-    sums: dict[str, float] = {}
-    for own in find_linear(model):
-        for twins in _twins(list(own), entering(model)):
+    for own in layers:
+        for twins in _twins(own):
             assert sum(found.modules[name] for name in twins) == sum(map(taken.count, twins))
-            sums |= {name: found.modules[name] for name in twins}
     assert sum(found.modules.values()) == rank * len(found.modules)
-    means = [np.mean([found.modules[name] for name in own]) for own in find_linear(model)]
+    means = [np.mean([found.modules[name] for name in own]) for own in layers]
     assert found.values_L.tolist() == pytest.approx(means)
     assert most > 1 or set(found.modules.values()) == {rank}
 
 
-def _twins(names: list[str], inputs: dict[str, np.ndarray]) -> list[list[str]]:
+def _twins(inputs: dict[str, np.ndarray]) -> list[list[str]]:
     """Modules that are given the same, whose shares are equal, so that either may have a last one."""
     groups: list[list[str]] = []
-    for name in names:
-        alike = [own for own in groups if np.array_equal(inputs[own[0]], inputs[name])]
+    for name, own_NI in inputs.items():
+        alike = [own for own in groups if np.array_equal(inputs[own[0]], own_NI)]
         alike[0].append(name) if alike else groups.append([name])
     return groups
 
 
 def test_ranks_are_those_of_peft() -> None:
-    """Its estimate settles on the same, for one batch without padding."""
+    """The estimate of PEFT settles on the same ranks, for one batch without padding."""
     model, text = tiny("llama"), ragged([60])
     batch = padded(model, text)
     names = [name for own in find_linear(model) for name in own]
@@ -83,8 +58,7 @@ def test_ranks_are_those_of_peft() -> None:
         prepare_layer_inputs_fn=None, show_progress_bar=False,
     )  # fmt: skip
     theirs = {name: float(len(own)) for name, own in state.items()}
-    inputs = dict.fromkeys(names, 0)
-    assert set(theirs) == set(inputs)
+    assert set(theirs) == set(names)
     assert len(set(theirs.values())) > 2
     for layer in (0, 1):
         of_layer = [name for name in names if f"layers.{layer}." in name]
@@ -94,7 +68,7 @@ def test_ranks_are_those_of_peft() -> None:
 
 
 def test_shifted_and_scaled_inputs_are_no_news() -> None:
-    """Nor is what is large beside its spread; what never varies explains nothing."""
+    """The covariance is the same, also of what is large beside its spread; of what never varies it is 0."""
     generator = torch.Generator().manual_seed(0)
     inputs_NI = torch.randn(50, 4, generator=generator) * torch.tensor([8.0, 4.0, 2.0, 1.0])
     expected = torch.cov(inputs_NI.double().T, correction=0)
@@ -117,14 +91,14 @@ def test_shifted_and_scaled_inputs_are_no_news() -> None:
     ],
 )
 def test_bad_options(options: dict[str, float], line: str) -> None:
-    """They are refused before the probe runs."""
+    """An option out of range is refused before the probe runs."""
     assert score_named("eva", **options).problems() == [line]
 
 
 def test_inputs_that_are_not_finite_are_one_line() -> None:
-    """It names the module."""
+    """The line names the module that something else than finite numbers enters."""
     model = tiny("bert")
     with torch.no_grad():
         model.encoder.layer[0].output.dense.weight.fill_(float("inf"))
     with pytest.raises(UserError, match=r"^selection=eva: what enters encoder\.layer\.1\.\S+ is not finite; use"):
-        scored(model)
+        scored(model, "eva")

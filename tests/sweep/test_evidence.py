@@ -152,6 +152,7 @@ def test_cells_of_several_grids_and_without_results_are_counted(tmp_path: Path) 
         ("questions: [{question: a, grids: [x], factor: n}]", r"question 1: reference: expected the value of n to"),
         ("questions: [{question: a, grids: [x], fator: n}]", r"question 1: fator: unknown option; expected one of "),
         ("questions: [{question: a, grids: [x]}]", r"question 1: grids: expected a grid's folder \(OUT"),
+        ("questions: [{question: a, grids: [gone.json]}]", r"question 1: grids: expected a grid's folder \(OUT"),
         ("questions: [{question: a, grids: [GRID], metric: x}]", r"question 1: metric: expected one of awss@95"),
         ("questions: [{question: a, grids: [GRID], factor: x, reference: 1}]", r"question 1: factor: expected one of "),
     ],

@@ -219,7 +219,7 @@ def test_a_grid_without_cells_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_option_may_name_a_swept_one(tmp_path: Path) -> None:
-    """It is kept as it was typed, not with the value that the other option has before the sweep."""
+    """The option is kept as it was typed, not with the value that the other one has before the sweep."""
     typed = ["data.review=a,b", "data.protocol=${data.review}.txt"]
     assert sweep_of(tmp_path, typed).overrides == typed
 

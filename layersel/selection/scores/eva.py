@@ -1,6 +1,7 @@
 """EVA: the layers whose inputs vary in few directions, of which a low rank holds most."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -58,7 +59,8 @@ class Eva(ProbeScore):
         distinct = {name: explained(seen.mean(name), most, name) for name in linears if seen.same(name) == name}
         shares = [(float(own), name) for name in linears for own in distinct[seen.same(name)]]
         taken = [name for _, name in sorted(shares, key=lambda share: -share[0])[: self.rank * len(linears)]]
-        return mean_of_modules([{name: float(taken.count(name)) for name in own} for own in layers])
+        ranks = Counter(taken)
+        return mean_of_modules([{name: float(ranks[name]) for name in own} for own in layers])
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong: a rank below 1, or one that none may reach."""

@@ -11,7 +11,6 @@ import pandas as pd
 
 from layersel.errors import UserError
 from layersel.runs.folder import FINISHED
-from layersel.sweep.archive import is_archive
 from layersel.sweep.cells import Cells, as_table
 from layersel.sweep.comparing import (
     CONFIGURATION,
@@ -73,7 +72,7 @@ def page(outline: Outline) -> str:
 
 def _check_grids(folders: Sequence[str]) -> None:
     for folder in folders:
-        if not (is_grid(Path(folder)) or is_archive(Path(folder))):
+        if not (is_grid(Path(folder)) or Path(folder).is_file()):
             raise UserError(f"grids: expected a grid's folder (OUTPUT/grids/NAME) or an archive, but got {folder!r}")
 
 

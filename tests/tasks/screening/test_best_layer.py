@@ -1,6 +1,5 @@
 """The head that chooses a layer, against a plain search by leave-one-out written out with scikit-learn."""
 
-import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from in_process import cells, here
+from rankings import scores_of
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import normalize
@@ -161,9 +161,3 @@ def test_a_saved_run_ranks_alike(head: str, small_cell: list[str], tmp_path: Pat
     assert here("evaluate.py", f"run={run}", f"records={review}", f"out={out}", "trainer=cpu") == 0
     expected, found = scores_of(run / "ranking.csv"), scores_of(out)
     assert {record: found[record] for record in expected} == pytest.approx(expected, abs=1e-5)
-
-
-def scores_of(ranking: Path) -> dict[str, float]:
-    """The scores by the records' titles."""
-    with ranking.open(encoding="utf-8-sig", newline="") as file:
-        return {row["title"]: float(row["score"]) for row in csv.DictReader(file)}

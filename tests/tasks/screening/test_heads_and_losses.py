@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from in_process import cells, here
+from rankings import scores_of
 from small_reviews import write_reviews
 
 from layersel.config import choices
@@ -20,12 +21,6 @@ LOSSES = choices("task/loss")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A review to learn from, and another one to rank."""
     return write_reviews(tmp_path_factory.mktemp("reviews"), 2)
-
-
-def scores(path: Path) -> dict[str, float]:
-    """The scores of a ranking by the records' titles."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["title"]: float(row["score"]) for row in csv.DictReader(file)}
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -47,7 +42,7 @@ def test_every_head_ranks_and_ranks_again(head: str, small_cell: list[str], revi
     ranking = tmp_path / "other.csv"
     assert here("evaluate.py", f"run={run}", f"records={reviews[1]}", f"out={ranking}", "trainer=cpu") == 0
     with Path(reviews[1]).open(encoding="utf-8", newline="") as file:
-        assert scores(ranking).keys() == {row["title"] for row in csv.DictReader(file)}
+        assert scores_of(ranking).keys() == {row["title"] for row in csv.DictReader(file)}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -57,8 +52,8 @@ def test_every_loss_trains(loss: str, small_cell: list[str], reviews: list[str],
     assert here("train.py", *options, f"task/loss={loss}", f"output={tmp_path / 'adapted'}") == 0
     assert here("train.py", *options, "selection=none", f"output={tmp_path / 'base'}") == 0
     adapted, base = (cells(tmp_path / name)[0] / "ranking.csv" for name in ("adapted", "base"))
-    assert scores(adapted).keys() == scores(base).keys()
-    assert scores(adapted) != scores(base)
+    assert scores_of(adapted).keys() == scores_of(base).keys()
+    assert scores_of(adapted) != scores_of(base)
 
 
 def test_other_heads_are_measured_as_if_they_ranked(small_cell: list[str], reviews: list[str], tmp_path: Path) -> None:

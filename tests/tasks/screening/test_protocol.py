@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from in_process import cells, here
+from rankings import scores_of
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 from small_reviews import write_reviews
@@ -96,7 +97,7 @@ def test_a_probe_does_not_see_the_protocol(tmp_path: Path, tokenizer: PreTrained
 
 
 def test_best_layer_needs_what_its_view_needs() -> None:
-    """So that a review without a protocol is refused before its texts are encoded."""
+    """The head asks for a protocol if its view does, so that a review without one is refused before it is encoded."""
     assert BestLayer(view="protocol").needs_protocol
     assert not BestLayer(view="nearest").needs_protocol
 
@@ -113,14 +114,8 @@ def test_each_member_of_a_merge_has_its_own_protocol() -> None:
     assert [own["data"]["protocol"] for own in made] == ["NSAIDS.txt", "ADHD.txt"]
 
 
-def scores(path: Path) -> dict[str, float]:
-    """The scores of a ranking by the records' titles."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["title"]: float(row["score"]) for row in csv.DictReader(file)}
-
-
 def test_a_run_ranks_by_its_protocol(small_cell: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is measured beside the task's own head, decides what the cell is, and ranks other records by the run alone."""
+    """A protocol is measured beside the task's head, decides what the cell is, and ranks other records by the run."""
     reviews, question = write_reviews(tmp_path, 2), tmp_path / "question.md"
     question.write_text(f"# Question\n{QUESTION}", encoding="utf-8")
     options = [*small_cell, f"data.path={reviews[0]}", "selection=none", "figures=all", f"output={tmp_path / 'runs'}"]
@@ -141,8 +136,8 @@ def test_a_run_ranks_by_its_protocol(small_cell: list[str], tmp_path: Path, caps
     assert here(*evaluate) == 0
     with Path(reviews[1]).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert scores(ranking).keys() == {row["title"] for row in rows}
-    assert len(set(scores(ranking).values())) > 1
+    assert scores_of(ranking).keys() == {row["title"] for row in rows}
+    assert len(set(scores_of(ranking).values())) > 1
     capsys.readouterr()
     assert here(*evaluate, "data=table", f"data.path={reviews[1]}", asked[0]) == 2
     refusal = "data.protocol: expected none beside the run's head, which keeps its own; leave it out, or give head=fit"
@@ -155,7 +150,7 @@ def test_a_run_ranks_by_its_protocol(small_cell: list[str], tmp_path: Path, caps
     fitted = ["evaluate.py", *model, "data=table", "trainer=cpu"]
     fitted += [f"data.path={reviews[1]}", *asked, f"records={reviews[1]}", f"out={tmp_path / 'same.csv'}"]
     assert here(*fitted) == 0
-    assert len(set(scores(tmp_path / "same.csv").values())) > 1
+    assert len(set(scores_of(tmp_path / "same.csv").values())) > 1
     replayed = ["simulation=replay", "simulation.heads=[protocol]", "task/head=nearest", f"out={tmp_path / 'replay'}"]
     assert here("evaluate.py", *model, "data=table", f"data.path={reviews[1]}", asked[0], *replayed, "trainer=cpu") == 0
     metrics = json.loads((tmp_path / "replay" / "metrics.json").read_text(encoding="utf-8"))

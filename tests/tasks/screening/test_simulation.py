@@ -78,9 +78,7 @@ def test_each_ranking_learns_from_all_that_is_read(batch: int, growth: float) ->
         known += read
     done = replay(Nearest(), pool, answers(pool, labels), [0, 1], batch_sizes(batch, growth))
     assert done.order == expected
-    assert done == replay(
-        Nearest(), pool, Examples(pool.vectors_ND, labels, pool.texts), [0, 1], batch_sizes(batch, growth)
-    )
+    assert done == replay(Nearest(), pool, answers(pool, labels), [0, 1], batch_sizes(batch, growth))
 
 
 def test_batches_grow() -> None:

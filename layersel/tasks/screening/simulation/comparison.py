@@ -167,9 +167,8 @@ def _heads(options: ReplaySimulation, problem: ScreeningProblem, n_parts: int) -
     """
     own = problem.task.head
     others = {name: head_named(name) for name in options.heads}
-    alike = [name for name, head in others.items() if head == own]
-    name = alike[0] if alike else name_of(own)
-    heads = {name if alike or name not in others else "task_head": own} | others
+    own_name = name_of(own)
+    heads = {own_name if others.get(own_name, own) == own else "task_head": own} | others
     for name, head in heads.items():
         check_protocol(head, problem.dataset, f"simulation.heads={name}")
         if head.compares_layers and n_parts == 1:
