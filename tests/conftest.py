@@ -1,9 +1,13 @@
 """Tiny models and texts for all tests; one thread and no network."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+if threading.current_thread() is threading.main_thread():  # a shell's background job ignores it, as would its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

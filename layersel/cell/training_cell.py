@@ -187,7 +187,7 @@ class TrainingCell:
         self.problem.write(outcomes[ADAPTED], self.folder.path)
         write_json(self.folder.training_records, self.problem.learnt(texts))
         model.save(self.folder)
-        curves = self.problem.curves(outcomes) | loss_curve(self.logged, ADAPTED)
+        curves = self.problem.curves(outcomes, texts) | loss_curve(self.logged, ADAPTED)
         if curves:
             write_json(self.folder.curves, {name: asdict(own) for name, own in curves.items()})
         trainable, total = self.parameters

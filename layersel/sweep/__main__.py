@@ -19,8 +19,8 @@ ABOUT = """Collect cells into one table, compare their configurations, and write
     python -m layersel.sweep NAME.json --out comparison                 which is read as their folders are
 
 Writes cells.csv, cells.parquet, groups.csv, results.md, comparisons.csv, curves.csv, chosen_layers.csv, agreement.csv,
-regrets.csv, datasets.png and .svg, report.html and summary.json. The exit status is 0 if every cell has finished, 1 if
-not, 2 for options that cannot be used.
+regrets.csv, datasets.png and .svg, lengths.png and .svg, report.html and summary.json. The exit status is 0 if every
+cell has finished, 1 if not, 2 for options that cannot be used.
 """
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from layersel.files import atomic_path, sha256
+from layersel.files import atomic_path
 from layersel.runs.folder import FINISHED
 from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import as_table, records
@@ -17,6 +17,7 @@ from layersel.sweep.comparing import CONFIGURATION, compare, names_of, with_outc
 from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.curves import MeanCurves, as_frame, mean_curves
 from layersel.sweep.dataset_bars import dataset_bars
+from layersel.sweep.dataset_lengths import Lengths, dataset_lengths, recorded_lengths
 from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
 from layersel.sweep.layers.agreement import agreement
 from layersel.sweep.layers.chosen import chosen_layers
@@ -25,14 +26,13 @@ from layersel.sweep.reading import STATES
 from layersel.sweep.report import report_html
 from layersel.sweep.results import results
 from layersel.sweep.rows import Rows
+from layersel.tasks.curves import LENGTHS
 from layersel.tasks.task import Metric
 from layersel.terminal.figures import PNG, SVG, write_figures
 from layersel.terminal.tables import counted, format_number
 
 SHOWN = 40
 """Most groups on the terminal; of more, those over all datasets."""
-DATASETS = "datasets"
-"""The name of the figure of the datasets."""
 Part = str | dict[str, Any]
 """A line for the terminal, or the `title`, `columns` and `rows` of a table."""
 
@@ -51,6 +51,7 @@ class Tables:
         agreement: Every two scores of layers that cells have measured, and how far they agree.
         regrets: Each choice of layers against that of an oracle, where each layer was trained alone.
         chosen: How often each score chose each layer, for each dataset and budget.
+        lengths: How long the texts of each dataset are.
         beside: What the groups' column `beside` holds; None for nothing.
     """
 
@@ -63,6 +64,7 @@ class Tables:
     agreement: pd.DataFrame
     regrets: pd.DataFrame
     chosen: pd.DataFrame
+    lengths: Lengths
     beside: str | None = None
 
 
@@ -93,16 +95,22 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
         agreement(cells),
         regrets(of_oracles),
         chosen_layers(cells, of_oracles),
+        recorded_lengths(cells),
         metric.beside,
     )
 
 
 def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
-    """Writes the tables as CSV, the cells as Parquet too, the means as Markdown, the report, and the datasets' figure.
+    """Writes the tables as CSV, the cells as Parquet too, the means as Markdown, the report, and the figures.
 
     Returns:
         The SHA-256 of each file by its name.
     """
+    bars = dataset_bars(own.cells, own.groups, own.titles["base"], metric)
+    figures = {} if bars is None else {"datasets": bars}
+    figures |= {LENGTHS: dataset_lengths(own.lengths)} if own.lengths else {}
+    write_figures(figures, out, (PNG, SVG))
+    drawn = {f"{name}.{form}": (out / f"{name}.{form}").read_bytes() for name in figures for form in (PNG, SVG)}
     frames = {"cells": own.cells, "groups": own.groups, "comparisons": own.comparisons}
     frames |= {"agreement": own.agreement, "regrets": own.regrets, "chosen_layers": own.chosen}
     tables = frames | {"curves": as_frame(own.curves)}
@@ -111,18 +119,14 @@ def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
     files["cells.parquet"] = own.cells.to_parquet(index=False)
     contents = {name: records(table) for name, table in frames.items()}
     curves = {name: asdict(several) for name, several in own.curves.items()}
+    lengths = drawn.get(f"{LENGTHS}.{SVG}")
     files["report.html"] = report_html(
-        out.resolve().name, metric, **contents, titles=own.titles, curves=curves
+        out.resolve().name, metric, **contents, titles=own.titles, curves=curves, lengths=lengths
     ).encode()
     for name, content in files.items():
         with atomic_path(out / name) as draft:
             draft.write_bytes(content)
-    written = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    figure = dataset_bars(own.cells, own.groups, own.titles["base"], metric)
-    if figure is not None:
-        write_figures({DATASETS: figure}, out, (PNG, SVG))
-        written |= {name: sha256(out / name) for name in (f"{DATASETS}.{PNG}", f"{DATASETS}.{SVG}")}
-    return written
+    return {name: hashlib.sha256(content).hexdigest() for name, content in (drawn | files).items()}
 
 
 def printed(own: Tables) -> list[Part]:

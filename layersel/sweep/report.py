@@ -25,6 +25,7 @@ def report_html(
     comparisons: list[dict[str, Any]],
     titles: Mapping[str, str] = {},
     curves: Mapping[str, Any] = {},
+    lengths: bytes | None = None,
     **scores: list[dict[str, Any]],
 ) -> str:
     """Returns the report of a grid as a page.
@@ -41,6 +42,7 @@ def report_html(
         comparisons: A record for each configuration that is compared with the reference.
         titles: The titles of the outcomes beside the adapted model's; others are shown by their names.
         curves: The mean curves of each name, `MeanCurves` as plain values: a figure each.
+        lengths: The SVG of the figure of the datasets' lengths; None where they are not known.
         scores: What is known of scores of layers: `agreement`, a record for every two; `regrets`, one for each
             configuration whose layers are compared with an oracle's; and `chosen_layers`, one for each layer, score,
             budget and dataset.
@@ -48,6 +50,7 @@ def report_html(
     known: dict[str, list[dict[str, Any]]] = {"agreement": [], "regrets": [], "chosen_layers": []}
     tables = {"cells": cells, "groups": groups, "comparisons": comparisons} | known | scores
     content = {"title": title, "metric": asdict(metric), "titles": dict(titles), "curves": _plain(dict(curves))}
+    content["lengths"] = None if lengths is None else f"data:image/svg+xml;base64,{base64.b64encode(lengths).decode()}"
     content |= {name: _columns(rows) for name, rows in tables.items()}
     style = (PAGE / "report.css").read_text(encoding="utf-8")
     script = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)

@@ -1,6 +1,9 @@
-"""Curves that a cell records of its outcomes, so that a grid can draw their means."""
+"""Curves that a cell records, so that a grid can draw the means of its outcomes', and its datasets' lengths."""
 
 from dataclasses import dataclass
+
+LENGTHS = "lengths"
+"""The name of the curves of how long a dataset's texts are."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,8 @@ class Curves:
         x_title: What the points are.
         y_title: What the values are.
         x: The points (K), ascending.
-        y: The values (K) of each outcome: `adapted`, `base`, references.
+        y: The values (K) of each outcome, `adapted`, `base`, references, or of each group of a dataset's texts.
+        limit: The value that is drawn as a limit; None without one.
     """
 
     title: str
@@ -20,3 +24,4 @@ class Curves:
     y_title: str
     x: list[float]
     y: dict[str, list[float]]
+    limit: float | None = None

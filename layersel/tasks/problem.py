@@ -188,8 +188,11 @@ class Problem(ABC):
         """Draws more figures of these and of the texts, which take seconds: a cell of a grid does so on demand only."""
         return {}
 
-    def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:
-        """Returns curves of the outcomes by name, which a grid averages over its cells; few points, at fixed places."""
+    def curves(self, outcomes: Mapping[str, Outcome], texts: TokenizedTexts) -> dict[str, Curves]:
+        """Returns curves of the outcomes by name, which a grid averages over its cells; few points, at fixed places.
+
+        Those of the name LENGTHS are the quantiles of the lengths of groups of texts, which a grid draws by dataset.
+        """
         return {}
 
     def difference_interval(self, one: Outcome, other: Outcome, generator: torch.Generator) -> tuple[float, float]:

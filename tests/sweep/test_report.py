@@ -742,6 +742,22 @@ def test_curves_are_drawn_with_their_bands(browser: Page, tmp_path: Path) -> Non
     assert "base (no adapter)" not in browser.texts("#curve-loss svg text")
 
 
+def test_lengths_of_texts_are_shown(browser: Page, tmp_path: Path) -> None:
+    """The page has the drawing of the file beside it, and no place for it where nothing is known."""
+    curve = {"title": "Length", "x_title": "share", "y_title": "tokens", "x": [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]}
+    for name, curves in (("with", {"lengths": curve | {"y": {"included": [1, 2, 3, 4, 5, 6, 7]}}}), ("without", None)):
+        make_cell(tmp_path / name, curves=curves)
+        assert summarise(tmp_path / name, [tmp_path / name])
+    browser.open(tmp_path / "with" / "report.html")
+    assert browser.complaints() == []
+    assert browser.value("document.querySelector('#lengths img').naturalWidth > 200")
+    drawing = base64.b64encode((tmp_path / "with" / "lengths.svg").read_bytes()).decode()
+    assert browser.value("document.querySelector('#lengths img').src") == f"data:image/svg+xml;base64,{drawing}"
+    browser.open(tmp_path / "without" / "report.html")
+    assert browser.value("document.querySelector('#lengths').hidden")
+    assert not (tmp_path / "without" / "lengths.svg").exists()
+
+
 def test_incomplete_configurations_stand_apart(browser: Page, tmp_path: Path) -> None:
     """Neither first, nor in the figure of the front; the baselines are in the table of those that are ranked."""
     for n, values in ((1, [0.25, 0.5]), (2, [0.125, 0.25]), (3, [0.875])):

@@ -268,12 +268,20 @@ function addCurves() {
   }
 }
 
+/** The figure of how long the texts of each dataset are, a drawing that came with the page. */
+function addLengths() {
+  if (!data.lengths) return;
+  at("lengths").hidden = false;
+  at("lengths").append(make("h3", {}, "Length of the texts"), make("img", {src: data.lengths, alt: "Length of each dataset's texts"}));
+}
+
 header();
 problems();
 addCurves();
 addComparisons();
 addGroups();
 addScores();
+addLengths();
 fillSelects();
 addFigure("pareto-parameters", `${metricTitle} against trainable parameters`, cost("parameters", "trainable parameters"));
 addFigure("pareto-seconds", `${metricTitle} against time`, cost("seconds", "seconds a cell"));

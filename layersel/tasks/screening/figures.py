@@ -3,19 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from layersel.metrics import gain_curve
 from layersel.metrics.screening import score_at_recall
+from layersel.tasks.screening.by_label import LABELS, by_label
 from layersel.terminal.figures import CHOSEN, COLOURS, clean_axes, plain
 
 POINTS = 1000
 """Most steps of a curve."""
-LABELS = {1: "included", 0: "excluded", -1: "unlabelled"}
-"""The labels of records in words, in the order in which figures have them."""
 LOOKS = {1: (COLOURS[1], "-"), 0: (CHOSEN, "--"), -1: ("#7f7f7f", ":")}
 """The colour and the line of each label, which tell them apart without colours too."""
 
@@ -54,7 +52,7 @@ def score_densities(rankings: Mapping[str, Tensor], labels: Tensor, recall: floa
     figure = Figure(figsize=(7.6, 2.8 * len(rankings)), layout="constrained")
     rows = figure.subplots(len(rankings), 2, squeeze=False)
     for (name, scores), (density, cumulative) in zip(rankings.items(), rows, strict=True):
-        groups = _by_label(scores.tolist(), labels)
+        groups = by_label(scores.tolist(), labels)
         _densities(density, groups)
         for label, values in groups.items():
             colour, line = LOOKS[label]
@@ -82,7 +80,7 @@ def token_lengths(name: str, lengths: Sequence[int], labels: Tensor, limit: int)
     """
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axes = figure.subplots()
-    _densities(axes, _by_label(lengths, labels))
+    _densities(axes, by_label(lengths, labels))
     axes.axvline(limit, color="black", linewidth=0.9, label=f"limit of {limit} tokens")
     longer = sum(length > limit for length in lengths)
     axes.set(xlabel="tokens of title and abstract", ylabel="density", xlim=(0, None))
@@ -90,12 +88,6 @@ def token_lengths(name: str, lengths: Sequence[int], labels: Tensor, limit: int)
     axes.legend(frameon=False, fontsize=8)
     clean_axes(axes)
     return figure
-
-
-def _by_label(values: Sequence[float], labels: Tensor) -> dict[int, list[float]]:
-    """Returns the values of each label that records have."""
-    known = torch.as_tensor(values)
-    return {label: known[labels == label].tolist() for label in LABELS if bool((labels == label).any())}
 
 
 def _densities(axes: Axes, groups: Mapping[int, Sequence[float]]) -> None:

@@ -23,8 +23,9 @@ from layersel.metrics import difference_interval, gain_curve, screening_metrics
 from layersel.runs.fingerprints import flat_options, text_fingerprint
 from layersel.runs.store import Store
 from layersel.seeding import stream
-from layersel.tasks.curves import Curves
+from layersel.tasks.curves import LENGTHS, Curves
 from layersel.tasks.problem import Outcome, Problem, Subject
+from layersel.tasks.screening.by_label import length_quantiles
 from layersel.tasks.screening.datamodule import ScreeningData
 from layersel.tasks.screening.heads.examples import Examples, FittedHead, ProtocolText
 from layersel.tasks.screening.heads.head import Scorer, check_protocol
@@ -224,15 +225,17 @@ class ScreeningProblem(Problem):
         maps = tsne_maps(vectors, self.labels, self.train)
         return figures if maps is None else figures | {"tsne": maps}
 
-    def curves(self, outcomes: Mapping[str, Outcome]) -> dict[str, Curves]:
-        """Returns the recall at each percent of the records read, where the test set has included records."""
+    def curves(self, outcomes: Mapping[str, Outcome], texts: TokenizedTexts) -> dict[str, Curves]:
+        """Returns the records' lengths, and the recall at each percent read where the test set has included records."""
+        lengths = length_quantiles(texts.full_lengths[: len(self.labels)], self.labels, texts.max_length)
         labels, read = self.labels[self.test], [percent / 100 for percent in range(101)]
         recall = {
             name: [round(value, 5) for value in gain_curve(scores, labels, steps=100).tolist()]
             for name, scores in self._tested(outcomes).items()
         }
         title = "Recall against the share of records read"
-        return {"gain": Curves(title, "share of records read", "recall", read, recall)} if recall else {}
+        gain = {"gain": Curves(title, "share of records read", "recall", read, recall)} if recall else {}
+        return {LENGTHS: lengths} | gain
 
     def difference_interval(self, one: Outcome, other: Outcome, generator: torch.Generator) -> tuple[float, float]:
         """Returns between what the difference of AWSS@95 lies (95 %) over resampled test records."""

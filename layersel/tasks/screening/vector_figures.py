@@ -10,7 +10,8 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from layersel.tasks.screening.figures import LABELS, LOOKS
+from layersel.tasks.screening.by_label import LABELS
+from layersel.tasks.screening.figures import LOOKS
 
 MAPPED, COMPARED = 1600, 300
 """Most records of a map, and of a matrix."""

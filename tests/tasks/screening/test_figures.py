@@ -11,6 +11,7 @@ from scipy.linalg import orthogonal_procrustes
 from torch import Tensor
 
 from layersel.metrics.screening import score_at_recall
+from layersel.tasks.screening.by_label import length_quantiles
 from layersel.tasks.screening.figures import score_densities, token_lengths
 from layersel.tasks.screening.vector_figures import cosine_matrices, sample, tsne_maps
 
@@ -126,6 +127,16 @@ def test_densities_are_cut_where_the_recall_is_reached() -> None:
         assert y[x <= 0.1][-1] == pytest.approx(share)
     score_densities({"mine": torch.ones(40, dtype=torch.float64)}, labels).savefig("/dev/null", format="svg")
     assert math.isnan(score_at_recall(scores, torch.zeros(40), 0.95))
+
+
+def test_quantiles_of_lengths_by_label() -> None:
+    """At each percent, for labels that records have, beside the limit."""
+    lengths = torch.randint(1, 900, (40,), generator=torch.Generator().manual_seed(2)).tolist()
+    found = length_quantiles(lengths, LABELS.clamp(min=0), 512)
+    assert (len(found.x), found.x[0], found.x[50], found.x[-1], found.limit) == (101, 0, 0.5, 1, 512)
+    assert [*found.y] == ["included", "excluded"]
+    included = [length for length, label in zip(lengths, LABELS.tolist(), strict=True) if label == 1]
+    assert found.y["included"] == pytest.approx(np.percentile(included, range(101)))
 
 
 def test_lengths_stand_beside_the_limit() -> None:
