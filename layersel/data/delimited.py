@@ -3,12 +3,13 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from layersel.data.identifiers import unique_names
+from layersel.data.header import Header, Wanted, place_of_header
 from layersel.errors import UserError
+from layersel.terminal.tables import counted
 
 _DELIMITERS = (",", ";", "\t")
 
@@ -18,9 +19,7 @@ _SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?[\r\n]+", re.IGNORECASE)
 
 _HEADER_WITHIN = 20
 """Rows among which the header is looked for."""
-
-Wanted = Callable[[Sequence[str]], bool]
-"""A function of this kind says whether names of columns are those of the table that is looked for."""
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Rows:
     Attributes:
         columns: The names in its header.
         rows: Column → value of each other line that has a value.
-        notes: A line for the terminal if lines before the header were left out, else none.
+        notes: What was left out, stands again or is missing, a line each.
         empty: Lines of delimiters without a value, which are no rows.
     """
 
@@ -43,42 +42,92 @@ class Rows:
 def parse_delimited(text: str, source: str, wanted: Wanted) -> Rows:
     r"""Returns the table in a text; `source` names the file in errors.
 
+    Lines that end before the last column that has a name are told: a break within a value, a cut end, or another
+    table with another delimiter makes such lines.
+
     Raises:
-        UserError: A quote that never closes, or a row with more values than there are columns: records would
-            be swallowed or shifted in silence.
+        UserError: A quote that never closes, a row with more values than there are columns, or the header of another
+            table: records would be swallowed or shifted in silence.
 
     Example:
         >>> parse_delimited("id;title\n1;One\n2;Two, or three\n", "file", lambda names: "title" in names).rows
         [{'id': '1', 'title': 'One'}, {'id': '2', 'title': 'Two, or three'}]
     """
-    return table_rows(_cells(text, source, wanted), source, wanted)
+    return table_rows(_cells(text, source, wanted), source, wanted, delimited=True)
 
 
-def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted) -> Rows:
+def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted, delimited: bool = False) -> Rows:
     """Returns the table in lines of cells, of which empty ones are left out.
 
     Its header is the first line, unless names that are wanted stand further down: databases write the search before
-    it. Short lines end in empty values, as spreadsheets write them.
+    it. Where tables were joined, the header stands there again and orders what follows. Short lines end in empty
+    values, as spreadsheets write them.
+
+    Args:
+        lines: The cells of each line.
+        source: What errors name.
+        wanted: Whether names are those of the table that is looked for.
+        delimited: Whether the cells are what stands between delimiters: then short lines are told.
 
     Raises:
-        UserError: A line has more values than there are columns.
+        UserError: A line has more values than there are columns, or it is the header of another table.
     """
     empty: list[list[str]] = []
     filled = _filled(lines, empty)
     first = list(islice(filled, _HEADER_WITHIN))
-    header = _header(first, wanted)
-    columns = unique_names([" ".join(name.split()) for name in next(iter(first[header:]), [])])
-    rows = []
-    for number, cells in enumerate(chain(first[header + 1 :], filled), start=1):
-        if any(cells[len(columns) :]):
+    place = place_of_header(first, wanted)
+    header = Header(next(iter(first[place:]), []))
+    rows: list[dict[str, str]] = []
+    order = header.columns
+    again, short = [], []
+    for cells in chain(first[place + 1 :], filled):
+        number = len(rows) + 1
+        repeated = header.order_in(cells)
+        if repeated is not None:
+            order = repeated
+            again.append(number)
+            continue
+        if header.shares_names(cells) and wanted(cells):
             raise UserError(
-                f"{source}, row {number}: expected {len(columns)} values, but got {len(cells)}; "
-                "quote the values that contain the delimiter"
+                f"{source}, row {number}: expected values, but got the header of another table "
+                f"({', '.join(cells)[:60]}); give all the same columns, or each a file of its own"
             )
-        rows.append(dict(zip(columns, cells + [""] * (len(columns) - len(cells)), strict=False)))
-    before = [" ".join(" ".join(cells).split()) for cells in first[:header]]
-    notes = (f"before the header, not read: {'; '.join(repr(line[:60]) for line in before)}",) if before else ()
-    return Rows(columns, rows, notes, len(empty))
+        if any(cells[len(order) :]):
+            remedy = "quote the values that contain the delimiter" if delimited else "give each of them a column's name"
+            raise UserError(f"{source}, row {number}: expected {len(order)} values, but got {len(cells)}; {remedy}")
+        if len(cells) < header.named:
+            short.append(number)
+        rows.append(dict(zip(order, cells + [""] * (len(order) - len(cells)), strict=False)))
+    notes = [*_before(first[:place]), *_again(again), *(_short(short) if delimited else [])]
+    return Rows(header.columns, rows, tuple(notes), len(empty))
+
+
+def has_header(lines: Sequence[list[str]], wanted: Wanted) -> bool:
+    """Returns whether one of the first lines has names that are wanted."""
+    first = list(islice(_filled(lines, []), _HEADER_WITHIN))
+    return wanted(next(iter(first[place_of_header(first, wanted) :]), []))
+
+
+def _before(lines: Sequence[Sequence[str]]) -> list[str]:
+    left_out = [" ".join(" ".join(cells).split()) for cells in lines]
+    return [f"before the header, not read: {'; '.join(repr(line[:60]) for line in left_out)}"] if left_out else []
+
+
+def _again(rows: Sequence[int]) -> list[str]:
+    return [f"the header stands again before {_first(rows)}: tables were joined, and all are read"] if rows else []
+
+
+def _short(rows: Sequence[int]) -> list[str]:
+    if not rows:
+        return []
+    count = counted(len(rows), "row")
+    return [f"{count} without the last values ({_first(rows)}): a line break within a value, or a cut end, does this"]
+
+
+def _first(rows: Sequence[int]) -> str:
+    """Names the first of these rows."""
+    more = ", …" if len(rows) > _EXAMPLES else ""
+    return ", ".join(f"row {number}" for number in rows[:_EXAMPLES]) + more
 
 
 def _filled(lines: Iterable[list[str]], empty: list[list[str]]) -> Iterator[list[str]]:
@@ -103,16 +152,10 @@ def detect_delimiter(text: str, wanted: Wanted) -> str:
     def columns(delimiter: str) -> tuple[bool, bool, int]:
         table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         first = list(islice((cells for cells in table if cells), _HEADER_WITHIN))
-        header = next(iter(first[_header(first, wanted) :]), [])
+        header = next(iter(first[place_of_header(first, wanted) :]), [])
         return wanted(next(iter(first), [])), wanted(header), len(header)
 
     return max(_DELIMITERS, key=columns)
-
-
-def _header(lines: Sequence[list[str]], wanted: Wanted) -> int:
-    """Returns the place of the header: the longest line of wanted names, or the first line if there is none."""
-    found = [place for place, cells in enumerate(lines) if wanted(cells)]
-    return max(found, key=lambda place: sum(bool(cell.strip()) for cell in lines[place]), default=0)
 
 
 def _cells(text: str, source: str, wanted: Wanted) -> Iterator[list[str]]:

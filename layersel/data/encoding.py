@@ -16,6 +16,7 @@ _LETTERS = "áàâäãåæçéèêëíìîïñóòôöõøœúùûüßÁÀÂÄÃ
 _SIGNS = "“”„\u201a—…•·°±µ\xd7®©™€£§½¼¹²³«»\xa0"
 _WESTERN = re.compile(f"[{_LETTERS}]|(?<![^\\W\\d_])[{_SIGNS}]|[{_SIGNS}](?![^\\W\\d_])")
 _EXAMPLES = 3
+_WESTERN_ENCODINGS = ("cp1252", "mac_roman")
 
 _WITH_NULS = ["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"]
 """Encodings in which every line end has a zero byte."""
@@ -41,7 +42,8 @@ def decode(raw: bytes, source: str, encoding: str | None = None) -> DecodedText:
     r"""Returns the text of a file's bytes; `source` names the file in errors.
 
     Without an encoding it is the one of the byte order mark, else UTF-8. Where single bytes are not UTF-8 in a file
-    that is, these are read as Windows-1252. A file that is not UTF-8 at all is read as Windows-1252 or Mac Roman if
+    that is, these are read as Windows-1252, and so are lines of a file of which others are UTF-8 (two files joined), in
+    this or another western encoding. A file that is not UTF-8 at all is read as Windows-1252 or Mac Roman if
     that gives the characters of western languages, else in the likeliest encoding. What was guessed is told.
 
     Raises:
@@ -51,26 +53,51 @@ def decode(raw: bytes, source: str, encoding: str | None = None) -> DecodedText:
         >>> decode("title\nMüller".encode("latin-1"), "a.csv").guesses[0]
         "not UTF-8: 1 character in 1 line read as cp1252 (line 2: 'Müller'); data.encoding=NAME names another encoding"
     """
-    text, encoding, guessed = _decoded(raw, source, encoding)
-    notes = (_guess_line(text, guessed, encoding),) if guessed else ()
-    return DecodedText(text.removeprefix("\ufeff"), encoding, notes)
+    text, encoding, guesses = _decoded(raw, source, encoding)
+    notes = [_guess_line(text, places, read_as) for read_as, places in guesses.items() if places]
+    return DecodedText(text.removeprefix("\ufeff"), encoding, tuple(notes))
 
 
-def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, list[int]]:
-    """Returns the text, its encoding, and the places of the characters that were guessed."""
+def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, dict[str, list[int]]]:
+    """Returns the text, its encoding, and the places of the characters that were guessed, by the encoding for these."""
     stated = encoding or next((name for mark, name in _BOMS.items() if raw.startswith(mark)), None)
     if stated is not None:
-        return _strict(raw, source, stated), stated, []
+        return _strict(raw, source, stated), stated, {}
     if b"\0" not in raw:
         text = raw.decode("utf-8", "surrogateescape")
         invalid = [found.start() for found in re.finditer("[\udc80-\udcff]", text)]
         if len(invalid) <= len(re.findall("[^\x00-\x7f]", text)) - len(invalid):
-            return re.sub("[\udc80-\udcff]", _cp1252, text), "utf-8", invalid
+            return re.sub("[\udc80-\udcff]", _cp1252, text), "utf-8", {"cp1252": invalid}
+        joined = _joined(text, raw)
+        if joined is not None:
+            return joined
     likeliest = detect_encoding(raw)
     if likeliest is None:
         raise UserError(f"{source}: expected text, but got bytes of no known encoding; save it as UTF-8")
     text = _strict(raw, source, likeliest)
-    return text, likeliest, [found.start() for found in re.finditer("[^\x00-\x7f]", text)]
+    return text, likeliest, {likeliest: [found.start() for found in re.finditer("[^\x00-\x7f]", text)]}
+
+
+def _joined(text: str, raw: bytes) -> tuple[str, str, dict[str, list[int]]] | None:
+    """Reads lines that are UTF-8 as such and the others in their western encoding; None if there are not both.
+
+    Args:
+        text: The bytes as UTF-8, with surrogates for what is none.
+        raw: The bytes.
+    """
+    lines = raw.split(b"\n")
+    is_other = [re.search("[\udc80-\udcff]", line) is not None for line in text.split("\n")]
+    if all(other or line.isascii() for other, line in zip(is_other, lines, strict=True)):
+        return None
+    encoding = detect_encoding(b"\n".join(line for other, line in zip(is_other, lines, strict=True) if other))
+    if encoding not in _WESTERN_ENCODINGS:
+        return None
+    read, places, start = [], [], 0
+    for other, line in zip(is_other, lines, strict=True):
+        read.append(line.decode(encoding, "replace") if other else line.decode("utf-8"))
+        places += [start + found.start() for found in re.finditer("[^\x00-\x7f]", read[-1]) if other]
+        start += len(read[-1]) + 1
+    return "\n".join(read), "utf-8", {encoding: places}
 
 
 def detect_encoding(raw: bytes) -> str | None:
@@ -84,7 +111,7 @@ def detect_encoding(raw: bytes) -> str | None:
 
     telling = raw if b"\0" in raw else b"\n".join(re.findall(rb"[^\r\n]*[\x80-\xff][^\r\n]*", raw))
     if b"\0" not in raw and re.search(rb"[\x80-\xff]{4}", telling) is None:
-        shares = {encoding: _western_share(telling, encoding) for encoding in ("cp1252", "mac_roman")}
+        shares = {encoding: _western_share(telling, encoding) for encoding in _WESTERN_ENCODINGS}
         best = max(shares, key=lambda encoding: shares[encoding])
         if shares[best] > 0.9 or re.search(rb"[\x80-\xff]{2}", telling) is None:
             return best  # other alphabets have words of such bytes, not single ones
@@ -111,11 +138,9 @@ def _guess_line(text: str, offsets: Sequence[int], encoding: str) -> str:
     found = dict.fromkeys((line, _word_at(text, offset)) for line, offset in zip(lines, offsets, strict=True))
     examples = [f"line {line}: {word!r}" for line, word in list(found)[:_EXAMPLES]]
     more = ", …" if len(found) > _EXAMPLES else ""
-    name = "cp1252" if encoding == "utf-8" else encoding
     counts = f"{counted(len(offsets), 'character')} in {counted(len(set(lines)), 'line')}"
-    return (
-        f"not UTF-8: {counts} read as {name} ({', '.join(examples)}{more}); data.encoding=NAME names another encoding"
-    )
+    read = f"not UTF-8: {counts} read as {encoding} ({', '.join(examples)}{more})"
+    return f"{read}; data.encoding=NAME names another encoding"
 
 
 def _word_at(text: str, offset: int) -> str:

@@ -8,7 +8,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from layersel.data.delimited import Rows, Wanted, table_rows
+from layersel.data.delimited import Rows, has_header, table_rows
+from layersel.data.header import Wanted
 from layersel.errors import UserError
 from layersel.terminal.progress import progress
 
@@ -42,13 +43,14 @@ def parse_workbook(raw: bytes, source: str, wanted: Wanted, only: str | None = N
         raise UserError(f"{source}: cannot be read as a workbook ({error}); save it again as .xlsx") from error
     if only is not None and only not in sheets:
         raise UserError(f"{source}: expected a sheet {only!r}, but found {', '.join(map(repr, book.sheetnames))}")
-    tables = {title: table_rows(lines, source, wanted) for title, lines in sheets.items() if lines}
-    if not tables:
+    filled = {title: lines for title, lines in sheets.items() if lines}
+    if not filled:
         return Rows([], [])
-    chosen = next((title for title, table in tables.items() if wanted(table.columns)), next(iter(tables)))
-    others = [repr(title) for title in tables if title != chosen]
+    chosen = next((title for title, lines in filled.items() if has_header(lines, wanted)), next(iter(filled)))
+    table = table_rows(filled[chosen], source if len(filled) == 1 else f"{source}, sheet {chosen!r}", wanted)
+    others = [repr(title) for title in filled if title != chosen]
     notes = (f"sheet {chosen!r} was read; not read: {', '.join(others)}",) if others else ()
-    return replace(tables[chosen], notes=(*notes, *tables[chosen].notes))
+    return replace(table, notes=(*notes, *table.notes))
 
 
 def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> None:

@@ -99,6 +99,21 @@ def test_a_column_of_other_things_is_no_label() -> None:
     assert found.records[0].fields == {"status": "Published", "label": "sleep"}
 
 
+def test_a_column_of_decisions_that_is_not_read_is_told() -> None:
+    """One odd word keeps a doubtful column from being the label, and a repeated name any column: neither in silence."""
+    odd = ["include", "exclude", "include", "inlcude", ""]
+    found = review({"included": ["1", "0", "", "", ""], "decision": odd})
+    assert found.labels == [1, 0, None, None, None]
+    line = "the decisions in 'decision' are not read: row 4 has 'inlcude', which is none; correct it"
+    assert [note for note in found.report.notes if "not read" in note] == [line]
+    assert line in review({"decision": odd}).report.notes
+    chosen = {"label": "included"}
+    assert line not in review({"included": ["1"] * 5, "decision": odd}, chosen=chosen).report.notes
+    twice = review({"included": ["1", "0", ""], "included_2": ["", "0", "1"]})
+    assert twice.labels == [1, 0, None]
+    assert "the decisions in 'included_2' are not read, as another column has that name" in "; ".join(twice.lines())
+
+
 def test_an_empty_column_is_not_the_label() -> None:
     """A tool's column in which nothing was decided yet hides no labels."""
     found = review({"asreview_label": ["", "NA"], "included": ["1", "0"]})

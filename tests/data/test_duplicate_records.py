@@ -41,6 +41,7 @@ def test_same_publication(one: Record, other: Record) -> None:
         (record("1", "A", doi="-"), record("2", "A", doi="-")),
         (record("1", doi="10.1000/a"), record("2", doi="10.1000/a")),
         (record("1", "???", "..."), record("2", "!", ".")),
+        (record("1", "A", pmid="0"), record("2", "B", pmid="0.0")),
     ],
 )
 def test_not_surely_the_same(one: Record, other: Record) -> None:
@@ -60,6 +61,14 @@ def test_drop_keeps_the_first_and_the_label() -> None:
     records = [record("1", "T", "A"), record("2", "T", "A", label=1), record("3", "U", "A", label=0)]
     kept = drop_duplicates(records, find_duplicates(records))
     assert [(record.id, record.label) for record in kept] == [("1", 1), ("3", 0)]
+
+
+def test_what_the_first_lacks_is_taken_from_its_copies() -> None:
+    """The first copy's own title, abstract and fields stay; what is empty in it is not lost with the others."""
+    copies = [record("1", "Sleep", pmid="7"), record("2", "Schlaf", "Text", pmid="7", year="2004")]
+    copies.append(record("3", "", "Other", pmid="7", year="2005", url="u"))
+    (kept,) = drop_duplicates(copies, find_duplicates(copies))
+    assert kept == record("1", "Sleep", "Text", pmid="7", year="2004", url="u")
 
 
 def test_conflicting_labels_are_reported_and_kept() -> None:

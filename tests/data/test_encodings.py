@@ -36,6 +36,18 @@ def test_western_encodings_are_told_apart(encoding: str, words: list[str]) -> No
     assert f"read as {encoding} (line 3: " in decoded.guesses[0]
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman"])
+@given(st.lists(st.sampled_from(WORDS), min_size=2, max_size=8), st.data())
+def test_joined_files_keep_their_own_characters(encoding: str, words: list[str], data: st.DataObject) -> None:
+    """Lines of UTF-8 are read as such among more lines of another encoding, which are told."""
+    first = data.draw(st.integers(1, len(words) - 1))
+    lines = ["title", *words[:first], "plain", *words[first:] * 9]
+    raw = "\n".join(lines[: first + 1]).encode() + b"\n" + "\n".join(lines[first + 1 :]).encode(encoding)
+    decoded = decode(raw, "file")
+    assert (decoded.text, decoded.encoding) == ("\n".join(lines), "utf-8")
+    assert len(decoded.guesses) == 1
+
+
 def test_the_option_decides(tmp_path: Path) -> None:
     """Nothing is guessed, so nothing is told."""
     text = "title\nŁódź Škoda\n"

@@ -25,7 +25,7 @@ from layersel.data.texts.hub import Hub
 from layersel.data.texts.instructions import Instructions
 from layersel.data.texts.source import TextSource
 from layersel.data.texts.text import Text
-from layersel.data.texts.titles import Titles
+from layersel.data.texts.titles import INSTRUCTION, Titles
 from layersel.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -152,3 +152,15 @@ def test_script_makes_the_demo_review(tmp_path: Path) -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "make_demo_review.py"))
     script["make"](source, tmp_path / "ptsd.csv")
     assert (tmp_path / "ptsd.csv").read_bytes() == script["TARGET"].read_bytes()
+
+
+def test_titles_tell_how_their_records_were_read(tmp_path: Path) -> None:
+    """All but the labels, which they do not use; a dropped copy takes no abstract away."""
+    path = tmp_path / "a.csv"
+    path.write_text("title,abstract,pmid,included\nSleep,,12,1\nSleep,We slept.,12,0\nWar,,13,0\n", encoding="utf-8")
+    found = Titles(path=str(path)).load()
+    assert [(own.prompt, own.response) for own in found.examples] == [(f"{INSTRUCTION}We slept.", "Sleep")]
+    review = Table(path=str(path), label_level="none", duplicates="drop").load()
+    left_out = "1 records without a title or an abstract are left out"
+    assert found.notes == ("2 records", *review.lines()[1:], left_out)
+    assert "duplicates: 1 records repeat one of 1 publications, 1 dropped" in found.notes

@@ -225,6 +225,33 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path, name: str, conten
     assert "\n" not in str(caught.value)
 
 
+def test_every_element_of_endnotes_xml_is_kept(tmp_path: Path) -> None:
+    """What fills no column stands under its own name, several values joined; what is EndNote's own does not."""
+    path = tmp_path / "a.xml"
+    path.write_text(
+        "<xml><records><record><database name='x'>My.enl</database><foreign-keys><key app='EN'>1</key></foreign-keys>"
+        "<contributors><authors><author><style face='normal'>A, B</style></author></authors>"
+        "<secondary-authors><author>C, D</author><author>E, F</author></secondary-authors></contributors>"
+        "<titles><title>Sleep</title><secondary-title>J Sleep</secondary-title></titles>"
+        "<periodical><full-title>Journal of Sleep</full-title></periodical>"
+        "<dates><year>2004</year><pub-dates><date>May</date></pub-dates></dates>"
+        "<research-notes><style>Included</style></research-notes><custom3>x</custom3><custom3>y</custom3><custom4/>"
+        "</record></records></xml>",
+        encoding="utf-8",
+    )
+    (record,) = Table(path=str(path), label_column="research-notes").load().records
+    assert (record.title, record.label) == ("Sleep", 1)
+    assert record.fields == {
+        "authors": "A, B",
+        "year": "2004",
+        "journal": "Journal of Sleep",
+        "secondary-authors": "C, D; E, F",
+        "secondary-title": "J Sleep",
+        "pub-dates": "May",
+        "custom3": "x; y",
+    }
+
+
 def test_repeated_keys_and_fields_of_bibtex_are_kept(tmp_path: Path) -> None:
     """Two entries of one key are two records; two values of one field are one text."""
     text = '@article{k, title = {A}}\n@article{k, title = {B}, note = {x}, note = "y"}\n@book(z, title = {C})'
@@ -244,10 +271,13 @@ def test_repeated_keys_and_fields_of_bibtex_are_kept(tmp_path: Path) -> None:
         ("a < b > c, AT&T; R&D", "a < b > c, AT&T; R&D"),
         ("?x=1&copy=2", "?x=1&copy=2"),
         ("&nosuchentity;", "&nosuchentity;"),
+        ("<p>Aim</p><p>We <b>slept</b>.</p>", "Aim We slept."),
+        ("One.<br/><br>Two", "One. Two"),
+        ("<jats:title>Aim</jats:title><jats:p>We <jats:italic>slept</jats:italic>.</jats:p>", "Aim We slept."),
     ],
 )
 def test_html_in_titles_and_abstracts(tmp_path: Path, written: str, read: str) -> None:
-    """Entities and inline markup become plain text; what only looks like them stays."""
+    """Entities and markup become plain text, of which parts stay apart; what only looks like them stays."""
     (tmp_path / "a.csv").write_text(f'title,abstract\n"{written}","{written}"\n', encoding="utf-8")
     review = Table(path=str(tmp_path / "a.csv")).load()
     assert (review.records[0].title, review.records[0].abstract) == (read, read)
@@ -318,3 +348,19 @@ def test_texts_without_latex_are_as_pylatexenc_has_them(parts: list[str]) -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bibtex, "_COMMAND", re.compile(""))
         assert bibtex._decoded(text) == found
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("{{R&D}} and {B \\& B}", "R&D and B & B"),
+        ("from $5 to $10", "from $5 to $10"),
+        (r"from \$5 to \$10", "from $5 to $10"),
+        ("costs of $5", "costs of $5"),
+        (r"$\alpha$ is $5$", "\u03b1 is 5"),
+    ],
+)
+def test_signs_that_latex_takes_for_its_own(written: str, read: str) -> None:
+    """A bare ampersand is a word of the text, and dollars before numbers are money."""
+    (row,) = bibtex.parse_bibtex(f"@article{{k, title = {{{written}}}}}", "file")
+    assert row["title"] == read

@@ -59,6 +59,33 @@ def test_what_may_be_a_tag_or_text_is_told(lines: str, abstract: str, told: str)
     assert doubts == ((told.format(text=text, tag=tag),) if told else ())
 
 
+@pytest.mark.parametrize("gap", [" - ", "  -", " -", "- ", "\t-\t", "\xa0 - ", "   - "])
+def test_tags_that_are_spaced_in_another_way_are_read(gap: str) -> None:
+    """Title, abstract and decision are not glued to the field before, and the lines are told; an abstract goes on."""
+    lines = [
+        "TY  - JOUR",
+        f"TI{gap}Sleep",
+        f"N1{gap}ASReview_relevant",
+        f"AB{gap}We slept.",
+        f"KW{gap}Tired",
+        "ER  - " if gap[0] == "-" else f"ER{gap}",
+    ]
+    ((row, last), doubts) = parse_tagged("\n".join([*lines, "TY  - JOUR", "TI  - War", "ER  - "]), RIS)
+    assert (row["title"], row["asreview_label"], row["abstract"]) == ("Sleep", "1", f"We slept. KW{gap}Tired")
+    assert last == {"title": "War", "TY": "JOUR"}
+    first, second = doubts
+    assert first.startswith("a tag that is spaced in another way, but read as one: line 2 (")
+    assert "line 4" in first
+    assert second == f"like a tag, but read as text: line 5 ({f'KW{gap}Tired'!r})"
+
+
+@pytest.mark.parametrize("text", ["T2 -weighted", "AB -initio", "AU- rich", "PY -ruvate", "AB-O groups", "TI-N ratio"])
+def test_words_with_a_hyphen_are_no_tags(text: str) -> None:
+    """A title that goes on in the next line is not cut by what looks a little like a tag."""
+    ((row,), _) = parse_tagged(f"TY  - JOUR\nTI  - On\n{text} imaging\nER  - \n", RIS)
+    assert row == {"title": f"On {text} imaging", "TY": "JOUR"}
+
+
 @pytest.mark.parametrize(
     ("way", "border"), [("ris", "ER  - \nTY  - JOUR\n"), ("medline", "\nPMID- 1\n"), ("wos", "ER\n\nPT J\n")]
 )

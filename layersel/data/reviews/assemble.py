@@ -6,9 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from layersel.data.identifiers import complete_ids
-from layersel.data.reviews.columns import Columns, field_names, notes_columns, recognise_columns
+from layersel.data.reviews.columns import (
+    Columns,
+    decision_columns,
+    field_names,
+    notes_columns,
+    numbered_columns,
+    recognise_columns,
+)
 from layersel.data.reviews.duplicates import drop_duplicates, find_duplicates, known_labels
-from layersel.data.reviews.labels import MAYBE, all_decisions, is_empty_label, is_maybe, parse_label, rayyan_decision
+from layersel.data.reviews.labels import (
+    MAYBE,
+    all_decisions,
+    is_empty_label,
+    is_maybe,
+    odd_decision,
+    parse_label,
+    rayyan_decision,
+)
 from layersel.data.reviews.readers import RawRecords
 from layersel.data.reviews.records import Record, Review
 from layersel.data.reviews.report import ReadReport
@@ -21,7 +36,8 @@ RAYYAN = "rayyan_label"
 # what databases and data frames write where there is no text
 _NO_TEXT = {"nan", "n/a", "no abstract available", "[no abstract available]"}
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
-_MARKUP = re.compile(r"</?(?:i|b|em|strong|sub|sup|u|sc|p|br|span|div|jats:\w+)\s*/?>", re.IGNORECASE)
+_MARKUP = re.compile(r"</?(?:i|b|em|strong|sub|sup|u|sc|span|jats:\w+)\s*/?>", re.IGNORECASE)
+_BREAKS = re.compile(r"(?:\s*</?(?:p|br|div|li|jats:(?:p|sec|title|list|list-item))\s*/?>\s*)+", re.IGNORECASE)
 
 
 def assemble_review(
@@ -53,6 +69,8 @@ def assemble_review(
     columns = recognise_columns(raw.columns, chosen or {}, label_level, decisions)
     given = [_cell(row, columns.roles, "id") for row in raw.rows]
     labels, lines = _labels(raw, columns, decisions, maybe)
+    if not (chosen or {}).get("label"):
+        lines += _not_taken(raw, columns, decisions, label_level)
     read = _records(raw, columns.roles, complete_ids(given), labels)
     groups = find_duplicates(read)
     kept = drop_duplicates(read, groups) if duplicates == "drop" else read
@@ -128,6 +146,24 @@ def _labels(
     return labels, lines
 
 
+def _not_taken(raw: RawRecords, columns: Columns, decisions: Mapping[str, bool], label_level: str) -> list[str]:
+    """Returns a line for each column of decisions that is not read: another word stands in it, or its name repeats."""
+    named = decision_columns(raw.columns, label_level)
+    lines = []
+    for column in named:
+        odd = odd_decision(row.get(column, "") for row in raw.rows)
+        if odd is not None and column != columns.roles.get("label"):
+            place, value = odd
+            lines.append(
+                f"the decisions in {column!r} are not read: row {place + 1} has {value!r}, which is none; correct it"
+            )
+    return lines + [
+        f"the decisions in {column!r} are not read, as another column has that name; data.label_column decides"
+        for column in numbered_columns(raw.columns, named)
+        if decisions.get(column, False)
+    ]
+
+
 def _records(
     raw: RawRecords, roles: Mapping[str, str], ids: Sequence[str], labels: Sequence[int | None]
 ) -> list[Record]:
@@ -162,7 +198,7 @@ def _plain(value: str) -> str:
         return value
     for _ in range(2):  # some exports escape what was escaped: &amp;lt;
         value = _ENTITY.sub(lambda entity: html.unescape(entity[0]), value)
-    return _MARKUP.sub("", value)
+    return _MARKUP.sub("", _BREAKS.sub(" ", value)).strip()
 
 
 def _markup_note(raw: RawRecords, roles: Mapping[str, str], read: Sequence[Record]) -> list[str]:

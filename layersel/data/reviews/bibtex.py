@@ -103,8 +103,9 @@ def _decoded(value: str) -> str:
         return text
     if _COMMAND.search(text) is None:
         return " ".join(re.sub(r"\\([%&_#])", r"\1", re.sub("[{}]", "", text)).split())
-    text = re.sub(r"(?<!\\)%", r"\\%", text)  # in LaTeX a bare % hides the rest of the line
-    if len(re.findall(r"(?<!\\)\$", text)) % 2:
+    text = re.sub(r"(?<!\\)([%&])", r"\\\1", text)  # in LaTeX a bare % hides the rest of the line, & ends a cell
+    signs = re.findall(r"(?<!\\)\$(\d?)", text)
+    if len(signs) % 2 or all(signs):  # dollars, not formulas
         text = re.sub(r"(?<!\\)\$", r"\\$", text)
     return " ".join(_latex_to_text()(text).split())
 

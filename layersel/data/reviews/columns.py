@@ -1,5 +1,6 @@
 """Recognises what each column holds, by the names that databases and screening tools give them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -136,6 +137,8 @@ def recognise_columns(
     if label_level not in LABEL_LEVELS:
         raise one_of("data.label_level", label_level, LABEL_LEVELS)
     found = {role: _matching(columns, _names(role, columns)) for role in _ROLES}
+    for role in ("title", "abstract"):
+        found[role] += numbered_columns(columns, found[role])
     found["label"] = _labels(columns, label_level, decisions)
     for role, name in chosen.items():
         if name is not None:
@@ -157,6 +160,21 @@ def has_titles(columns: Sequence[str]) -> bool:
 def names_decisions(column: str) -> bool:
     """Returns whether a column of this name is read as the label."""
     return squash(column) in _LABELS["full_text"]
+
+
+def decision_columns(columns: Sequence[str], label_level: str) -> list[str]:
+    """Returns the columns that may hold decisions of a level, by their names."""
+    return _matching(columns, _LABELS.get(label_level, []))
+
+
+def numbered_columns(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Returns the columns that have a number in their names since an earlier one has one of these names.
+
+    Example:
+        >>> numbered_columns(["included", "included_2", "year_2"], ["included", "year"])
+        ['included_2', 'year_2']
+    """
+    return [column for column in columns if re.sub(r"_\d+$", "", column) in {*names} - {column}]
 
 
 def notes_columns(columns: Sequence[str]) -> list[str]:
@@ -195,7 +213,7 @@ def _matching(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 def _labels(columns: Sequence[str], label_level: str, decisions: Mapping[str, bool] | None) -> list[str]:
     """Returns the columns of decisions, best first; those without any come last, and doubtful ones are left out."""
-    candidates = _matching(columns, _LABELS.get(label_level, []))
+    candidates = decision_columns(columns, label_level)
     if decisions is None:
         return candidates
     sure = [column for column in candidates if decisions.get(column, False) or squash(column) not in _DOUBTFUL_LABELS]

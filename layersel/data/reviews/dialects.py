@@ -18,6 +18,8 @@ class Form:
         known: Tags that may stand anywhere; another one after an abstract is a part of it, unless the file has it
             elsewhere too. None: all may.
         taglike: Matches what may be a tag even where it is read as text, which is told.
+        loose: Matches a tag that is spaced in another way, with the groups of `line`; outside of abstracts it is read,
+            which is told.
     """
 
     first: re.Pattern[str]
@@ -27,6 +29,7 @@ class Form:
     once: frozenset[str] = frozenset()
     known: frozenset[str] | None = None
     taglike: re.Pattern[str] = re.compile("(?!)")
+    loose: re.Pattern[str] = re.compile("(?!)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,13 @@ def _tags(patterns: str) -> frozenset[str]:
 _RIS_PROPER = Form(
     first=re.compile(r"(?P<tag>TY)  -(?: +(?P<value>.*)|$)"),
     line=re.compile(r"(?P<tag>(?!TY|ER)[A-Z][A-Z0-9])  -(?: (?P<value>.*)|$)"),
-    last=re.compile(r"ER  -\s*$"),
+    last=re.compile(r"ER[ \t\xa0]{1,4}-\s*$"),
     next=re.compile(r"(?P<tag>TY)  -(?: +(?P<value>[A-Z][\w /-]*))?\s*$"),
     known=_tags(f"{_RIS_MANY}|{_RIS_ONCE}|{_RIS_MORE}"),
-    taglike=re.compile(r"[A-Z][A-Z0-9]  -(?: |$)"),
+    taglike=re.compile(rf"[A-Z][A-Z0-9]  -(?: |$)|(?:{_RIS_MANY}|{_RIS_ONCE})(?:[ \t\xa0]+-|-[ \t\xa0])"),
+    loose=re.compile(
+        r"(?P<tag>AB|N2|TI|T1|AU|A1|PY|Y1|DO|KW|N1)(?:[ \t\xa0]+-[ \t\xa0]*|-[ \t\xa0]+)(?P<value>[^a-z\s].*)"
+    ),
 )
 
 # Files with one space exist. There only the tags of the standard count, and most of them once: "T2 - weighted".

@@ -52,7 +52,7 @@ def known_labels(records: Sequence[Record], group: Sequence[int]) -> set[int]:
 
 
 def drop_duplicates(records: Sequence[Record], groups: Sequence[Sequence[int]]) -> list[Record]:
-    """Keeps the first record of each group, with the group's label where the first has none.
+    """Keeps the first record of each group, with what it lacks from the others: label, title, abstract, fields.
 
     A group with conflicting labels stays whole: dropping would decide the conflict by the order of the file.
     """
@@ -62,7 +62,14 @@ def drop_duplicates(records: Sequence[Record], groups: Sequence[Sequence[int]]) 
         if len(labels) > 1:
             continue
         first, *others = group
-        kept[first] = replace(records[first], label=next(iter(labels), None))
+        copies = [records[index] for index in group]
+        kept[first] = replace(
+            records[first],
+            label=next(iter(labels), None),
+            title=next((own.title for own in copies if own.title), ""),
+            abstract=next((own.abstract for own in copies if own.abstract), ""),
+            fields={name: value for own in reversed(copies) for name, value in own.fields.items()},
+        )
         for index in others:
             del kept[index]
     return list(kept.values())
@@ -72,7 +79,7 @@ def _keys(record: Record, title: str) -> list[Key]:
     """Returns what two records of one publication share; `title` is empty where no other record has it."""
     abstract = _words(record.abstract) if title else ""
     doi = re.search(r"10\.\d{4,9}/\S+", record.fields.get("doi", "").lower())
-    pmid = re.fullmatch(r"0*(\d+)(\.0)?", record.fields.get("pmid", "").strip())
+    pmid = re.fullmatch(r"0*([1-9]\d*)(\.0)?", record.fields.get("pmid", "").strip())
     keys: list[Key] = [("pmid", pmid[1])] if pmid is not None else []
     if title and abstract:
         keys.append(("abstract", title, abstract))

@@ -29,10 +29,14 @@ _COLUMNS = {
     "language": ("language",),
     "type": ("ref-type",),
 }
+_OF_ENDNOTE = {"database", "source-app", "foreign-keys"}
+"""Elements that tell where EndNote keeps a record, not what the record says."""
+_UNNAMED = {"author", "date", "url", "keyword"}
+"""Elements whose meaning is told by the one around them."""
 
 
 def parse_endnote_xml(raw: bytes, source: str) -> list[dict[str, str]]:
-    """Returns one row a record; the values of a repeated element are joined by "; ".
+    """Returns one row a record; the values of a repeated element are joined by "; ", others stand under their own name.
 
     Entities of the file's own are refused, so that no file can expand without bound or open another.
 
@@ -62,15 +66,33 @@ def _rows(raw: bytes) -> Iterator[dict[str, str]]:
 
     for _, element in iterparse(io.BytesIO(raw)):
         if element.tag == "record":
-            row = {column: value for column, paths in _COLUMNS.items() if (value := _value(element, paths))}
-            yield row
+            filling = {column: _filling(element, paths) for column, paths in _COLUMNS.items()}
+            row = {column: "; ".join(map(_text, found)) for column, found in filling.items() if found}
+            yield row | _others(element, {own for found in filling.values() for own in found})
             element.clear()
 
 
-def _value(record: Element, paths: tuple[str, ...]) -> str:
+def _filling(record: Element, paths: tuple[str, ...]) -> list[Element]:
+    """Returns the elements with a text at the first of these paths that has any."""
     for path in paths:
-        texts = (" ".join("".join(found.itertext()).split()) for found in record.findall(path))
-        value = "; ".join(filter(None, texts))
-        if value:
-            return value
-    return ""
+        found = [element for element in record.findall(path) if _text(element)]
+        if found:
+            return found
+    return []
+
+
+def _others(record: Element, taken: set[Element]) -> dict[str, str]:
+    """Returns the values of the elements that fill no column, by their names."""
+    around = {element: own for own in record.iter() for element in own}
+    values: dict[str, list[str]] = {}
+    for part in record:
+        for element in part.iter() if part.tag not in _OF_ENDNOTE else ():
+            is_leaf = element.tag != "style" and all(own.tag == "style" for own in element)
+            if is_leaf and element not in taken and _text(element):
+                name = around[element].tag if element.tag in _UNNAMED else element.tag
+                values.setdefault(name, []).append(_text(element))
+    return {name: "; ".join(own) for name, own in values.items()}
+
+
+def _text(element: Element) -> str:
+    return " ".join("".join(element.itertext()).split())

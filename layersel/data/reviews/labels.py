@@ -82,6 +82,18 @@ def all_decisions(values: Iterable[str]) -> bool | None:
     return decided
 
 
+def odd_decision(values: Iterable[str]) -> tuple[int, str] | None:
+    """Returns the place and the text of the first value that is no decision, where most of them are; None elsewhere.
+
+    Example:
+        >>> odd_decision(["include", "", "exclude", "inlcude"]), odd_decision(["Published", "no"])
+        ((3, 'inlcude'), None)
+    """
+    filled = [(place, value) for place, value in enumerate(values) if _word(value) not in _EMPTY]
+    odd = [own for own in filled if _word(own[1]) not in _MEANING and not is_maybe(own[1])]
+    return odd[0] if 0 < 2 * len(odd) < len(filled) else None
+
+
 def rayyan_decision(notes: str) -> str:
     """Returns the decision in Rayyan's notes, `conflict` where reviewers disagree, nothing where none has decided.
 

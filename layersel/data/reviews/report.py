@@ -48,8 +48,8 @@ class ReadReport:
         """Returns the counts, for JSON."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        r"""Returns the counts in lines, for the terminal.
+    def lines(self, with_labels: bool = True) -> list[str]:
+        r"""Returns the counts in lines, for the terminal, those of the labels only where these are used.
 
         Example:
             >>> report = ReadReport("csv", "utf-8", {"title": "TI"}, records=3, included=1, unlabelled=2)
@@ -61,7 +61,7 @@ class ReadReport:
         origin = [f"{role} from {column!r}" for role, column in self.columns.items()]
         counts = f"{self.included} included, {self.excluded} excluded, {self.unlabelled} unlabelled"
         return [
-            f"{self.records} records: {counts}",
+            f"{self.records} records: {counts}" if with_labels else f"{self.records} records",
             "; ".join([", ".join(filter(None, [f"read as {self.format}", self.encoding])), ", ".join(origin)]),
             f"missing: {self.missing_titles} titles, {self.missing_abstracts} abstracts",
             *self._identity_lines(),

@@ -23,6 +23,7 @@ _OUR_MARK = re.compile(r"layersel rank \d+(?:, score \S+)?|layersel score \S+")
 
 _TEXT_OR_TAG = "like a tag, but read as text"
 _TAG_OR_TEXT = "like text of the abstract before it, but read as a tag"
+_LOOSE = "a tag that is spaced in another way, but read as one"
 _TWICE = "a second title or abstract in one record, which may be two records"
 _EXAMPLES = 3
 _RIS_TAG = re.compile(r"(?:^|[\r\n\ufeff])(ER(?=  - *(?:[\r\n]|$))|(?!ER|TY)[A-Z][A-Z0-9](?=  -))")
@@ -126,9 +127,14 @@ class _Record:
 
     def add(self, line: str, dialect: Dialect, elsewhere: frozenset[str]) -> str | None:
         """Adds a line; returns what is doubtful about it, None if nothing is."""
-        found = self.form.line.match(line)
-        tag, value = (None, "") if found is None else (found["tag"], (found["value"] or "").strip())
         in_abstract = self.tag in dialect.columns["abstract"]
+        found = self.form.line.match(line)
+        loose = None if found is not None or in_abstract else self.form.loose.match(line)
+        if loose is not None:
+            self.tag = loose["tag"]
+            self.entry.setdefault(self.tag, []).append(loose["value"].strip())
+            return _LOOSE
+        tag, value = (None, "") if found is None else (found["tag"], (found["value"] or "").strip())
         is_known = self.form.known is None or tag in self.form.known
         if tag is None or (tag in self.form.once and tag in self.entry):
             return self._add_text(line, dialect)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from layersel.data.delimited import Wanted
+from layersel.data.header import Wanted
 from layersel.data.identifiers import squash
 from layersel.data.texts.rows import listed
 from layersel.errors import UserError

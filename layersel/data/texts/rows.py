@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from layersel.data.delimited import Wanted, parse_delimited
+from layersel.data.delimited import parse_delimited
 from layersel.data.encoding import decode
+from layersel.data.header import Wanted
 from layersel.data.packing import known_extension, read_unpacked
 from layersel.errors import UserError
 

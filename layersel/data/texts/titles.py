@@ -54,9 +54,11 @@ class Titles(AnswerSource):
         if not whole:
             raise UserError(f"{self.path}: expected records with a title and an abstract, but none has both")
         left_out = len(review.records) - len(whole)
-        notes = (f"{left_out} records without a title or an abstract are left out",) if left_out else ()
+        notes = review.report.lines(with_labels=False)
+        if left_out:
+            notes.append(f"{left_out} records without a title or an abstract are left out")
         examples = tuple(Example(prompt=INSTRUCTION + own.abstract, response=own.title) for own in whole)
-        return TextDataset(self.name, examples, notes)
+        return TextDataset(self.name, examples, tuple(notes))
 
     def _records(self) -> ReviewSource:
         if self.path is None:
