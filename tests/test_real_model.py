@@ -33,6 +33,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.real
 def test_demo_on_short_texts(tmp_path: Path) -> None:
     """Real weights carry meaning: even 48 tokens of a record rank far better than chance, adapted or not."""
     metrics, _ = run(tmp_path, "experiment=demo", "task/head=nearest", "model.max_length=48", "task.max_steps=5")

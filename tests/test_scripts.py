@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -311,16 +312,23 @@ def test_a_team_without_labels_of_this_review_is_refused(
     finished: tuple[Path, str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Before the model is loaded and anything is written: no labels, another review, columns that are not there."""
-    other, empty, own = (tmp_path / name for name in ("other.csv", "empty.csv", "own.csv"))
+    other, empty, own, sampled = (tmp_path / name for name in ("other.csv", "empty.csv", "own.csv", "sampled.csv"))
     other.write_text("title,included\nWheat,1\nBarley,0\n")
     empty.write_text("title,included\nWheat,\nBarley,\n")
-    write_rows(own, ranking(finished[0] / "ranking.csv")[:9])
+    rows = ranking(finished[0] / "ranking.csv")[:9]
+    write_rows(own, rows)
+    write_rows(sampled, [row | {"control": str(place % 2)} for place, row in enumerate(rows)])
     refused = {
         (empty, ""): r"stopping=advice: expected records with the labels given so far, but got none; data\.label_col.*",
         (other, ""): r"records: expected the records of the run's own review, but other has none of those in its .*",
         (own, "stopping.control_column=drawn"): r"stopping\.control_column: expected one of .*, but got 'drawn'",
         (own, "stopping.control_column=year"): r"stopping\.control_column: expected 0 or 1 in 'year' of each record.*",
         (own, "stopping.order_column=day"): r"stopping\.order_column: expected one of .*, but got 'day'",
+        (
+            sampled,
+            "",
+        ): r"stopping\.control_column: expected the column .*; give stopping\.control_column=control, or .*",
+        (own, "task/head=nearest"): r"run: expected no task/head=nearest beside it, as a run brings its own task.*",
     }
     for (records, option), line in refused.items():
         command = [f"run={finished[0]}", f"records={records}", f"out={tmp_path / 'out.csv'}", "stopping=advice", option]
@@ -328,6 +336,30 @@ def test_a_team_without_labels_of_this_review_is_refused(
         (found,) = capfd.readouterr().err.splitlines()
         assert re.fullmatch(f"error: {line}", found)
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_labels_in_the_ranking_of_a_run_are_read_and_kept(
+    command: list[str], finished: tuple[Path, str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The file is the team's to edit: the advice reads it, and running the cell again does not remove it."""
+    shutil.copytree(finished[0].parent, tmp_path / "runs")
+    run = tmp_path / "runs" / finished[0].name
+    rows = ranking(run / "ranking.csv")
+    write_rows(
+        run / "ranking.csv", [row | {"included": row["included"] if n < 90 else ""} for n, row in enumerate(rows)]
+    )
+    edited = (run / "ranking.csv").read_bytes()
+    asked = [f"run={run}", f"records={run / 'ranking.csv'}", f"out={tmp_path / 'out.csv'}", "trainer=cpu"]
+    assert here("evaluate.py", *asked, "stopping=advice") == 0
+    assert f"{16 + 90} of 300 records are read" in capfd.readouterr().out
+    again = [part for part in command if not part.startswith("output=")]
+    assert here("train.py", *again, f"output={tmp_path / 'runs'}", "force=true") == 2
+    line = (
+        f"error: force: {str(run / 'ranking.csv')!r} has been changed since the run wrote it; move it elsewhere first"
+    )
+    assert capfd.readouterr().err.splitlines() == [line]
+    assert (run / "ranking.csv").read_bytes() == edited
+    assert read_json(run / "status.json")["state"] == "finished"
 
 
 def test_an_adapter_is_evaluated_with_a_new_head(

@@ -82,7 +82,7 @@ def run_training(call: Call) -> RunFolder:
         cell.model.check(cell.check_depth)
         problem = cell.task.problem(dataset, cell.seed)
         folder = identity.folder(cell.output)
-        taken = folder.take(cell.force, cell.retry)
+        taken = folder.take(cell.force, cell.retry, cell.task.result_files)
         if taken is not None:  # else another process has finished it meanwhile
             from layersel.cell.training_cell import TrainingCell
 
@@ -119,7 +119,7 @@ def run_merging(call: Call, method: MergeMethod, config: DictConfig) -> RunFolde
         check_machine(cell)
         cell.model.check(cell.check_depth)
         folder = identity.folder(cell.output)
-        taken = folder.take(cell.force, cell.retry)
+        taken = folder.take(cell.force, cell.retry, cell.task.result_files)
         if taken is not None:
             from layersel.cell.merging_cell import MergingCell
 

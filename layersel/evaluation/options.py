@@ -1,9 +1,11 @@
 """The options of evaluate.py."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
@@ -222,6 +224,13 @@ def read_options(config: DictConfig) -> Evaluation:
     Raises:
         UserError: Options are wrong, or do not fit together: one line each.
     """
+    given = HydraConfig.get().overrides.task if config.get("run") is not None and HydraConfig.initialized() else []
+    of_the_run = [override for override in given if re.match(r"[+~]*(task|precision|seed)\b", override)]
+    if of_the_run:
+        raise UserError(
+            f"run: expected no {' '.join(of_the_run)} beside it, as a run brings its own task, precision and seed; "
+            "leave it out, or give model=… adapter_folder=RUN/adapter instead of the run"
+        )
     source = config.get("data")
     if config.get("run") is not None and config.get("records") is not None and config.get("head") != "fit" and source:
         named_by = getattr(get_class(source[TARGET]), "named_by", None)

@@ -92,13 +92,19 @@ class RunFolder:
         """
         return self._state_of(self.read_status())
 
-    def take(self, force: bool = False, retry: bool = True) -> Attempt | None:
+    def take(self, force: bool = False, retry: bool = True, results: Iterable[str] = ()) -> Attempt | None:
         """Take the folder for an attempt; None if the run has finished and `force` does not ask for it again.
+
+        Args:
+            force: Whether a finished run is run again.
+            retry: Whether a failed one is.
+            results: Names of files that people work on, which `force` does not remove once they have been changed.
 
         Raises:
             RunBusyError: Another process holds it.
             RunFailedError: An earlier attempt failed, and `retry` does not ask for another.
             DamagedError: The status is not as it was written, and `force` does not ask for another attempt.
+            UserError: One of the results has been changed.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -110,6 +116,12 @@ class RunFolder:
                 raise RunBusyError(f"{str(self.path)!r}: {self._living(before)} runs this cell; wait for it", self)
             if state == FAILED and not (retry or force):
                 raise self.failure()
+            for name, checksum in (before or {}).get("files", {}).items():
+                file = self.path / name
+                if name in results and file.is_file() and sha256(file) != checksum:
+                    raise UserError(
+                        f"force: {str(file)!r} has been changed since the run wrote it; move it elsewhere first"
+                    )
             number = 1 if before is None else before.get("attempt", 0) + 1
             resumes = state == INTERRUPTED and not force and self.checkpoint.is_file()
             attempt = Attempt(Holder.here(), number, resumes, time.time())

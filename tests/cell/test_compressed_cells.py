@@ -60,7 +60,25 @@ def command(small_cell: list[str], tmp_path_factory: pytest.TempPathFactory) -> 
     return [*small_cell, f"data.path={review}", "task.learning_rate=0.01"]
 
 
-@pytest.fixture(scope="module", params=CELLS)
+RARER = {
+    "random, then trained",
+    "layers, then pissa",
+    "layers, then full fine-tuning",
+    "pissa merged, wanda",
+    "full fine-tuning, fewer layers",
+    "dora merged, wanda",
+    "wanda and int8",
+    "wanda, then trained and merged",
+    "several layers, int8",
+    "several layers, some dropped",
+    "tied, int4",
+}
+"""Those whose steps other cells have, each in other company."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.real if name in RARER else ()) for name in CELLS]
+)
 def cell(request: pytest.FixtureRequest, command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The finished run of each cell, its steps, and its name."""
     options, steps = CELLS[request.param]

@@ -15,7 +15,9 @@ from small_reviews import write_reviews
 
 from layersel.data.reviews.readers import EXTENSIONS
 from layersel.data.reviews.table import Table
+from layersel.errors import UserError
 from layersel.tasks.screening.options import Screening
+from layersel.tasks.screening.ranking import write_ranking
 
 EXPORTS = Path(__file__).parent / "exports"
 
@@ -92,17 +94,24 @@ def test_every_export_and_every_extension_is_here() -> None:
 
 
 @pytest.mark.parametrize(("name", "out"), zip(RANKED, cycle(Screening.prediction_files), strict=False))
-def test_every_form_is_ranked(
-    name: str, out: str, run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_every_form_is_written_again(name: str, out: str, tmp_path: Path) -> None:
     """With all of its records, each once, under the title that it has there."""
+    records = Table(path=str(EXPORTS / name), label_level="none").load().records
     ranking = tmp_path / f"ranking{out}"
+    write_ranking(ranking, records, [float(number) for number in range(len(records))])
+    assert titles(ranking) == sorted(record.title for record in records)
+    assert len(records) == RANKED[name]
+
+
+@pytest.mark.parametrize("name", {Path(name).suffix: name for name in RANKED}.values())
+def test_every_form_is_ranked(name: str, run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """By a run, an export of each form."""
+    ranking = tmp_path / "ranking.csv"
     assert here("evaluate.py", f"run={run}", f"records={EXPORTS / name}", f"out={ranking}") == 0
     printed = capfd.readouterr()
     assert printed.err == ""
     assert f"{RANKED[name]} records: " in printed.out
     assert titles(ranking) == titles(EXPORTS / name)
-    assert len(titles(ranking)) == RANKED[name]
 
 
 @pytest.mark.parametrize("packed", ["gz", "zip"])
@@ -120,22 +129,27 @@ def test_packed_forms_are_ranked(name: str, packed: str, run: Path, tmp_path: Pa
     assert titles(ranking) == titles(EXPORTS / name)
 
 
-@pytest.mark.parametrize("extension", ["", *EXTENSIONS])
 @pytest.mark.parametrize("form", UNKNOWN)
-def test_every_other_form_is_refused(
-    form: str, extension: str, run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """In one line, which lists the forms that can be read, or says what was expected in a file of that name."""
-    library, ranking = tmp_path / f"library{extension or f'.{form}'}", tmp_path / "ranking.csv"
+def test_every_other_form_is_refused(form: str, run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """In one line, which lists the forms that can be read."""
+    library, ranking = tmp_path / f"library.{form}", tmp_path / "ranking.csv"
     library.write_bytes(UNKNOWN[form])
     assert here("evaluate.py", f"run={run}", f"records={library}", f"out={ranking}") == 2
-    printed = capfd.readouterr()
-    (line,) = printed.err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    if not extension:
-        assert f"records: expected one of {', '.join(EXTENSIONS)}" in line
-        assert f"but got 'library.{form}'; export it as one" in line
+    assert f"records: expected one of {', '.join(EXTENSIONS)}" in line
+    assert f"but got 'library.{form}'; export it as one" in line
     assert not ranking.exists()
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("form", UNKNOWN)
+def test_every_other_form_is_refused_under_any_name(form: str, extension: str, tmp_path: Path) -> None:
+    """In one line, which says what was expected in a file of that name."""
+    path = tmp_path / f"library{extension}"
+    path.write_bytes(UNKNOWN[form])
+    with pytest.raises(UserError, match=r"\A[^\n]*expected[^\n]*\Z"):
+        Table(path=str(path)).load()
 
 
 def titles(path: Path) -> list[str]:

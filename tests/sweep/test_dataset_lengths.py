@@ -62,7 +62,7 @@ def test_each_group_has_its_box_beside_the_limit(tmp_path: Path) -> None:
 
 
 def test_models_count_tokens_each_in_its_own_way(tmp_path: Path) -> None:
-    """Each dataset has boxes of every model, from one cell of each; a cell without lengths, or a limit, does no harm."""
+    """Each dataset has boxes of every model, from one cell of each; a cell without lengths does no harm."""
     make_cell(tmp_path, curves=lengths(texts=[1, 2, 3], limit=None))
     make_cell(tmp_path, seed=1, curves=lengths(texts=[1, 2, 3], limit=None))
     make_cell(tmp_path, model="mpnet", curves=lengths(texts=[2, 4, 6], limit=None))

@@ -208,6 +208,7 @@ def test_the_page_holds_all_records() -> None:
         "metric": {"name": "awss@95", "title": "AWSS@95", "higher_is_better": True, "beside": None},
         "titles": {},
         "curves": {},
+        "lengths": None,
         "cells": {"columns": ["cell", "n", "extra"], "rows": [["a", 1, None], ["b", None, [1, "x", None]]]},
         "groups": {"columns": ["name"], "rows": [["g"]]},
         **{name: {"columns": [], "rows": []} for name in ("comparisons", "agreement", "regrets", "chosen_layers")},

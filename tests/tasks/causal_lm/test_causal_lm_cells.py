@@ -356,8 +356,18 @@ def test_every_kind_of_adapter(adapter: str, command: list[str], tmp_path: Path)
     assert_same(evaluated(own, tmp_path / "out.json"), found)
 
 
-@pytest.mark.parametrize("options", [[], ["precision=int4"], ["pruning=layers"], ["precision=int8"]], ids=str)
-@pytest.mark.parametrize("name", ["gpt2", "llama_tied", "gemma2"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gpt2", []),
+        ("gpt2", ["precision=int4"]),
+        ("llama_tied", ["pruning=layers"]),
+        ("llama_tied", ["precision=int8"]),
+        ("gemma2", ["precision=int4"]),
+        ("gemma2", ["pruning=layers"]),
+    ],
+    ids=str,
+)
 def test_other_decoders(name: str, options: list[str], command: list[str], tmp_path: Path) -> None:
     """Tied heads, capped logits, and prompts as long as the model has positions, which leave none to an answer."""
     seeded(LANGUAGE_MODELS[name]).save_pretrained(tmp_path / name)

@@ -1,5 +1,6 @@
 """Advice on when to stop reading a ranking, in three tiers: a heuristic, a test and a certificate."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -10,6 +11,7 @@ from layersel.errors import UserError
 from layersel.files import write_json
 from layersel.runs.fingerprints import text_fingerprint
 from layersel.tasks.screening.options import RANKING, Screening
+from layersel.tasks.screening.stopping.control import CONTROL
 from layersel.tasks.stopping import Advice, Stopping
 from layersel.tasks.task import Task
 
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class StoppingAdvice(Stopping):
-    """When a team that reads a run's ranking may stop. What the run has learnt from counts as read before all others.
+    """When a team that reads a run's ranking may stop.
+
+    What the run has learnt from counts as read before all others, unless `order_column` says when it was read. Where
+    the order is not known, there and within the control sample, excluded records count as read before included ones.
 
     The recall is that of all records of the run's review. The test assumes that records were read from the likeliest
     included to the least, as they are ranked. The certificate assumes a control sample that was drawn from all records
@@ -67,7 +72,7 @@ class StoppingAdvice(Stopping):
 
     def check(self, dataset: Dataset, run: "RunFolder") -> None:
         """Refuses records without a label, those of another review, and columns that cannot be used."""
-        from layersel.tasks.screening.stopping.reading import column, read_control
+        from layersel.tasks.screening.stopping.reading import column, has_control, read_control
 
         review = cast("Review", dataset)
         if not review.report.included + review.report.excluded:
@@ -75,6 +80,11 @@ class StoppingAdvice(Stopping):
             raise UserError(f"stopping=advice: expected records with the labels given so far, but got none; {why}")
         if self.control_column is not None:
             read_control(review.records, self.control_column)
+        elif has_control(review.records, CONTROL):
+            raise UserError(
+                f"stopping.control_column: expected the column of the control sample, but got none, and the file has "
+                f"one; give stopping.control_column={CONTROL}, or take the column out of the file"
+            )
         if self.order_column is not None:
             column(review.records, "stopping.order_column", self.order_column)
         _absent(review, run)
@@ -101,17 +111,17 @@ class StoppingAdvice(Stopping):
         advice = self.of(reading)
         write_ranking(path, records, scores)
         write_json(path.with_suffix(".stopping.json"), advice.values)
-        absent = _absent(review, run)
-        lacking = f"{absent} records that the run has ranked are not in the file: all this is of the records there"
-        return replace(advice, lines=[*advice.lines, *([lacking] if absent else []), f"the ranking: {path}"])
+        lacking = _lacking(_absent(review, run), learnt.keys() - {*texts}, len(learnt))
+        return replace(advice, lines=[*advice.lines, *lacking, f"the ranking: {path}"])
 
     def of(self, reading: "Reading") -> Advice:
         """Returns what there is to say of a partly read review."""
         from layersel.tasks.screening.stopping.tiers import by_certificate, by_heuristic, by_test
 
-        included, learnt = sum(reading.labels), reading.n_learnt
-        read = f"{reading.n_read} of {reading.n_records} records are read, {included} of them included"
-        lines = [f"{read}; the {learnt} that the run has learnt from count as read first"]
+        included = sum(reading.labels)
+        lines = [f"{reading.n_read} of {reading.n_records} records are read, {included} of them included"]
+        if reading.learnt_first:
+            lines[0] += f"; {reading.learnt_first} that the run has learnt from count as read first"
         tiers = {
             "heuristic": by_heuristic(reading, self.consecutive, self.least_share),
             "hypergeometric": by_test(reading, self.recall, self.confidence),
@@ -136,6 +146,22 @@ class StoppingAdvice(Stopping):
         return f"{line}; stopping.order_column=NAME names the true one"
 
 
+def _lacking(ranked: int, learnt: Collection[str], of: int) -> list[str]:
+    """Returns what there is to say of records that are not in the file: ranked ones, and some that were learnt from.
+
+    The file may lack all that were learnt from, as the run's own ranking does.
+    """
+    lines = []
+    if ranked:
+        lines.append(f"{ranked} records that the run has ranked are not in the file: all this is of the records there")
+    if 0 < len(learnt) < of:
+        lines.append(
+            f"{len(learnt)} of the {of} records that the run has learnt from are not in the file as they were: they "
+            "count as read beside those in it, and twice if their texts have changed"
+        )
+    return lines
+
+
 def _absent(review: "Review", run: "RunFolder") -> int:
     """Returns how many of the records that a run has ranked are not in the file.
 
@@ -144,7 +170,7 @@ def _absent(review: "Review", run: "RunFolder") -> int:
     """
     from layersel.tasks.screening.problem import record_text
 
-    ranked = Table(path=str(run.checked(run.path / RANKING)), label_level="none").load()
+    ranked = Table(path=str(run.path / RANKING), label_level="none").load()  # which may have labels by now
     own, given = ({text_fingerprint(record_text(record, " ")) for record in part.records} for part in (ranked, review))
     if own.isdisjoint(given):
         raise UserError(

@@ -18,8 +18,11 @@ class Reading:
 
     Attributes:
         n_learnt: How many records the run has learnt from.
-        labels: Of all records read, in the order of reading: those that the run has learnt from, the control sample
-            unless a column says when its records were read, and the others.
+        learnt_included: How many of these are included.
+        learnt_first: How many of these count as read before all others, as nobody says when.
+        labels: Of all records read, in the order of reading. Where that is not known, which is among those that the run
+            has learnt from and within the control sample, excluded ones stand before included ones: a row of excluded
+            records that nobody has read in a row would speak for stopping.
         ranked: Of the records among them that were read in ranked order, in the order of reading.
         unread: For each record of the ranking, the best first, whether it has no label.
         control: For each record of the ranking, whether the control sample has it; None without one.
@@ -29,6 +32,8 @@ class Reading:
     """
 
     n_learnt: int
+    learnt_included: int
+    learnt_first: int
     labels: list[int]
     ranked: list[int]
     unread: list[bool]
@@ -70,7 +75,7 @@ class Reading:
         texts: Sequence[str],
         order: Sequence[int],
         learnt: Mapping[str, int],
-        times: Sequence[float] | None,
+        times: Sequence[float | None] | None,
         control: Sequence[bool] | None,
     ) -> "Reading":
         """Returns how far the records are read.
@@ -81,7 +86,8 @@ class Reading:
             order: Indices of the records as the run ranks them, the best first.
             learnt: The label by the fingerprint of each record that the run has learnt from; one in `records` replaces
                 it.
-            times: When each labelled record was read; None: the control sample first, then in the order of the ranking.
+            times: When each record was read, None where nobody says, for those that the run has learnt from; None
+                for all: the control sample first, then in the order of the ranking.
             control: Whether the control sample has each record; None without one.
         """
         known = dict(learnt)
@@ -91,16 +97,28 @@ class Reading:
             if text in learnt and record.label is not None
         }
         ranking = [index for index in order if texts[index] not in learnt]
-        read = [index for index in ranking if records[index].label is not None]
         sampled = [control is not None and control[index] for index in range(len(records))]
-        read.sort(key=lambda index: not sampled[index] if times is None else times[index])
+        read = [index for index in ranking if records[index].label is not None]
         in_order = [index for index in read if not sampled[index]]
+        when: dict[str, float] = {}
+        if times is None:
+            in_sample = sorted(records[index].label or 0 for index in read if sampled[index])
+            then = [*in_sample, *(records[index].label or 0 for index in in_order)]
+        else:
+            in_order.sort(key=lambda index: times[index] or 0.0)
+            of_learnt = zip(texts, times, strict=True)
+            when = {text: time for text, time in of_learnt if text in known and time is not None}
+            moments = [(times[index] or 0.0, records[index].label or 0) for index in read]
+            moments += [(time, known[text]) for text, time in when.items()]
+            then = [label for _, label in sorted(moments, key=lambda moment: moment[0])]
+        first = sorted(label for text, label in known.items() if text not in when)
         unread = [records[index].label is None for index in ranking]
-        first = next((index for index in ranking if records[index].label is None), None)
-        above = set(ranking if first is None else ranking[: ranking.index(first)])
+        above = set(ranking[: next((place for place, open_ in enumerate(unread) if open_), len(ranking))])
         return cls(
             n_learnt=len(learnt),
-            labels=[*known.values(), *(records[index].label or 0 for index in read)],
+            learnt_included=sum(known.values()),
+            learnt_first=len(first),
+            labels=[*first, *then],
             ranked=[records[index].label or 0 for index in in_order],
             unread=unread,
             control=None if control is None else [sampled[index] for index in ranking],
@@ -122,6 +140,11 @@ def column(records: Sequence[Record], option: str, name: str) -> list[str]:
     return [record.fields.get(name, "").strip() for record in records]
 
 
+def has_control(records: Sequence[Record], name: str) -> bool:
+    """Returns whether every record has 0 or 1 in a column of this name."""
+    return all(record.fields.get(name, "").strip() in _FLAGS for record in records)
+
+
 def read_control(records: Sequence[Record], name: str) -> list[bool]:
     """Returns whether each record belongs to the control sample.
 
@@ -138,33 +161,37 @@ def read_control(records: Sequence[Record], name: str) -> list[bool]:
     return [_FLAGS[value] for value in values]
 
 
-def read_times(records: Sequence[Record], name: str, texts: Sequence[str], learnt: Container[str]) -> list[float]:
-    """Returns when each labelled record was read, from numbers or from dates and times (ISO 8601); 0 for the others.
+def read_times(
+    records: Sequence[Record], name: str, texts: Sequence[str], learnt: Container[str]
+) -> list[float | None]:
+    """Returns when each labelled record was read, from numbers or from dates and times (ISO 8601).
+
+    It is None for records without a label, and for those that the run has learnt from where the column has no time.
 
     Args:
         records: The review.
         name: The column.
         texts: The fingerprint of each record's text.
-        learnt: Those that the run has learnt from, whose time does not count.
+        learnt: Those that the run has learnt from.
 
     Raises:
-        UserError: The column is missing, or has no such value for a labelled record.
+        UserError: The column is missing, or has no such value for another labelled record.
     """
     values = column(records, "stopping.order_column", name)
     labelled = {
-        record.id: value
+        record.id: (value, text in learnt)
         for record, text, value in zip(records, texts, values, strict=True)
-        if record.label is not None and text not in learnt
+        if record.label is not None
     }
-    as_numbers, as_dates = _parsed(labelled, float), _parsed(labelled, _timestamp)
-    times = max(as_numbers, as_dates, key=len)
-    if len(times) < len(labelled):
-        wrong = next(record for record in labelled if record not in times)
+    given = {record: value for record, (value, _) in labelled.items()}
+    times = max(_parsed(given, float), _parsed(given, _timestamp), key=len)
+    wrong = next((record for record, (_, is_learnt) in labelled.items() if not is_learnt and record not in times), None)
+    if wrong is not None:
         raise UserError(
             f"stopping.order_column: expected a number, or else a date, in {name!r} of each labelled record, but "
-            f"record {wrong} has {labelled[wrong]!r}; correct it, or leave the option out"
+            f"record {wrong} has {given[wrong]!r}; correct it, or leave the option out"
         )
-    return [times.get(record.id, 0.0) for record in records]
+    return [times.get(record.id) for record in records]
 
 
 def _parsed(values: Mapping[str, str], parse: Callable[[str], float]) -> dict[str, float]:

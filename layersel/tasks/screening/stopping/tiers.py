@@ -97,8 +97,7 @@ def _estimated_included(reading: Reading) -> float | None:
     labelled = reading.control_size - reading.control_unread
     if not labelled:
         return None
-    known = sum(reading.labels[: reading.n_learnt])
-    return known + len(reading.control_places) / labelled * len(reading.unread)
+    return reading.learnt_included + len(reading.control_places) / labelled * len(reading.unread)
 
 
 def _percent(share: float) -> str:
