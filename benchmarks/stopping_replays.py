@@ -51,7 +51,7 @@ def main() -> None:
     for folder in [Path(argument) for argument in sys.argv[1:] if "=" not in argument]:
         run = RunFolder(folder)
         review = str(run.read_config()["data"].get("review", folder.name))
-        learnt = [int(record["label"]) for record in run.read_training_records()]
+        learnt = sorted(int(record["label"]) for record in run.read_training_records())
         labels = [int(label or 0) for label in Table(path=str(run.checked(folder / RANKING))).load().labels]
         for rule, done in [
             ("heuristic", [_by_heuristic(learnt, labels)]),
