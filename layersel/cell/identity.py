@@ -37,6 +37,7 @@ class Identity:
         lineage: As `data`, by what made the members instead of by what came out; empty for a training cell.
         code: The hash of each module that computes the cell, by name.
         metric: What the cell is compared by.
+        lower_is_better: The names of the task's metrics whose lower values are better.
         references: The titles of the outcomes without a model, by name.
     """
 
@@ -49,6 +50,7 @@ class Identity:
     lineage: Mapping[str, str]
     code: Mapping[str, str]
     metric: Metric
+    lower_is_better: frozenset[str]
     references: Mapping[str, str]
 
     @property
@@ -99,6 +101,7 @@ class Identity:
             "labels": self.labels,
             "options": {name: _scalar(value) for name, value in self.options.items()},
             "metric": asdict(self.metric),
+            "lower_is_better": sorted(self.lower_is_better),
             "references": dict(self.references),
             "classes": dict(self.classes),
             "code": dict(self.code),
@@ -121,6 +124,7 @@ def training_identity(cell: Cell, dataset: Dataset) -> Identity:
         lineage={},
         code=_code(cell, groups, "layersel.cell.training_cell"),
         metric=cell.task.primary,
+        lower_is_better=cell.task.lower_is_better,
         references=cell.task.references,
     )
 
@@ -143,6 +147,7 @@ def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member])
         },
         code=_code(cell, (*groups, "task"), "layersel.cell.merging_cell"),
         metric=cell.task.primary,
+        lower_is_better=cell.task.lower_is_better,
         references=cell.task.references,
     )
 

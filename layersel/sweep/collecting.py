@@ -52,7 +52,7 @@ class Tables:
         regrets: Each choice of layers against that of an oracle, where each layer was trained alone.
         chosen: How often each score chose each layer, for each dataset and budget.
         lengths: How long the texts of each dataset are.
-        beside: What the groups' column `beside` holds; None for nothing.
+        metric: What is compared; its `beside` is the groups' column of that name.
     """
 
     cells: pd.DataFrame
@@ -65,7 +65,7 @@ class Tables:
     regrets: pd.DataFrame
     chosen: pd.DataFrame
     lengths: Lengths
-    beside: str | None = None
+    metric: Metric
 
 
 def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
@@ -96,17 +96,17 @@ def tables(rows: Rows, reference: str | None, metric: Metric) -> Tables:
         regrets(of_oracles),
         chosen_layers(cells, of_oracles),
         recorded_lengths(cells),
-        metric.beside,
+        metric,
     )
 
 
-def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
+def write_files(out: Path, own: Tables) -> dict[str, str]:
     """Writes the tables as CSV, the cells as Parquet too, the means as Markdown, the report, and the figures.
 
     Returns:
         The SHA-256 of each file by its name.
     """
-    bars = dataset_bars(own.cells, own.groups, own.titles["base"], metric)
+    bars = dataset_bars(own.cells, own.groups, own.titles["base"], own.metric)
     figures = {} if bars is None else {"datasets": bars}
     figures |= {LENGTHS: dataset_lengths(own.lengths)} if own.lengths else {}
     write_figures(figures, out, (PNG, SVG))
@@ -115,13 +115,13 @@ def write_files(out: Path, own: Tables, metric: Metric) -> dict[str, str]:
     frames |= {"agreement": own.agreement, "regrets": own.regrets, "chosen_layers": own.chosen}
     tables = frames | {"curves": as_frame(own.curves)}
     files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
-    files["results.md"] = f"{results(own.groups, metric)}\n".encode()
+    files["results.md"] = f"{results(own.groups, own.metric)}\n".encode()
     files["cells.parquet"] = own.cells.to_parquet(index=False)
     contents = {name: records(table) for name, table in frames.items()}
     curves = {name: asdict(several) for name, several in own.curves.items()}
     lengths = drawn.get(f"{LENGTHS}.{SVG}")
     files["report.html"] = report_html(
-        out.resolve().name, metric, **contents, titles=own.titles, curves=curves, lengths=lengths
+        out.resolve().name, own.metric, **contents, titles=own.titles, curves=curves, lengths=lengths
     ).encode()
     for name, content in files.items():
         with atomic_path(out / name) as draft:
@@ -139,7 +139,7 @@ def printed(own: Tables) -> list[Part]:
     groups = own.groups[own.groups["dataset"] == ALL_DATASETS] if brief else own.groups
     groups = groups[groups["kind"].isin([RANKED, BASELINE])]
     if len(groups):
-        parts.append(_groups(groups, own.beside))
+        parts.append(_groups(groups, own.metric))
     if many:
         parts.append(f"{len(own.groups)} rows, those of each dataset among them, are in groups.csv")
     incomplete = own.groups[(own.groups["kind"] == INCOMPLETE) & (own.groups["dataset"] == ALL_DATASETS)]
@@ -151,9 +151,9 @@ def printed(own: Tables) -> list[Part]:
             kinds = ", ".join(chosen["reference"].unique())
             parts.append(f"{len(chosen)} comparisons ({kinds}) are in comparisons.csv")
         elif len(chosen):
-            parts.append(_comparisons(chosen))
+            parts.append(_comparisons(chosen, own.metric))
     parts += [_agreement(own.agreement)] if 0 < len(own.agreement) <= SHOWN else []
-    parts += [_regrets(own.regrets, groups["metric"].iloc[0])] if len(own.regrets) else []
+    parts += [_regrets(own.regrets, own.metric.name)] if len(own.regrets) else []
     if (own.cells["state"] != FINISHED).any():
         parts.append(_unfinished(records(own.cells)))
     return [*parts, *own.notes]
@@ -172,8 +172,8 @@ def _not_ranked(groups: pd.DataFrame) -> list[str]:
     return [f"{ALL_DATASETS}: over the {splits} (a dataset under a seed) that every ranked configuration has"]
 
 
-def _groups(groups: pd.DataFrame, beside: str | None) -> Part:
-    second = [] if beside is None or groups["beside"].isna().all() else [beside]
+def _groups(groups: pd.DataFrame, metric: Metric) -> Part:
+    second = [] if metric.beside is None or groups["beside"].isna().all() else [metric.beside]
     columns = ("configuration", "dataset", "n", "mean ± std", "95 % interval", *second, "Pareto")
     rows = [
         [
@@ -187,7 +187,7 @@ def _groups(groups: pd.DataFrame, beside: str | None) -> Part:
         ]
         for row in records(groups)
     ]
-    return _table(groups["metric"].iloc[0], columns, rows)
+    return _table(metric.directed_title, columns, rows)
 
 
 def _incomplete(groups: pd.DataFrame) -> Part:
@@ -204,7 +204,7 @@ def _mean(row: dict[str, Any]) -> str:
     return f"{format_number(row['mean'])} ± {format_number(row['std'])}"
 
 
-def _comparisons(comparisons: pd.DataFrame) -> Part:
+def _comparisons(comparisons: pd.DataFrame, metric: Metric) -> Part:
     columns = ("configuration", "reference", "compared", "difference", "95 % interval", "wins/ties/losses", "p", "Holm")
     rows = [
         [
@@ -220,7 +220,7 @@ def _comparisons(comparisons: pd.DataFrame) -> Part:
         for row in records(comparisons)
     ]
     units = " or ".join(comparisons["unit"].unique())
-    title = f"differences in {comparisons['metric'].iloc[0]}; interval, wins/ties/losses and p over each {units}"
+    title = f"differences in {metric.directed_title}; interval, wins/ties/losses and p over each {units}"
     return _table(title, columns, rows)
 
 

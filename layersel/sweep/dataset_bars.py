@@ -44,7 +44,7 @@ def dataset_bars(cells: pd.DataFrame, groups: pd.DataFrame, base: str, metric: M
         {dataset: {name: by_dataset[number].get((dataset, name), math.nan) for name in names} for dataset in datasets}
         for number in ("mean", "std")
     )
-    return grouped_bars(values, f"{metric.title}, mean ± std over seeds", errors)
+    return grouped_bars(values, f"{metric.directed_title}, mean ± std over seeds", errors)
 
 
 def _of_datasets(merging: pd.DataFrame, outcome: str, metric: str) -> pd.DataFrame:

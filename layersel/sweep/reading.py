@@ -20,6 +20,11 @@ STATES = (FINISHED, RUNNING, INTERRUPTED, FAILED, DAMAGED, MISSING)
 LABELS = ("dataset", "model", "selection", "n", "adapter", "rank", "precision", "pruning", "merging", "seed")
 """The labels by which a person knows a cell."""
 
+EARLIER_LOWER = ("loss", "perplexity", "retention_loss", "retention_perplexity", "retention_change", "rmse")
+"""The metrics whose lower values are better in cells of versions that did not record it: those that their tasks had."""
+LOWER_OF_EVERY_CELL = ("parameters/", "seconds/")
+"""What the names of the costs that every cell records begin with; lower values are better."""
+
 Scalar = str | int | float | bool | None
 StateOf = Callable[[Path], str | None]
 
@@ -45,6 +50,7 @@ class Row:
         resampled: For each layer, the share of bootstrap samples of the probe that choose it; None without these.
         stability: The mean rank correlation of the layers' scores by these samples with those by the whole probe.
         metric: The metric that the cell is compared by.
+        lower_is_better: The names of the task's metrics whose lower values are better.
         references: The titles of the outcomes without a model, by name.
         curves: The curves that it recorded of its outcomes, by name.
         revision: The commit of the code that ran it; None outside a checkout.
@@ -66,9 +72,22 @@ class Row:
     resampled: list[float] | None = None
     stability: float | None = None
     metric: Metric | None = None
+    lower_is_better: list[str] = field(default_factory=lambda: [*EARLIER_LOWER])
     references: dict[str, str] = field(default_factory=dict)
     curves: dict[str, Curves] = field(default_factory=dict)
     revision: str | None = None
+
+    def higher_is_better(self, column: str) -> bool | None:
+        """Returns the direction of one of its metrics, of whatever outcome and dataset; None where nobody has told it.
+
+        The costs of a cell have one, what its metric may cost, and what is measured of models: the pretrained one too.
+        """
+        own, name = self.metric, column.rpartition("/")[2]
+        if column.startswith(LOWER_OF_EVERY_CELL) or name in self.lower_is_better:
+            return False
+        if own is not None and name in (own.name, own.beside):
+            return name == own.name and own.higher_is_better
+        return True if f"base/{name}" in self.metrics else None
 
 
 @dataclass(frozen=True)
@@ -197,6 +216,7 @@ def _with_identity(row: Row, identity: dict[str, Any]) -> Row:
         labels={label: _scalar(identity["labels"].get(label)) for label in LABELS},
         options={name: _scalar(value) for name, value in identity["options"].items()},
         metric=Metric(**identity["metric"]),
+        lower_is_better=identity.get("lower_is_better", [*EARLIER_LOWER]),
         references=identity.get("references", {}),  # earlier runs have none
         revision=identity.get("revision"),
     )

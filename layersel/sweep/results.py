@@ -28,4 +28,4 @@ def results(groups: pd.DataFrame, metric: Metric) -> str:
         name = f"{row['name']} (lacks values)" if incomplete else row["name"]
         rows.setdefault(name, {})[row["dataset"]] = mean if row["std"] is None else f"{mean} ± {std}"
     cells = [[name, *(own.get(dataset, "-") for dataset in datasets)] for name, own in rows.items()]
-    return markdown([metric.title, *datasets], cells)
+    return markdown([metric.directed_title, *datasets], cells)

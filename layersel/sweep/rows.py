@@ -45,12 +45,11 @@ class Rows:
         """Returns the metric to compare the cells by.
 
         Args:
-            name: A column of metrics; it has the direction of the cells' own metric whose name it ends with, of the
-                number beside that lower values are better, and else higher ones. None = the cells' own metric, which
-                has no name while no cell says it.
+            name: A column of metrics. None = the cells' own metric, which has no name while no cell says it.
 
         Raises:
-            UserError: No name is given, and the cells have several metrics.
+            UserError: No name is given, and the cells have several metrics; or nobody has told whether higher or lower
+                values of that column are better, or cells disagree.
         """
         own = list(dict.fromkeys(row.metric for row in self.rows if row.metric is not None))
         if name is None:
@@ -58,10 +57,17 @@ class Rows:
                 known = [metric.name for metric in own]
                 raise one_of("metric", None, known, "name one: the cells are compared by several")
             return own[0] if own else Metric("", "")
-        alike = [metric for metric in own if name == metric.name or name.endswith(f"/{metric.name}")]
-        if not alike:
-            return Metric(name, name, higher_is_better=name not in {metric.beside for metric in own})
-        return alike[0] if alike[0].name == name else Metric(name, name, alike[0].higher_is_better)
+        exact = next((metric for metric in own if metric.name == name), None)
+        if exact is not None:
+            return exact
+        if not any(row.metrics for row in self.rows):
+            return Metric(name, name)  # no cell has finished: nothing is compared
+        higher = {row.higher_is_better(name) for row in self.rows if name in row.metrics}
+        if len(higher) == 1 and None not in higher:
+            return Metric(name, name, higher_is_better=True in higher)
+        columns = {column: row for row in self.rows for column in row.metrics if "/" not in column}
+        known = [column for column, row in columns.items() if row.higher_is_better(column) is not None]
+        raise one_of("metric", name, known, "or another column of cells.csv of which it is known what is better")
 
 
 @dataclass(frozen=True)

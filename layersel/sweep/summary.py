@@ -55,10 +55,9 @@ def summarise(
     if parts is None:
         from layersel.sweep.collecting import printed, tables, write_files  # loads pandas
 
-        compared_by = rows.metric(metric)
-        found = tables(rows, reference, compared_by)
+        found = tables(rows, reference, rows.metric(metric))
         parts = printed(found)
-        files = write_files(out, found, compared_by)
+        files = write_files(out, found)
         write_sealed(out / SUMMARY, {"made_of": made_of, "files": files, "printed": parts})
     _show([*parts, f"The tables and report.html are in {out}"])
     if archive is not None:

@@ -32,6 +32,11 @@ class Metric:
     higher_is_better: bool = True
     beside: str | None = None
 
+    @property
+    def directed_title(self) -> str:
+        """The title, with the direction where lower values are better."""
+        return self.title if self.higher_is_better else f"{self.title} (lower is better)"
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -62,6 +67,8 @@ class Task(Hyperparameters, ABC):
     """Options that change no number."""
     judging: ClassVar[tuple[str, ...]] = ()
     """Options that decide how a trained model is judged: those of adapters that are merged must agree."""
+    lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    """The names of those of its metrics whose lower values are better; of all others higher ones are."""
     references: ClassVar[Mapping[str, str]] = {}
     """The titles of the outcomes without a model that `Problem.references` gives, by name."""
     head_files: ClassVar[tuple[str, ...]] = ()

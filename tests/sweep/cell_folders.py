@@ -44,6 +44,7 @@ def make_cell(
     options: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
     metric: dict[str, Any] | None = None,
+    lower_is_better: Sequence[str] | None = None,
     versions: str = "1",
     curves: dict[str, Any] | None = None,
     layers: Sequence[int] = (3, 5),
@@ -68,6 +69,7 @@ def make_cell(
         output / f"{labels['dataset']}-{labels['selection']}{labels['n']}-seed{labels['seed']}-{hashes['identity'][:8]}"
     )
     about = {"metric": metric or METRIC, "references": {"tfidf": "TF-IDF + SVM"}, "versions": {"layersel": versions}}
+    about |= {} if lower_is_better is None else {"lower_is_better": lower_is_better}
     dump(folder / "identity.json", hashes | {"labels": labels, "options": flat} | about)
     failure = {} if error is None else {"error": error, "traceback": "Traceback …"}
     if state == "finished":

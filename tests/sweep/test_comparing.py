@@ -16,8 +16,13 @@ from layersel.sweep.cells import Cells, as_table
 from layersel.sweep.comparing import COMPARISONS, compare, names_of, with_outcomes, with_references
 from layersel.sweep.configurations import configurations, named, names, references
 from layersel.sweep.grouping import GROUPS, group
+from layersel.sweep.reading import EARLIER_LOWER
 from layersel.sweep.rows import collect_rows
-from layersel.tasks.task import Metric
+from layersel.tasks.causal_lm.options import CausalLM
+from layersel.tasks.classification.metrics import METRICS
+from layersel.tasks.classification.options import Classification
+from layersel.tasks.screening.options import Screening
+from layersel.tasks.task import Metric, Task
 
 AWSS = Metric("awss@95", "AWSS@95", higher_is_better=True)
 
@@ -218,7 +223,7 @@ def test_unknown_metrics_are_refused(tmp_path: Path) -> None:
     """With those that there are."""
     make_cell(tmp_path, metrics={"device": "cpu"})
     for metric in ("awss", "seed", "device"):
-        with pytest.raises(UserError, match=rf"^metric: expected one of awss@95, n_test, but got '{metric}'"):
+        with pytest.raises(UserError, match=rf"^metric: expected one of awss@95, but got '{metric}'"):
             groups_of(tmp_path, metric)
 
 
@@ -438,6 +443,7 @@ def test_without_a_reference_only_one_untouched_encoder_is_compared_with(tmp_pat
 def test_lower_may_be_better(tmp_path: Path) -> None:
     """The direction is the cells' own: wins are lower values, and so is the front; the number beside it is as low."""
     rmse = {"name": "rmse", "title": "RMSE", "higher_is_better": False, "beside": "forgotten"}
+    assert Metric(**rmse).directed_title == "RMSE (lower is better)"
     for seed in range(3):
         for selection, value in (("none", 0.5), ("cka", 0.4)):
             make_cell(tmp_path, selection=selection, seed=seed, metrics={"rmse": value + seed / 100}, metric=rmse)
@@ -451,9 +457,41 @@ def test_lower_may_be_better(tmp_path: Path) -> None:
     table = group(cells, metric)
     front = table[table["pareto"].fillna(value=False)]
     assert front["name"].tolist() == ["selection=cka"]
-    assert collect_rows([tmp_path]).metric("base/rmse").higher_is_better is False
-    assert collect_rows([tmp_path]).metric("forgotten").higher_is_better is False
-    assert collect_rows([tmp_path]).metric("n_test").higher_is_better is True
+
+
+LOSS = {"name": "loss", "title": "held-out loss", "higher_is_better": False, "beside": "retention_change"}
+OF_A_LOSS = ("loss", "perplexity", "retention_loss")
+LOWER = (
+    *OF_A_LOSS, *(f"base/{name}" for name in OF_A_LOSS), "A/own/loss", "A/perplexity", "logistic_head/rmse",
+    "retention_change", "seconds/train", "parameters/trainable",
+)  # fmt: skip
+HIGHER = ("auroc", "base/auroc", "A/base/auroc", "svm_head/auroc", "awss@95", "base/awss@95")
+
+
+@pytest.mark.parametrize(("column", "higher"), [(name, False) for name in LOWER] + [(name, True) for name in HIGHER])
+def test_every_column_has_its_direction(tmp_path: Path, column: str, higher: bool) -> None:
+    """Of folders and archives that did not record it, for each outcome, dataset and head; by name nothing is turned."""
+    make_cell(tmp_path, metrics=dict.fromkeys((*LOWER, *HIGHER), 0.5), metric=LOSS)
+    assert collect_rows([tmp_path]).metric(column).higher_is_better is higher
+
+
+@pytest.mark.parametrize("task", [CausalLM(), Screening(), *(Classification(metric=name) for name in METRICS)])
+def test_a_tasks_metric_has_the_direction_that_the_task_declares(task: Task) -> None:
+    """So has the number beside it; earlier cells have what the tasks had declared."""
+    assert task.primary.higher_is_better == (task.primary.name not in task.lower_is_better)
+    assert task.primary.beside in (None, *task.lower_is_better)
+    assert task.lower_is_better <= {*EARLIER_LOWER}
+
+
+def test_directions_are_what_the_cells_recorded(tmp_path: Path) -> None:
+    """A task's own names count; where cells disagree or none has told, nobody guesses."""
+    make_cell(tmp_path / "one", metrics={"toll": 0.5, "base/toll": 0.5, "n_seen": 3}, lower_is_better=["toll"])
+    make_cell(tmp_path / "two", metrics={"toll": 0.5, "base/toll": 0.5}, lower_is_better=[], seed=9)
+    assert collect_rows([tmp_path / "one"]).metric("base/toll").higher_is_better is False
+    assert collect_rows([tmp_path / "two"]).metric("base/toll").higher_is_better is True
+    for paths, column in ((["one", "two"], "toll"), (["one"], "n_seen"), (["one"], "other")):
+        with pytest.raises(UserError, match=rf"^metric: expected one of awss@95.*, but got '{column}'; or another"):
+            collect_rows([tmp_path / path for path in paths]).metric(column)
 
 
 def test_cells_of_several_metrics_need_a_name(tmp_path: Path) -> None:

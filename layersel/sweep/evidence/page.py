@@ -118,7 +118,7 @@ def _source(rows: Sequence[Row], metric: Metric) -> str:
     revisions = Counter(row.revision or UNKNOWN for row in finished)
     code = ", ".join(f"{revision} ({counted(count, 'cell')})" for revision, count in revisions.most_common())
     return (
-        f"{metric.title}; {counted(len(finished), 'cell')} of {counted(len(datasets), 'dataset')} and "
+        f"{metric.directed_title}; {counted(len(finished), 'cell')} of {counted(len(datasets), 'dataset')} and "
         f"{counted(len(seeds), 'seed')}{unfinished}. Commit of the code: {code}."
     )
 

@@ -4,6 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const [cells, groups, comparisons, agreement, regrets, chosen] =
   [data.cells, data.groups, data.comparisons, data.agreement, data.regrets, data.chosen_layers].map(recordsOf);
 const {name: metric, title: metricTitle} = data.metric;
+const directedTitle = metricTitle + (data.metric.higher_is_better ? "" : " (lower is better)");
 const at = (id) => document.getElementById(id);
 const STATES = {finished: "✓", running: "…", interrupted: "‖", failed: "✕", damaged: "✕", missing: "?"};
 const selections = unique(cells.map((cell) => text(cell.selection))).sort(order);
@@ -86,7 +87,7 @@ function addComparisons() {
   const kinds = [...groupBy(comparisons, (row) => text(row.against))];
   const words = ([against, [first]]) => (against === "configuration" ? "another configuration" : text(first.reference));
   const select = make("select", {}, ...kinds.map((kind) => new Option(words(kind), kind[0])), new Option("all", ""));
-  host.append(make("label", {}, "Compared with ", select), make("p", {}, `Differences in ${metricTitle} over the same datasets and ` +
+  host.append(make("label", {}, "Compared with ", select), make("p", {}, `Differences in ${directedTitle} over the same datasets and ` +
     "seeds, each dataset the same weight. Where there are 3 datasets or more, the dataset is the unit of std, interval (bootstrap), " +
     "wins, ties, losses and p (Wilcoxon signed-rank test, Holm over the rows of one kind of reference): seeds of one dataset are not " +
     "independent of each other."));
@@ -111,7 +112,7 @@ function addGroups() {
   const second = data.metric.beside ? ["beside"] : [];
   const keys = ["name", "dataset", "datasets", "n", "expected", "failed", "missing", "mean", "std", "low", "high", ...second, "parameters", "seconds", "pareto"];
   const apart = ["name", "dataset", "n", "expected", "failed", "missing", "mean", "std", "lacks"];
-  const heads = {mean: `mean ${metricTitle}`, low: "95 % low", high: "95 % high", beside: data.metric.beside, pareto: "Pareto front"};
+  const heads = {mean: `mean ${directedTitle}`, low: "95 % low", high: "95 % high", beside: data.metric.beside, pareto: "Pareto front"};
   const table = new SortableTable(host, "groups", columnsOf(keys, heads, {pareto: (value) => (value === true ? "●" : "")}),
     {key: "mean", descending: data.metric.higher_is_better});
   const show = () => table.show(complete.filter((group) => select.value === "" || text(group.dataset) === select.value));
@@ -120,7 +121,7 @@ function addGroups() {
   if (!incomplete.size) return;
   at("incomplete").hidden = false;
   at("incomplete").append(make("h3", {}, "Incomplete configurations, which are not ranked"));
-  new SortableTable(at("incomplete"), "incomplete", columnsOf(apart, {mean: `mean ${metricTitle} of these`}))
+  new SortableTable(at("incomplete"), "incomplete", columnsOf(apart, {mean: `mean ${directedTitle} of these`}))
     .show(groups.filter((group) => incomplete.has(group.configuration) && group.dataset === ALL_DATASETS));
 }
 

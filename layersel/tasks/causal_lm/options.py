@@ -52,6 +52,9 @@ class CausalLM(Task):
 
     name: ClassVar[str] = "causal_lm"
     primary: ClassVar[Metric] = Metric("loss", "held-out loss", higher_is_better=False, beside="retention_change")
+    lower_is_better: ClassVar[frozenset[str]] = frozenset(
+        {"loss", "perplexity", "retention_loss", "retention_perplexity", "retention_change"}
+    )
     takes: ClassVar[type] = AnswerSource
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
     judging: ClassVar[tuple[str, ...]] = ("template", "passage", "retention")

@@ -59,6 +59,9 @@ class Classification(Task):
     takes: ClassVar[type] = LabelledSource
     offers: ClassVar[frozenset[str]] = frozenset({HELD_OUT_LOSS})
     judging: ClassVar[tuple[str, ...]] = ("class_weights",)
+    lower_is_better: ClassVar[frozenset[str]] = frozenset(
+        name for name, metric in METRICS.items() if not metric.higher_is_better
+    )
     references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF, no encoder", "constant": "most frequent or mean"}
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
     result_files: ClassVar[tuple[str, ...]] = (PREDICTIONS,)

@@ -96,6 +96,7 @@ def test_a_cell_learns_and_is_the_same_again(lab: Lab) -> None:
     shares = file[["probability of opening", "probability of closing"]]
     assert shares.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
     assert lab.read(PLACE, "identity.json")["metric"]["name"] == "accuracy"
+    assert lab.read(PLACE, "identity.json")["lower_is_better"] == ["rmse"]
     assert first["accuracy"] != first["base/accuracy"]
     learnt = lab.read(PLACE, "training_records.json")
     assert len(learnt) == 40
