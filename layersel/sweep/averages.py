@@ -8,7 +8,7 @@ import pandas as pd
 
 from layersel.runs.folder import FAILED, FINISHED
 from layersel.sweep.reading import DAMAGED
-from layersel.sweep.statistics import Floats, bootstrap_interval, deviation, mean_of_means
+from layersel.sweep.statistics import Floats, deviation, mean_interval, mean_of_means
 
 ALL_DATASETS = "all datasets"
 SEED = 0
@@ -33,7 +33,7 @@ def averages(own: pd.DataFrame, averaged: pd.DataFrame) -> pd.DataFrame:
 def _group(own: pd.DataFrame, datasets: Sequence[pd.DataFrame], dataset: str) -> dict[str, Any]:
     """Returns a row: counts of all `own` cells, numbers of those in `datasets`."""
     samples = [values for part in datasets if len(values := _finite(part, "value"))]
-    low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
+    low, high = mean_interval(samples, np.random.default_rng(SEED))
     failed = int(own["state"].isin([FAILED, DAMAGED]).sum())
     return {
         "dataset": dataset,

@@ -12,9 +12,9 @@ from layersel.sweep.cells import Cells, with_types
 from layersel.sweep.statistics import (
     FEWEST,
     Floats,
-    bootstrap_interval,
     deviation,
     holm,
+    mean_interval,
     mean_of_means,
     signed_rank_p,
     wins_ties_losses,
@@ -187,7 +187,7 @@ def _difference(contrasts: Sequence[Contrast], metric: Metric) -> dict[str, Any]
     datasets = table.groupby(level="dataset")
     samples, unit = unit_samples(table["difference"])
     units = np.concatenate(samples) if samples else np.array([])
-    low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
+    low, high = mean_interval(samples, np.random.default_rng(SEED))
     wins, ties, losses = wins_ties_losses(units if metric.higher_is_better else -units)
     compared = len(_matched(contrasts))
     return {

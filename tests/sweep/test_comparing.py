@@ -61,7 +61,8 @@ def test_groups_by_hand(tmp_path: Path) -> None:
     one = table.loc[("n=1", "ADHD")]
     assert one["mean"] == pytest.approx(0.5)
     assert one["std"] == pytest.approx(np.std([0.2, 0.4, 0.9], ddof=1))
-    assert 0.2 <= one["low"] < 0.5 < one["high"] <= 0.9
+    half = 4.302653 * np.std([0.2, 0.4, 0.9], ddof=1) / 3**0.5  # Student's t of 2 degrees of freedom, from a table
+    assert (one["low"], one["high"]) == pytest.approx((0.5 - half, 0.5 + half))
     assert (one["n"], one["expected"], one["failed"], one["missing"], one["datasets"]) == (3, 3, 0, 0, 1)
     two = table.loc[("n=1", "Statins")]
     assert (two["n"], two["mean"], two["std"]) == (2, pytest.approx(0.7), pytest.approx(np.std([0.6, 0.8], ddof=1)))
@@ -263,7 +264,8 @@ def test_datasets_are_the_units_of_a_comparison(tmp_path: Path) -> None:
     assert row["std"] == pytest.approx(means.std(ddof=1))
     assert (row["wins"], row["ties"], row["losses"]) == (2, 1, 1)
     assert row["p"] == pytest.approx(wilcoxon(np.round(means, 12)[[0, 1, 2]]).pvalue)
-    assert means.min() <= row["low"] < row["difference"] < row["high"] <= means.max()
+    half = 3.182446 * means.std(ddof=1) / 2  # Student's t of 3 degrees of freedom, from a table
+    assert (row["low"], row["high"]) == pytest.approx((means.mean() - half, means.mean() + half))
 
 
 def test_more_seeds_of_the_same_datasets_narrow_no_interval(tmp_path: Path) -> None:

@@ -3,15 +3,17 @@
 from itertools import combinations, product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm, rankdata, t
+from scipy.stats import norm, rankdata, t, ttest_1samp, ttest_ind
 
+from layersel.sweep.comparing import unit_samples
 from layersel.sweep.statistics import (
-    bootstrap_interval,
     deviation,
     holm,
+    mean_interval,
     mean_of_means,
     pareto_front,
     signed_rank_p,
@@ -84,7 +86,9 @@ def test_signed_ranks_ignore_rounding() -> None:
     assert wins_ties_losses([]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("samples", [[[0.1, 0.4, 0.2, 0.7, 0.3]], [[0.1, 0.5, 0.9], [0.2, 0.3, 0.7, 0.4]]])
+@pytest.mark.parametrize(
+    "samples", [[[0.1, 0.4, 0.2, 0.7, 0.3]], [[0.1, 0.5, 0.9, 0.8, 0.6], [0.2, 0.3, 0.7, 0.4, 0.1, 0.9]]]
+)
 def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None:
     """Against a loop; each dataset's values are resampled among themselves, and the percentiles are Hesterberg's."""
     draw = np.random.default_rng(7)
@@ -92,31 +96,57 @@ def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None
     least = min(map(len, samples))
     steps = t.ppf(0.975, sum(map(len, samples)) - len(samples)) * (least / (least - 1)) ** 0.5
     tail = 100 * norm.cdf(-steps)
-    low, high = bootstrap_interval(samples, np.random.default_rng(0))
+    low, high = mean_interval(samples, np.random.default_rng(0))
     assert (low, high) == pytest.approx(tuple(np.percentile(means, [tail, 100 - tail])), abs=0.04)
     assert low < mean_of_means(samples) < high
-    assert bootstrap_interval(samples, np.random.default_rng(0)) == (low, high)
-    assert bootstrap_interval(samples, np.random.default_rng(0), confidence=0.5)[0] > low
+    assert mean_interval(samples, np.random.default_rng(0)) == (low, high)
+    assert mean_interval(samples, np.random.default_rng(0), confidence=0.5)[0] > low
 
 
-def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
-    """The interval of 8 normal values holds their mean in 95 % of 400 draws but for chance (3 deviations: 3.3 %)."""
+@pytest.mark.parametrize(
+    "samples", [[[0.1, 0.4, 0.2]], [[0.1, 0.4, 0.2, 0.7]], [[0.1, 0.5, 0.9], [0.2, 0.3, 0.7, 0.4]]]
+)
+def test_few_values_have_students_interval(samples: list[list[float]]) -> None:
+    """That of scipy's t-test; of two samples Welch's, of the mean of one and the negated other, which is twice ours."""
+    low, high = mean_interval(samples, np.random.default_rng(0))
+    if len(samples) == 1:
+        expected = ttest_1samp(samples[0], 0).confidence_interval()
+        assert (low, high) == pytest.approx((expected.low, expected.high))
+    else:
+        expected = ttest_ind(samples[0], np.negative(samples[1]), equal_var=False).confidence_interval()
+        assert (2 * low, 2 * high) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize("sizes", [[3], [4], [5], [8], [10], [3, 3], [4, 4], [5, 5]], ids=str)
+def test_intervals_hold_the_mean_as_often_as_they_say(sizes: list[int]) -> None:
+    """Of normal values in 95 % of 300 draws but for chance (3 deviations: 3.8 %) and what so few resamples lack."""
     draw = np.random.default_rng(3)
-    intervals = [bootstrap_interval([draw.normal(size=8)], draw) for _ in range(400)]
-    assert np.mean([low <= 0 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.033)
+    intervals = [mean_interval([draw.normal(size=size) for size in sizes], draw) for _ in range(300)]
+    assert 0.91 <= np.mean([low <= 0 <= high for low, high in intervals]) <= 0.99
+
+
+@pytest.mark.parametrize("datasets", [3, 5])
+def test_intervals_over_datasets_hold_the_mean_of_all_datasets(datasets: int) -> None:
+    """Where the 3 seeds of a dataset share its deviation, as large as theirs."""
+    draw, index = np.random.default_rng(3), pd.MultiIndex.from_product([range(datasets), range(3)])
+    found = []
+    for _ in range(300):
+        values = np.repeat(draw.normal(size=datasets), 3) + draw.normal(size=3 * datasets)
+        found.append(mean_interval(unit_samples(pd.Series(values, index.set_names(["dataset", "seed"])))[0], draw))
+    assert 0.91 <= np.mean([low <= 0 <= high for low, high in found]) <= 0.99
 
 
 @pytest.mark.parametrize("samples", [[], [[0.4]], [[0.4, 0.5]], [[0.4, 0.5, 0.6], [0.2, 0.3]]])
 def test_no_interval_of_fewer_than_three_values(samples: list[list[float]]) -> None:
     """Their resampled means are the values themselves, also where another dataset has more."""
-    assert np.isnan(bootstrap_interval(samples, np.random.default_rng(0))).all()
+    assert np.isnan(mean_interval(samples, np.random.default_rng(0))).all()
     assert np.isnan(deviation(samples)) == (min(map(len, samples), default=0) < 2)
 
 
 def test_equal_values_are_their_own_interval() -> None:
     """In each dataset."""
-    assert bootstrap_interval([[0.3] * 3], np.random.default_rng(0)) == pytest.approx((0.3, 0.3), rel=1e-15)
-    assert bootstrap_interval([[0.3] * 3, [0.5] * 4], np.random.default_rng(0)) == pytest.approx((0.4, 0.4), rel=1e-15)
+    assert mean_interval([[0.3] * 3], np.random.default_rng(0)) == pytest.approx((0.3, 0.3), rel=1e-15)
+    assert mean_interval([[0.3] * 3, [0.5] * 4], np.random.default_rng(0)) == pytest.approx((0.4, 0.4), rel=1e-15)
 
 
 def test_means_and_deviations_by_hand() -> None:

@@ -18,7 +18,7 @@ from layersel.sweep.cells import Cells, records
 from layersel.sweep.comparing import unit_samples
 from layersel.sweep.layers.measured import is_single, layers_of
 from layersel.sweep.reading import as_text
-from layersel.sweep.statistics import Floats, bootstrap_interval, mean_of_means
+from layersel.sweep.statistics import Floats, mean_interval, mean_of_means
 from layersel.tasks.task import Metric
 
 # Shapes: L layers.
@@ -98,7 +98,7 @@ def judged(cells: Cells, metric: Metric) -> tuple[pd.DataFrame, list[str]]:
 def regrets(found: pd.DataFrame) -> pd.DataFrame:
     """Returns a row for each configuration of what `judged` found, the least regret first.
 
-    `regret` has its 95 % bootstrap interval over the `unit`; all are means over datasets of the means over seeds.
+    `regret` has its 95 % interval over the `unit`; all are means over datasets of the means over seeds.
     """
     rows = [_row(str(name), own) for name, own in found.groupby("name", sort=False)]
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("regret", kind="stable", ignore_index=True)
@@ -106,7 +106,7 @@ def regrets(found: pd.DataFrame) -> pd.DataFrame:
 
 def _row(name: str, own: pd.DataFrame) -> dict[str, object]:
     samples, unit = unit_samples(own.set_index(["dataset", "seed"])["regret"])
-    low, high = bootstrap_interval(samples, np.random.default_rng(SEED))
+    low, high = mean_interval(samples, np.random.default_rng(SEED))
     means = {
         column: mean_of_means([part.to_numpy() for _, part in own.groupby("dataset")[column]])
         for column in ("regret", "share", "tau", "overlap")
