@@ -37,7 +37,7 @@ def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
     """Returns the line that compares the final model with the best outcome without the adapter; None without one.
 
     A difference that resampled test examples undo is told, with how many labelled ones to test on would show it: the
-    interval narrows with the square root of their number.
+    interval narrows with the square root of their number. So is why there is no interval, where the task says it.
     """
     best = best_without_adapter(metrics, task)
     if best is None:
@@ -49,8 +49,12 @@ def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
     with_it = "with the adapter" if trained else "without an adapter"
     line = f"{metric.title}: {format_number(own)} {with_it}, {beside} {what} "
     line += f"({titles(task)[f'{best}/']}: {format_number(other)})"
-    low, high = metrics.get(LOW), metrics.get(HIGH)
-    if difference == 0 or low is None or high is None:
+    low, high, too_few = metrics.get(LOW), metrics.get(HIGH), task.why_no_interval(metrics)
+    if difference == 0:
+        return line
+    if too_few is not None:
+        return f"{line}; {too_few}"
+    if low is None or high is None:
         return line
     line += f"; 95 % interval {low:+.3f} to {high:+.3f} over resampled test examples"
     if low <= 0 <= high and "n_test" in metrics:

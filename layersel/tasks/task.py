@@ -151,6 +151,10 @@ class Task(Hyperparameters, ABC):
         """Returns what people may want to see of a run's own files, below its metrics; None for nothing."""
         return None
 
+    def why_no_interval(self, metrics: Mapping[str, Any]) -> str | None:
+        """Returns why test data like these give a difference no interval; None if they do, or the task does not say."""
+        return None
+
     def heading(self, metrics: Mapping[str, Any]) -> str:
         """Returns a line that says what the metrics are of."""
         return f"{self.primary.title} and the other metrics"

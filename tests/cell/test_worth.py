@@ -56,6 +56,15 @@ def test_how_many_labels_would_tell() -> None:
     )
 
 
+@pytest.mark.parametrize("ends", [(None, None), (0.05, 0.15)])  # earlier cells have intervals of a few records too
+def test_few_included_records_claim_nothing(ends: tuple[float | None, float | None]) -> None:
+    """The line says how many there are; from 20 on the interval stands there."""
+    known = SCREENING | {"awss@95": 0.6, "difference/low": ends[0], "difference/high": ends[1]}
+    line = what_the_adapter_adds(known | {"n_included": 19}, Screening())
+    assert line == f"AWSS@95: 0.600 with the adapter, +0.100 beside {BEST}; too few included records (19) to tell"
+    assert "too few" not in str(what_the_adapter_adds(known | {"n_included": 20}, Screening()))
+
+
 def test_without_an_adapter() -> None:
     """The pretrained model is the final one, and not compared with itself; a compressed one is."""
     frozen = SCREENING | {"awss@95": 0.3, "parameters/trainable": 0}

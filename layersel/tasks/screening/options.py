@@ -98,6 +98,13 @@ class Screening(Task):
             f"model.layers={model.layers} model.combine={model.combine}; give model.layers=all model.combine=concat"
         )
 
+    def why_no_interval(self, metrics: Mapping[str, Any]) -> str | None:
+        """Returns that the included test records are too few, with their number."""
+        from layersel.metrics.resampling import FEWEST_INCLUDED  # loads torch
+
+        included = metrics.get("n_included", FEWEST_INCLUDED)
+        return None if included >= FEWEST_INCLUDED else f"too few included records ({included}) to tell"
+
     def load_head(self, folder: Path) -> "FittedHead":
         """Fits the head on the examples that a run kept."""
         from layersel.tasks.screening.heads.examples import FittedHead
