@@ -15,6 +15,8 @@ ABOUT = ("cell", "state", "error", "overrides", "variant", "configuration")
 CHOSEN = ("layers", "n_layers", "stability")
 TITLES = {"base": "base (no adapter)", "own": "own adapters"}
 """The titles of the outcomes beside the adapted model's that every task has, by name."""
+HEAD = "_head"
+"""How the names of outcomes under a further head end: "svm_head", and of the pretrained model "base/svm_head"."""
 PARAMETERS, SECONDS = "parameters/trainable", "seconds/total"
 
 
@@ -46,9 +48,10 @@ class Cells:
         return [name for name in self.metrics if pd.api.types.is_numeric_dtype(self.table[name])]
 
     def outcomes(self, metric: str) -> dict[str, str]:
-        """Returns the columns that hold the metric of other outcomes, by the outcome's name.
+        """Returns the columns that hold the metric of other outcomes, by the outcome's name, such as base.
 
         They are "base/METRIC", where METRIC may begin with a task's own part, or of one dataset "DATASET/base/METRIC".
+        Names of outcomes under further heads are "svm_head", of the adapted model, and "base/svm_head".
         """
         of, _, own = metric.rpartition("/")
         datasets = {part for dataset in self.table["dataset"].dropna() for part in str(dataset).split("+")}
@@ -59,9 +62,17 @@ class Cells:
                 outcome = column.removesuffix(f"/{metric}")
             elif of and column != metric and column.startswith(f"{of}/") and column.endswith(f"/{own}"):
                 outcome = column.removeprefix(f"{of}/").removesuffix(f"/{own}")
-            if outcome and "/" not in outcome and outcome not in datasets:
+            model, slash, last = outcome.partition("/")
+            if outcome and model not in datasets and (not slash or ("/" not in last and last.endswith(HEAD))):
                 found[outcome] = column
         return found
+
+    def title(self, outcome: str) -> str:
+        """Returns an outcome's title: "base (no adapter)", "svm head, same model" or "svm head, base (no adapter)"."""
+        model, _, head = outcome.rpartition("/")
+        if not head.endswith(HEAD):
+            return self.titles.get(outcome, outcome)
+        return f"{head_title(head)}, {self.titles.get(model, model) if model else 'same model'}"
 
     def valued(self, metric: str, beside: str | None = None) -> pd.DataFrame:
         """Returns the cells whose configuration is known, with columns `value`, `beside`, `parameters` and `seconds`.
@@ -81,6 +92,21 @@ class Cells:
         numbers = {"value": metric, "beside": beside, "parameters": PARAMETERS, "seconds": SECONDS}
         columns = {own: cells[name].astype("float64") if name in numeric else np.nan for own, name in numbers.items()}
         return cells[["configuration", "name", "dataset", "seed", "state"]].astype(object).assign(**columns)
+
+
+def is_further_head(outcome: str) -> bool:
+    """Returns whether an outcome is the adapted model's under another head than the task's."""
+    return outcome.endswith(HEAD) and "/" not in outcome
+
+
+def head_title(name: str) -> str:
+    """Returns the title of a further head.
+
+    Example:
+        >>> head_title("with_protocol_head")
+        'with_protocol head'
+    """
+    return f"{name.removesuffix(HEAD)} head"
 
 
 def as_table(rows: Sequence[Row]) -> Cells:

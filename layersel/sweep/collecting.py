@@ -18,7 +18,7 @@ from layersel.sweep.configurations import configurations, named, references
 from layersel.sweep.curves import MeanCurves, as_frame, mean_curves
 from layersel.sweep.dataset_bars import dataset_bars
 from layersel.sweep.dataset_lengths import Lengths, dataset_lengths, recorded_lengths
-from layersel.sweep.grouping import BASELINE, INCOMPLETE, RANKED, group
+from layersel.sweep.grouping import BASELINE, FURTHER_HEAD, INCOMPLETE, RANKED, group
 from layersel.sweep.layers.agreement import agreement
 from layersel.sweep.layers.chosen import chosen_layers
 from layersel.sweep.layers.oracle import judged, regrets
@@ -44,7 +44,8 @@ class Tables:
     Attributes:
         cells: A row for each cell.
         groups: Each configuration over its seeds.
-        comparisons: Each configuration against its reference, the pretrained model, and references without a model.
+        comparisons: Each configuration against its reference, the pretrained model, references without a model, and
+            further heads of the same model.
         notes: Lines that a person should read.
         titles: The titles of the outcomes beside the adapted model's, by name.
         curves: The mean curves that cells have recorded, by name.
@@ -137,7 +138,7 @@ def printed(own: Tables) -> list[Part]:
     many = len(own.groups) > SHOWN
     brief = many or own.cells["dataset"].nunique() == 1
     groups = own.groups[own.groups["dataset"] == ALL_DATASETS] if brief else own.groups
-    groups = groups[groups["kind"].isin([RANKED, BASELINE])]
+    groups = groups[groups["kind"].isin([RANKED, FURTHER_HEAD, BASELINE])]
     if len(groups):
         parts.append(_groups(groups, own.metric))
     if many:

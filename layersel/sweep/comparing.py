@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from layersel.sweep.averages import SEED
-from layersel.sweep.cells import Cells, with_types
+from layersel.sweep.cells import Cells, head_title, with_types
 from layersel.sweep.statistics import (
     FEWEST,
     Floats,
@@ -89,7 +89,8 @@ def with_references(cells: Cells, metric: Metric, references: dict[str, str]) ->
 def with_outcomes(cells: Cells, metric: Metric, several: Mapping[str, Sequence[str]]) -> Iterator[Comparison]:
     """Yields the comparisons of configurations with what the same cells have measured of other outcomes.
 
-    These are the pretrained model and, where a task has them, references without a model.
+    These are the pretrained model and, where a task has them, references without a model and further heads of the same
+    model; under each of these heads the configuration is compared with the pretrained model under that head.
 
     Args:
         cells: The cells with their names, from `named`.
@@ -99,13 +100,15 @@ def with_outcomes(cells: Cells, metric: Metric, several: Mapping[str, Sequence[s
     Raises:
         UserError: No finished cell has that metric.
     """
-    values = values_of(cells, metric)
-    for outcome, column in cells.outcomes(metric.name).items():
-        others, title = values_of(cells, Metric(column, column)), cells.titles.get(outcome, outcome)
+    columns = {"": metric.name} | cells.outcomes(metric.name)
+    found = {outcome: values_of(cells, Metric(column, column)) for outcome, column in columns.items()}
+    for outcome in (outcome for outcome in found if outcome):
+        head = outcome.partition("/")[2]  # of "base/svm_head" svm_head, of others the task's own
         for name, configurations in several.items():
-            contrasts = [(values[own], others[own]) for own in configurations if len(others[own])]
+            contrasts = [(found[head][own], found[outcome][own]) for own in configurations if len(found[outcome][own])]
             if contrasts:
-                yield Comparison(name, title, outcome, contrasts)
+                under = f", {head_title(head)}" if head else ""
+                yield Comparison(f"{name}{under}", cells.title(outcome), outcome, contrasts)
 
 
 def values_of(cells: Cells, metric: Metric) -> dict[str, Values]:

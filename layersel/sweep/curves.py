@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from layersel.sweep.baselines import baselines
 from layersel.sweep.cells import Cells
 from layersel.sweep.comparing import DATASET, SPLIT
 from layersel.sweep.grouping import BASELINE, RANKED
+from layersel.sweep.other_outcomes import other_outcomes
 from layersel.sweep.splits import comparable
 from layersel.sweep.statistics import FEWEST
 from layersel.tasks.curves import Curves
@@ -78,7 +78,7 @@ def mean_curves(cells: Cells, metric: Metric, order: Sequence[str]) -> dict[str,
         UserError: No finished cell has that metric.
     """
     compared = comparable(cells.valued(metric.name)).cells
-    beside = baselines(cells, compared, metric.name)
+    beside = other_outcomes(cells, compared, metric.name)
     found = {}
     for curve, first in {name: own for recorded in cells.curves for name, own in recorded.items()}.items():
         recorded = {place: own[curve] for place, own in enumerate(cells.curves) if curve in own}
@@ -86,8 +86,8 @@ def mean_curves(cells: Cells, metric: Metric, order: Sequence[str]) -> dict[str,
         for configuration in order:
             part = compared[compared["configuration"] == configuration]
             lines += _mean(recorded, part, ADAPTED, str(part["name"].iloc[0]), configuration)
-        for baseline in beside:
-            lines += _mean(recorded, baseline.cells, baseline.outcome, baseline.name, None)
+        for other in beside:
+            lines += _mean(recorded, other.cells, other.outcome, other.name, None)
         if lines:
             found[curve] = MeanCurves(first.title, first.x_title, first.y_title, lines)
     return found

@@ -3,14 +3,15 @@
 import pandas as pd
 
 from layersel.sweep.averages import ALL_DATASETS, averages
-from layersel.sweep.baselines import baselines
-from layersel.sweep.cells import Cells, with_types
+from layersel.sweep.cells import Cells, is_further_head, with_types
+from layersel.sweep.other_outcomes import other_outcomes
 from layersel.sweep.splits import comparable, in_words
 from layersel.sweep.statistics import pareto_front
 from layersel.tasks.task import Metric
 
-RANKED, INCOMPLETE, BASELINE = "ranked", "incomplete", "baseline"
-"""Kinds of groups: configurations that are ranked, those that lack values, and outcomes without a trained adapter."""
+RANKED, INCOMPLETE, FURTHER_HEAD, BASELINE = "ranked", "incomplete", "further head", "baseline"
+"""Kinds of groups: configurations that are ranked, those that lack values, their models under further heads, and
+outcomes without the cell's adapter."""
 GROUPS = (
     "configuration",
     "name",
@@ -40,8 +41,9 @@ def group(cells: Cells, metric: Metric) -> pd.DataFrame:
     A configuration is ranked if all of its cells have a value; ranked ones are averaged over the same splits (a dataset
     under a seed). Else one that lacks a hard dataset or an unlucky seed would have an advantage. The others are
     averaged over what they have, and `lacks` says what is missing. A split for which no configuration has a value
-    counts for none. Groups of the kind `baseline` are what the ranked cells have measured beside the adapted model
-    (the pretrained one, and references without a model), over the same splits.
+    counts for none. Groups of the kind `further head` are the ranked cells' adapted models under other heads than the
+    task's, those of the kind `baseline` what else these cells have measured (the pretrained model, under each of these
+    heads too, and references without a model), over the same splits.
 
     The value over all datasets is the mean of the datasets' means. `n` is the number of values in the mean, `datasets`
     that of their datasets; `expected`, `failed` and `missing` (running and interrupted ones among them) count all
@@ -53,9 +55,9 @@ def group(cells: Cells, metric: Metric) -> pd.DataFrame:
         metric: The metric that is compared.
 
     Returns:
-        The columns `GROUPS`, the best ranked configuration first, then the incomplete ones, then the baselines;
-        `pareto` says which ranked ones no other one beats in mean, parameters and seconds, and in `beside` if all
-        have it.
+        The columns `GROUPS`, the best ranked configuration first, then the incomplete ones, then further heads and
+        baselines; `pareto` says which ranked ones no other one beats in mean, parameters and seconds, and in `beside`
+        if all have it.
 
     Raises:
         UserError: No finished cell has that metric.
@@ -72,8 +74,9 @@ def group(cells: Cells, metric: Metric) -> pd.DataFrame:
         table["lacks"] = pd.Series([in_words(lacks, known)] if lacks else [], index=table.index[: bool(lacks)])
         tables.append(table)
     tables.sort(key=lambda table: _order(table, metric))
-    beside = baselines(cells, found.cells, metric.name)
-    tables += [averages(own.cells, own.cells).assign(name=own.name, kind=BASELINE) for own in beside]
+    for other in other_outcomes(cells, found.cells, metric.name):
+        kind = FURTHER_HEAD if is_further_head(other.outcome) else BASELINE
+        tables.append(averages(other.cells, other.cells).assign(name=other.name, kind=kind))
     groups = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return _with_front(with_types(groups.assign(metric=metric.name).reindex(columns=list(GROUPS))), metric)
 

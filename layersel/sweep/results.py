@@ -11,7 +11,7 @@ from layersel.terminal.tables import format_number
 
 
 def results(groups: pd.DataFrame, metric: Metric) -> str:
-    """Returns configurations and baselines in Markdown, a row each, with their means in a column for each dataset.
+    """Returns the means of each dataset in Markdown: a row for each configuration, further head and baseline.
 
     Behind `±` stands the standard deviation over the seeds. The best mean of a column, as it is rounded, is bold.
     Configurations that lack values say so, and are never the best.

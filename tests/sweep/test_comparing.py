@@ -310,10 +310,42 @@ def test_other_outcomes_of_a_heads_and_a_datasets_metric(tmp_path: Path) -> None
     make_cell(tmp_path / "merged", 0.5, dataset="A+B", metrics=datasets)
     cells = read(tmp_path / "heads")
     assert cells.outcomes("svm_head/awss@95") == {"base": "base/svm_head/awss@95"}
-    assert cells.outcomes("awss@95") == {"svm_head": "svm_head/awss@95", "base": "base/awss@95"}
+    beside = {"svm_head": "svm_head/awss@95", "base/svm_head": "base/svm_head/awss@95", "base": "base/awss@95"}
+    assert cells.outcomes("awss@95") == beside
+    titles = [cells.title(outcome) for outcome in beside]
+    assert titles == ["svm head, same model", "svm head, base (no adapter)", "base (no adapter)"]
     merged = read(tmp_path / "merged")
     assert merged.outcomes("A/awss@95") == {"base": "A/base/awss@95", "own": "A/own/awss@95"}
     assert merged.outcomes("awss@95") == {"base": "base/awss@95"}
+
+
+def test_a_further_head_is_the_adapted_models_and_no_baseline(tmp_path: Path) -> None:
+    """It is compared with the pretrained model under the same head, as the task's own with the pretrained one's own."""
+    values = {
+        (n, seed): {"svm": 0.6 + n / 10, "base": 0.2, "base_svm": 0.3 + seed / 50} for n in (1, 2) for seed in range(3)
+    }
+    for (n, seed), own in values.items():
+        others = {"svm_head/awss@95": own["svm"], "base/awss@95": own["base"], "base/svm_head/awss@95": own["base_svm"]}
+        make_cell(tmp_path, 0.5 + seed / 100, n=n, seed=seed, metrics=others)
+    cells = read(tmp_path)
+    overall = group(cells, AWSS).query("dataset == @ALL_DATASETS").set_index("name")
+    kinds = {f"svm head, same model, n={n}": "further head" for n in (1, 2)}
+    kinds |= dict.fromkeys(["base (no adapter)", "svm head, base (no adapter)"], "baseline")
+    assert overall["kind"].to_dict() == {"n=1": "ranked", "n=2": "ranked"} | kinds
+    assert overall.loc["svm head, same model, n=2", "mean"] == pytest.approx(0.8)
+    each = {name: [own] for own, name in names_of(cells).items()}
+    table = compare(with_outcomes(cells, AWSS, each), AWSS).set_index(["name", "reference"])
+    assert table["difference"].to_dict() == pytest.approx(
+        {
+            (f"n={n}{under}", reference): gain
+            for n in (1, 2)
+            for under, reference, gain in [
+                ("", "svm head, same model", 0.51 - 0.6 - n / 10),
+                ("", "base (no adapter)", 0.51 - 0.2),
+                (", svm head", "svm head, base (no adapter)", 0.6 + n / 10 - 0.32),
+            ]
+        }
+    )
 
 
 def test_identical_values(tmp_path: Path) -> None:

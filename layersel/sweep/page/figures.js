@@ -149,9 +149,9 @@ function budgetLine({means}, look, name, y) {
   return draw("g", {}, draw("path", {d: `M${path}`, fill: "none", ...strokeOf(look)}), ...marks);
 }
 
-/** What the same datasets give without an adapter. */
+/** What the same datasets give without an adapter; a further head is the adapted model's. */
 function baselinesOf(cells, metric, datasets) {
-  const all = basesOf(cells, metric).map((prefix, place) => ({prefix, place, ...meanOverDatasets(cells, prefix + metric, datasets)}));
+  const all = basesOf(cells, metric).filter((prefix) => !prefix.endsWith("_head/")).map((prefix, place) => ({prefix, place, ...meanOverDatasets(cells, prefix + metric, datasets)}));
   return all.filter((each) => each.mean !== null);
 }
 

@@ -1,4 +1,4 @@
-"""What cells measure beside the adapted model: the pretrained one, and references without a model."""
+"""What cells measure beside their metric: further heads, the pretrained model, and references without a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from layersel.sweep.splits import split_of
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """What some cells have measured of another outcome than the adapted model.
+class OtherOutcome:
+    """What some cells have measured of another outcome than the adapted model under the task's head.
 
     Attributes:
-        outcome: The outcome's name, such as base.
+        outcome: The outcome's name, such as base or svm_head.
         name: Its title, and the options that tell it from the same outcome of other cells.
         cells: A cell for each dataset and seed, with its `value`.
     """
@@ -26,11 +26,11 @@ class Baseline:
     cells: pd.DataFrame
 
 
-def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[Baseline]:
-    """Returns what the ranked cells have measured of other outcomes than the adapted model.
+def other_outcomes(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[OtherOutcome]:
+    """Returns what the ranked cells have measured of other outcomes.
 
-    Configurations that agree on such an outcome (with one model the pretrained one is the same in all cells) share a
-    baseline; of others each has its own, with the options in which they differ.
+    Configurations that agree on such an outcome (with one model the pretrained one is the same in all cells) share it;
+    of others each has its own, with the options in which they differ.
 
     Args:
         cells: All cells.
@@ -44,7 +44,7 @@ def baselines(cells: Cells, ranked: pd.DataFrame, metric: str) -> list[Baseline]
         alike = _alike(measured)
         for members, name in zip(alike, _names(cells, outcome, alike), strict=True):
             once = measured[measured["configuration"].isin(members)].drop_duplicates(["dataset", "seed"])
-            found.append(Baseline(outcome, name, once))
+            found.append(OtherOutcome(outcome, name, once))
     return found
 
 
@@ -57,7 +57,7 @@ def _alike(measured: pd.DataFrame) -> list[list[str]]:
 
 def _names(cells: Cells, outcome: str, groups: Sequence[Sequence[str]]) -> list[str]:
     """Returns a name for each group of configurations, of the options that tell it from the others."""
-    title = cells.titles.get(outcome, outcome)
+    title = cells.title(outcome)
     if len(groups) < 2:
         return [title] * len(groups)
     options = configurations(cells)
