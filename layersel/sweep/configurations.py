@@ -12,6 +12,8 @@ from layersel.sweep.cells import Cells
 from layersel.sweep.reading import LABELS, as_text
 
 NULL = as_text(None)
+FOLLOWING = ("order", "keep_model")
+"""Options that are recorded as far as there is something to do."""
 
 
 def configurations(cells: Cells) -> pd.DataFrame:
@@ -27,8 +29,8 @@ def configurations(cells: Cells) -> pd.DataFrame:
 def names(options: pd.DataFrame) -> dict[str, str]:
     """Returns the name of each configuration, the options that differ between them: "selection=cka n=3 rank=4".
 
-    Every option is named that differs among the configurations that have it, unless a label says the same, or all have
-    what the file of their choice gives it.
+    Every option is named that differs among the configurations that have it, unless a label says the same, all have
+    what the file of their choice gives it, or it follows from others.
 
     Args:
         options: The table of `configurations`.
@@ -36,7 +38,7 @@ def names(options: pd.DataFrame) -> dict[str, str]:
     differing = [name for name in map(str, options) if options[name].nunique() > 1]
     shown: list[str] = []
     for name in differing:
-        told = _is_repetition(options, name, shown) or _is_default(options, name)
+        told = _is_repetition(options, name, shown) or _is_default(options, name) or follows(options, name)
         if name in LABELS or (not told and _distinguishes(options, name, shown)):
             shown.append(name)
     found = {str(own): _name(options.loc[own, shown].to_dict()) for own in options.index}
@@ -132,6 +134,15 @@ def _selected(options: pd.DataFrame, reference: str) -> pd.DataFrame:
     if selected.empty:
         raise UserError(f"reference: no configuration has all of {reference!r}; leave some of these options out")
     return selected
+
+
+def follows(options: pd.DataFrame, name: str) -> bool:
+    """Returns whether an option is the same wherever adapter, merging, precision and pruning are, as they leave it.
+
+    Such are the recorded `order`, the steps that have something to do, and `keep_model`, false where none compresses.
+    """
+    deciding = [label for label in ("adapter", "merging", "precision", "pruning") if label in options]
+    return name in FOLLOWING and bool(deciding) and bool((options.groupby(deciding)[name].nunique() == 1).all())
 
 
 def same(own: str, given: str) -> bool:

@@ -5,7 +5,7 @@ import pandas as pd
 from layersel.errors import one_of
 from layersel.sweep.cells import Cells
 from layersel.sweep.comparing import CONFIGURATION, Comparison, values_of
-from layersel.sweep.configurations import NULL, configurations, same
+from layersel.sweep.configurations import NULL, configurations, follows, same
 from layersel.tasks.task import Metric
 
 OTHER_NAMES = ("n", "rank")
@@ -29,7 +29,8 @@ def with_value(cells: Cells, metric: Metric, factor: str, reference: str) -> tup
     """Returns the comparison of each value of a factor with a reference value, all other options being equal.
 
     Each setting of the other options gives a contrast. Options of the factor itself (`selection.kernel` of `selection`)
-    are none of these where its value decides them, and count as equal where one side has none; others must agree.
+    are none of these where its value decides them, and count as equal where one side has none; others must agree, but
+    for the steps that precision and pruning add to `order` and what they leave of `keep_model`.
 
     Args:
         cells: The cells with their names, from `named`.
@@ -63,7 +64,7 @@ def with_value(cells: Cells, metric: Metric, factor: str, reference: str) -> tup
 def _settings(cells: Cells, factor: str) -> pd.DataFrame:
     """Returns the options of each configuration, as text, that must agree where the factor differs.
 
-    The labels that sum up others, n, rank and precision, are left out.
+    The labels that sum up others, n, rank and precision, are left out, and what follows from others.
     """
     options = configurations(cells)
     decided = {
@@ -71,6 +72,7 @@ def _settings(cells: Cells, factor: str) -> pd.DataFrame:
         for name in map(str, options)
         if name.startswith(f"{factor}.") and (options.groupby(factor)[name].nunique() == 1).all()
     }
+    decided |= {name for name in map(str, options) if follows(options, name)}
     return options.drop(columns=[name for name in options if name in {factor, "precision", *OTHER_NAMES, *decided}])
 
 

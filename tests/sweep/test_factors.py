@@ -102,6 +102,43 @@ def test_each_value_against_the_pretrained_model(tmp_path: Path) -> None:
         assert table.loc[f"selection={selection}", "difference"] == pytest.approx(np.mean(gains))
 
 
+def compressed(output: Path) -> list[dict[str, Any]]:
+    """Cells of each precision and pruning, with the steps and the model that these leave, and what each of them is."""
+    draw, known = np.random.default_rng(6), []
+    for precision, pruning, dataset in itertools.product(("fp32", "int8"), ("none", "wanda"), "ABCD"):
+        steps = [step for step, on in (("prune", pruning != "none"), ("quantise", precision == "int8")) if on]
+        options = {"pruning": pruning, "precision.infer": precision, "keep_model": bool(steps)}
+        options |= {"order": ",".join(["train", *(["merge"] if steps else []), *steps])}
+        cell = {"precision": precision, "pruning": pruning, "dataset": dataset}
+        known.append(cell | {"value": draw.uniform()})
+        make_cell(output, known[-1]["value"], options=options, **cell)
+    return known
+
+
+@pytest.mark.parametrize(("factor", "own", "reference"), [("pruning", "wanda", "none"), ("precision", "int8", "fp32")])
+def test_what_follows_from_a_factor_is_no_other_option(tmp_path: Path, factor: str, own: str, reference: str) -> None:
+    """The steps that have something to do differ with it, and whether a compressed model is kept; nothing else does."""
+    known = compressed(tmp_path)
+    comparisons, lines = with_value(read(tmp_path), AWSS, factor, reference)
+    assert lines == []
+    (row,) = compare(comparisons, AWSS).to_dict("records")
+    (other,) = {"pruning", "precision"} - {factor}
+    value = {(cell[factor], cell[other], cell["dataset"]): cell["value"] for cell in known}
+    gains = [value[own, *place] - value[reference, *place] for level, *place in value if level == own]
+    assert (row["name"], row["compared"]) == (f"{factor}={own}", 8)
+    assert row["difference"] == pytest.approx(np.mean(gains))
+
+
+def test_names_leave_out_what_follows_from_precision_and_pruning(tmp_path: Path) -> None:
+    """An order that was chosen is named, as it is no consequence."""
+    compressed(tmp_path)
+    names = {f"precision={own} pruning={pruning}" for own in ("fp32", "int8") for pruning in ("none", "wanda")}
+    assert set(read(tmp_path).table["name"]) == names
+    options = {"pruning": "wanda", "precision.infer": "fp32", "keep_model": True, "order": "prune,train"}
+    make_cell(tmp_path, 0.5, options=options, pruning="wanda")
+    assert "precision=fp32 pruning=wanda order=prune,train" in set(read(tmp_path).table["name"])
+
+
 def test_a_value_without_counterpart_is_told(tmp_path: Path) -> None:
     """Cells that differ in another option too are not compared."""
     make_cell(tmp_path, 0.1, selection="last", rank=4)
