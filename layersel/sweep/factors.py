@@ -1,13 +1,17 @@
 """Compares the values of one factor, an option in which cells differ, where all other options are equal."""
 
+from collections.abc import Iterable, Iterator, Mapping
+
 import pandas as pd
 
 from layersel.errors import one_of
 from layersel.sweep.cells import Cells
-from layersel.sweep.comparing import CONFIGURATION, Comparison, values_of
+from layersel.sweep.comparing import CONFIGURATION, Comparison, Contrast, Values, values_of
 from layersel.sweep.configurations import NULL, configurations, follows, same
+from layersel.sweep.layers.measured import layers_of
 from layersel.tasks.task import Metric
 
+SELECTION = "selection"
 OTHER_NAMES = ("n", "rank")
 """Labels that repeat options of other names, selection.n and adapter.rank."""
 
@@ -30,7 +34,8 @@ def with_value(cells: Cells, metric: Metric, factor: str, reference: str) -> tup
 
     Each setting of the other options gives a contrast. Options of the factor itself (`selection.kernel` of `selection`)
     are none of these where its value decides them, and count as equal where one side has none; others must agree, but
-    for the steps that precision and pruning add to `order` and what they leave of `keep_model`.
+    for the steps that precision and pruning add to `order` and what they leave of `keep_model`. Of selections those
+    cells are compared that adapt as many layers, or of which one adapts none: else budgets would be compared.
 
     Args:
         cells: The cells with their names, from `named`.
@@ -50,15 +55,40 @@ def with_value(cells: Cells, metric: Metric, factor: str, reference: str) -> tup
     if chosen is None:
         raise one_of(f"reference: {factor}", reference, texts)
     values, settings = values_of(cells, metric), _settings(cells, factor)
+    counts = _layer_counts(cells) if factor == SELECTION else {}
+    what = "in all else" if factor != SELECTION else "in all else and in the number of adapted layers"
     comparisons, lines = [], []
     for name in (own for own in found if own != chosen):
         alike = [(one, other) for one in found[name] for other in _alike(settings, factor, one, found[chosen])]
-        if alike:
-            contrasts = [(values[one], values[other]) for one, other in alike]
+        contrasts = list(_contrasts(values, counts, alike))
+        if contrasts:
             comparisons.append(Comparison(name, chosen, CONFIGURATION, contrasts))
         else:
-            lines.append(f"no comparison of {name}: no cell with {chosen} agrees with one of its cells in all else")
+            lines.append(f"no comparison of {name}: no cell with {chosen} agrees with one of its cells {what}")
     return comparisons, lines
+
+
+def _contrasts(
+    values: Mapping[str, Values], counts: Mapping[str, pd.Series], alike: Iterable[tuple[str, str]]
+) -> Iterator[Contrast]:
+    """Yields the values of configurations that are alike; of counted layers those where there are as many, or none."""
+    for one, other in alike:
+        own, reference = values[one], values[other]
+        if counts:
+            mine, its = counts[one].align(counts[other], join="inner")
+            unlike = mine.index[(mine != its) & (mine > 0) & (its > 0)]
+            reference = reference[~reference.index.isin(unlike)]
+            if len(unlike) and reference.empty:
+                continue
+        yield own, reference
+
+
+def _layer_counts(cells: Cells) -> dict[str, pd.Series]:
+    """Returns the number of adapted layers of each configuration by dataset and seed."""
+    known = cells.table[cells.table["configuration"].notna()].astype({"dataset": object, "seed": object})
+    known = known.drop_duplicates(["configuration", "dataset", "seed"]).set_index(["dataset", "seed"])
+    counts = known["layers"].fillna("").map(lambda layers: len(layers_of({"layers": layers})))
+    return {str(own): part for own, part in counts.groupby(known["configuration"], sort=False)}
 
 
 def _settings(cells: Cells, factor: str) -> pd.DataFrame:

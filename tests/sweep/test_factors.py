@@ -139,6 +139,29 @@ def test_names_leave_out_what_follows_from_precision_and_pruning(tmp_path: Path)
     assert "precision=fp32 pruning=wanda order=prune,train" in set(read(tmp_path).table["name"])
 
 
+def test_selections_are_compared_with_as_many_layers(tmp_path: Path) -> None:
+    """One layer, all, or a budget that came out as another number are no counterpart; none at all is one of each."""
+    values = {}
+    for seed, number in enumerate((2, 3, 2)):  # cka's budget is a share of its scores, which differ
+        for selection, count in (("random", 2), ("cka", number), ("all", 6), ("none", 0), ("manual", 1)):
+            values[selection, seed] = (len(values) * 7 % 11) / 10
+            make_cell(tmp_path, values[selection, seed], selection=selection, n=None, seed=seed, layers=range(count))
+    comparisons, lines = with_value(read(tmp_path), AWSS, "selection", "random")
+    rows = compare(comparisons, AWSS).set_index("name")
+    expected = {"cka": (0, 2), "none": (0, 1, 2)}
+    assert rows["compared"].to_dict() == {f"selection={own}": len(seeds) for own, seeds in expected.items()}
+    for own, seeds in expected.items():
+        gains = [values[own, seed] - values["random", seed] for seed in seeds]
+        assert rows.loc[f"selection={own}", "difference"] == pytest.approx(np.mean(gains))
+    assert [line.partition(":")[0] for line in lines] == [
+        f"no comparison of selection={own}" for own in ("all", "manual")
+    ]
+    assert all(line.endswith("in all else and in the number of adapted layers") for line in lines)
+    against_none, told = with_value(read(tmp_path), AWSS, "selection", "none")
+    assert {own.name for own in against_none} == {f"selection={own}" for own in ("all", "cka", "manual", "random")}
+    assert told == []
+
+
 def test_a_value_without_counterpart_is_told(tmp_path: Path) -> None:
     """Cells that differ in another option too are not compared."""
     make_cell(tmp_path, 0.1, selection="last", rank=4)
@@ -146,9 +169,11 @@ def test_a_value_without_counterpart_is_told(tmp_path: Path) -> None:
     make_cell(tmp_path, 0.3, selection="first", rank=8)
     comparisons, lines = with_value(read(tmp_path), AWSS, "selection", "last")
     assert [own.name for own in comparisons] == ["selection=cka"]
-    assert lines == [
-        "no comparison of selection=first: no cell with selection=last agrees with one of its cells in all else"
-    ]
+    (line,) = lines
+    assert line == (
+        "no comparison of selection=first: no cell with selection=last agrees with one of its cells "
+        "in all else and in the number of adapted layers"
+    )
 
 
 @pytest.mark.parametrize(
