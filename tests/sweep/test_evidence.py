@@ -91,7 +91,8 @@ def test_a_page_answers_its_questions(tmp_path: Path) -> None:
     assert (settings, datasets, values, difference, wins) == ("1", "4", "12", "+0.075", "3/1/0")
     assert float(mean) == pytest.approx(0.33 + gains.mean(), abs=6e-4)
     low, high = (float(end) for end in interval.split(" to "))
-    assert 0 <= low < 0.075 < high <= 0.15
+    spread = 3.182446 * gains.std(ddof=1) / 2  # Student's t of 3 degrees of freedom, from a table
+    assert (low, high) == pytest.approx((0.075 - spread, 0.075 + spread), abs=6e-4)
     assert float(half) == pytest.approx((high - low) / 2, abs=1e-3)
     assert (p, holm) == ("0.25", "0.25")  # 2 of the 2³ signs; the other one has .125, twice
     assert rows["selection=last / selection=none"][4:] == [

@@ -508,7 +508,7 @@ def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[...
     missing = next(one for one in cells if (one["n"], one["dataset"], one["seed"]) == (3, "ADHD", 2))
     cells[cells.index(missing)] = broken(missing, "failed", "no")
     cells = [broken(one, "failed", "no") if one["n"] == 1 and one["dataset"] == "Statins" else one for one in cells]
-    page = opened(cells)
+    page = opened([one | {"svm_head/awss@95": one.get("awss@95")} for one in cells])
     for selection, n, layers in (("cka", 1, 1), ("cka", 3, 3), ("none", 1, 0)):
         common = [
             [one for one in finished(cells, selection=selection, n=n, dataset=dataset) if one["seed"] in seeds]
@@ -521,6 +521,9 @@ def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[...
         expected = f"{selection}\nN = {layers}: AWSS@95 {mean:.3f} ± {std:.3f}\n{count} cells"
         assert expected in tips(page, "budget")
     assert "2 datasets, those that every point has" in page.texts("#budget figcaption")[0]
+    legend = page.texts("#budget svg text")
+    assert "tfidf" in legend
+    assert not any("svm_head" in words for words in legend), "a further head of the adapted model is no baseline"
 
 
 def test_choices_of_layers_by_dataset_and_budget(browser: Page, tmp_path: Path) -> None:
