@@ -37,10 +37,10 @@ READING = """A row compares values of the same datasets and seeds: their differe
 means over seeds, and over the `settings` of all other options. From 3 datasets on, interval (95 %), wins/ties/losses
 and p (Wilcoxon; Holm's for the rows with one reference) are over the datasets, as seeds of one dataset are not
 independent; of fewer datasets they are over the seeds and say nothing of other datasets. Selections are compared with
-one another where they adapt as many layers, and each with `none`. The interval is Student's t of
-3 or 4 of these values, a bootstrap of more, and missing of fewer. `±` is half the interval: about the smallest
-difference that so many datasets and seeds tell from none. Where layers were trained alone, the regret is what the
-chosen ones are worth alone below as many of the best; 1 `of chance` is that of random ones."""
+one another where they adapt as many layers, and each with `none`. The interval is Student's t of 3 or 4 of these
+values, a bootstrap of more, and missing of fewer. `±` is half the interval: about the smallest difference that so many
+datasets and seeds tell from none. Where layers were trained alone, the regret is what the chosen ones are worth alone
+below as many of the best; 1 `of chance` is that of random ones."""
 NUMBERS = (
     "settings",
     "datasets",
