@@ -54,8 +54,8 @@ def dataset_lengths(lengths: Lengths) -> Figure:
     names = [plain(f"{dataset}\n{model}" if several else dataset) for dataset, model in lengths]
     axes.set_xticks(range(len(names)), names, fontsize=8, rotation=30 * many, ha="right" if many else "center")
     axes.set_ylim(0, None)
-    title = next(iter(lengths.values())).y_title
-    axes.set_title(f"{title}: median, quartiles, 5 and 95 %", loc="left", fontsize=10)
+    title = f"{next(iter(lengths.values())).y_title}: median, quartiles, 5 and 95 %"
+    axes.set_title(f"{title[0].upper()}{title[1:]}", loc="left", fontsize=10)
     handles = [*key, *axes.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower left", ncols=4, fontsize=8, frameon=False)
     clean_axes(axes)
