@@ -1,5 +1,6 @@
 """Tiny real models, 3 layers of 32 dimensions built from their configurations, and a tiny real tokenizer."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -216,5 +217,21 @@ def decoder_tokenizer(bos: bool = False, eos: bool = True, template: str | None 
     if bos:
         tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
     made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **own)
+    made.chat_template = template
+    return made
+
+
+def metaspace_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
+    """A tokenizer like SentencePiece's, as Llama 2 and Mistral have it: a word's token holds the space before it.
+
+    What stands at the beginning of a text has one before it too, what stands behind a special token has none.
+    """
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=2 * VOCABULARY, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([record.abstract for record in Demo().load().records[:40]], trainer)
+    learnt = json.loads(tokenizer.to_str())["model"]
+    made = hf.LlamaTokenizer(vocab=learnt["vocab"], merges=[tuple(pair) for pair in learnt["merges"]])
     made.chat_template = template
     return made

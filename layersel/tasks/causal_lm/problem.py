@@ -27,7 +27,7 @@ from layersel.tasks.causal_lm.options import SAMPLES, CausalLM
 from layersel.tasks.causal_lm.sample_files import write_samples
 from layersel.tasks.causal_lm.samples import answered, words
 from layersel.tasks.causal_lm.templates import Piece, pieces_of
-from layersel.tasks.causal_lm.tokenizing import cut_answers, prompt_of, tokenized
+from layersel.tasks.causal_lm.tokenizing import cut_answers, prompts, tokenized
 from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.terminal.tables import counted
 
@@ -234,10 +234,14 @@ class AnswerProblem(Problem):
         return known
 
     def _samples(self, subject: Subject, test: Sequence[int]) -> list[dict[str, str]]:
-        chosen, texts = test[: self.task.samples], subject.texts
-        prompts = [prompt_of(texts.tokens[index], texts.answers[index]) for index in chosen]
-        asked = [(index, prompt) for index, prompt in zip(chosen, prompts, strict=True) if prompt]
-        if not asked or subject.backbone.tokenizer is None:
+        tokenizer, texts, chosen = subject.backbone.tokenizer, subject.texts, test[: self.task.samples]
+        if tokenizer is None:
+            return []
+        written = self._written(tokenizer)
+        excess = [texts.full_lengths[index] - texts.max_length for index in chosen]
+        found = prompts([written[index] for index in chosen], excess, tokenizer)
+        asked = [(index, prompt) for index, prompt in zip(chosen, found, strict=True) if prompt]
+        if not asked:
             return []
         new_tokens = self.task.new_tokens
         answers = subject.computed(
@@ -248,7 +252,6 @@ class AnswerProblem(Problem):
             ),
             [answered],
         )
-        written = self._written(subject.backbone.tokenizer)
         said = zip(asked, words(subject.backbone, answers), strict=True)
         return [_sample(written[index], self.all[index], answer) for (index, _), answer in said]
 

@@ -21,17 +21,19 @@ MARK = "\u2063asked\u2063"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of an example, tokenised on its own.
+    """A part of an example.
 
     Attributes:
         text: What stands there.
         answer: Whether its tokens are to be predicted.
         yields: Whether its end is left out where the example is too long.
+        alone: Whether what follows is tokenised as if nothing stood before it.
     """
 
     text: str
     answer: bool = False
     yields: bool = False
+    alone: bool = False
 
 
 def pieces_of(example: Example, tokenizer: PreTrainedTokenizerBase, template: str) -> list[Piece]:
@@ -45,15 +47,15 @@ def pieces_of(example: Example, tokenizer: PreTrainedTokenizerBase, template: st
     Raises:
         UserError: A conversation is to be written, and the tokenizer has no template for it.
     """
-    begin, end = _beginning(tokenizer), tokenizer.eos_token or ""
+    begin, end = Piece(_beginning(tokenizer), alone=True), tokenizer.eos_token or ""
     if example.text is not None:
-        return [Piece(begin), Piece(example.text + end, answer=True)]
+        return [begin, Piece(example.text + end, answer=True)]
     chats = template == CHAT or (template == AUTO and tokenizer.chat_template is not None)
     if chats or example.messages:
         return _conversation(example.messages or _as_messages(example), tokenizer, template)
     before, after = (BEFORE_ALPACA, AFTER_ALPACA) if template == ALPACA else ("", "\n\n")
     prompt = Piece(example.prompt or "", yields=True)
-    return [Piece(begin + before), prompt, Piece(after), Piece((example.response or "") + end, answer=True)]
+    return [begin, Piece(before), prompt, Piece(after), Piece((example.response or "") + end, answer=True)]
 
 
 def _as_messages(example: Example) -> list[Message]:

@@ -1,8 +1,10 @@
 """Turns pieces of examples into token ids, and says which of them are to be predicted."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate, takewhile
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from layersel.data.tokens import TokenIds, TokenizedTexts
 from layersel.errors import UserError
@@ -12,19 +14,18 @@ from layersel.tasks.causal_lm.templates import Piece
 def tokenized(
     examples: Sequence[Sequence[Piece]], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> TokenizedTexts:
-    """Returns the token ids of the examples, each piece tokenised on its own, as it is when a model answers.
+    """Returns the token ids of the examples, whose pieces are tokenised together, as transformers does.
 
-    Where an example is too long, what is asked loses its end, and what still is too long ends early.
+    A token is to be predicted if it has a character of an answer, and may be left out if all its characters may.
+    Where an example is too long, what is asked loses its last tokens, and what still is too long ends early.
 
     Raises:
         UserError: Of some example no token that is to be predicted would be left.
     """
-    known = _ids([piece.text for pieces in examples for piece in pieces], tokenizer)
     tokens, answers, lengths = [], [], []
-    for pieces in examples:
-        parts = [known[piece.text] for piece in pieces]
+    for pieces, parts in zip(examples, _parts(examples, tokenizer), strict=True):
         lengths.append(sum(map(len, parts)))
-        shorter = _shortened(parts, [piece.yields for piece in pieces], lengths[-1] - max_length)
+        shorter = _shortened(pieces, parts, lengths[-1] - max_length)
         tokens.append([token for ids in shorter for token in ids][:max_length])
         marks = [int(piece.answer) for piece, ids in zip(pieces, shorter, strict=True) for _ in ids]
         answers.append(marks[:max_length])
@@ -41,28 +42,87 @@ def tokenized(
 def cut_answers(examples: Sequence[Sequence[Piece]], texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> int:
     """Returns of how many of the examples, tokenised in `texts`, the end is left out, beyond what is asked."""
     measured = zip(examples, texts.full_lengths, strict=True)
-    long = [[piece for piece in pieces if not piece.yields] for pieces, length in measured if length > texts.max_length]
-    known = _ids([piece.text for pieces in long for piece in pieces], tokenizer) if long else {}
-    return sum(sum(len(known[piece.text]) for piece in pieces) > texts.max_length for pieces in long)
+    long = [pieces for pieces, length in measured if length > texts.max_length]
+    parts = zip(long, _parts(long, tokenizer), strict=True)
+    kept = [[ids for piece, ids in zip(*own, strict=True) if not piece.yields] for own in parts]
+    return sum(sum(map(len, ids)) > texts.max_length for ids in kept)
 
 
-def prompt_of(tokens: TokenIds, answers: Sequence[int]) -> TokenIds:
-    """Returns what stands before the first token that is to be predicted."""
-    return tokens[: answers.index(1)]
+def prompts(
+    examples: Sequence[Sequence[Piece]], excess: Sequence[int], tokenizer: PreTrainedTokenizerBase
+) -> list[TokenIds]:
+    """Returns what stands before each example's first answer, tokenised without it, as it is when a model answers.
+
+    Args:
+        examples: The pieces of the examples.
+        excess: How many tokens of each example are left out; what is asked loses as many.
+        tokenizer: The model's tokenizer.
+    """
+    before = [list(takewhile(lambda piece: not piece.answer, pieces)) for pieces in examples]
+    shorter = map(_shortened, before, _parts(before, tokenizer), excess)
+    return [[token for ids in parts for token in ids] for parts in shorter]
 
 
-def _ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, TokenIds]:
-    """Returns the ids of each distinct text, without tokens that the tokenizer would add around it."""
-    distinct = list(dict.fromkeys(texts))
-    ids: list[TokenIds] = tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"]
-    return dict(zip(distinct, ids, strict=True))
+def _parts(examples: Sequence[Sequence[Piece]], tokenizer: PreTrainedTokenizerBase) -> list[list[TokenIds]]:
+    """Returns the ids of each piece of each example, without tokens that the tokenizer would add around a text.
+
+    A tokenizer that does not tell which characters a token is made of has each piece on its own.
+    """
+    if not examples:
+        return []
+    joins = isinstance(tokenizer, PreTrainedTokenizerFast)
+    runs = [_runs(pieces, joins) for pieces in examples]
+    written = [["".join(piece.text for piece in run) for run in own] for own in runs]
+    texts = list(dict.fromkeys(text for own in written for text in own))
+    found = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=joins, verbose=False)
+    ids = dict(zip(texts, found["input_ids"], strict=True))
+    spans = dict(zip(texts, found["offset_mapping"], strict=True)) if joins else {}
+    return [
+        [part for run, text in zip(*own, strict=True) for part in _divided(run, ids[text], spans.get(text, ()))]
+        for own in zip(runs, written, strict=True)
+    ]
 
 
-def _shortened(parts: Sequence[TokenIds], yields: Sequence[bool], excess: int) -> list[TokenIds]:
-    """Returns the parts without the last `excess` tokens of those that yield, from the first of them on."""
+def _runs(pieces: Sequence[Piece], joins: bool) -> list[list[Piece]]:
+    """Returns the pieces in those runs that are tokenised together."""
+    runs: list[list[Piece]] = []
+    for piece in pieces:
+        if joins and runs and not runs[-1][-1].alone:
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    return runs
+
+
+def _divided(run: Sequence[Piece], ids: TokenIds, spans: Sequence[tuple[int, int]]) -> list[TokenIds]:
+    """Returns the ids of each piece of a run: a token of several pieces goes to an answer, if one is among them.
+
+    Else it goes to one that never loses its end, if there is one.
+
+    Args:
+        run: The pieces that are tokenised together.
+        ids: Their tokens.
+        spans: The characters from and before which each token is made; not needed for a single piece.
+    """
+    if len(run) == 1:
+        return [ids]
+    ends = list(accumulate(len(piece.text) for piece in run))
+    parts: list[TokenIds] = [[] for _ in run]
+    reached = 0
+    for token, (start, end) in zip(ids, spans, strict=True):
+        first = min(start, reached, ends[-1] - 1)  # some tokenizers leave spaces out of a token's span
+        reached = end
+        places = range(bisect_right(ends, first), bisect_left(ends, max(end, first + 1)) + 1)
+        own = max((place for place in places if run[place].text), key=lambda at: (run[at].answer, not run[at].yields))
+        parts[own].append(token)
+    return parts
+
+
+def _shortened(pieces: Sequence[Piece], parts: Sequence[TokenIds], excess: int) -> list[TokenIds]:
+    """Returns the pieces' ids without the last `excess` of those that yield, from the first of them on."""
     shorter = []
-    for ids, gives in zip(parts, yields, strict=True):
-        cut = min(max(excess, 0), len(ids)) if gives else 0
+    for piece, ids in zip(pieces, parts, strict=True):
+        cut = min(max(excess, 0), len(ids)) if piece.yields else 0
         shorter.append(ids[: len(ids) - cut])
         excess -= cut
     return shorter

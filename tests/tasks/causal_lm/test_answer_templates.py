@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from models import CHAT, decoder_tokenizer
-from transformers import PreTrainedTokenizerFast
+from models import CHAT, decoder_tokenizer, metaspace_tokenizer
+from tokenizers.processors import ByteLevel
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from layersel.data.texts.examples import Example, Message
 from layersel.errors import UserError
 from layersel.tasks.causal_lm.templates import Piece, pieces_of
-from layersel.tasks.causal_lm.tokenizing import tokenized
+from layersel.tasks.causal_lm.tokenizing import prompts, tokenized
 
 END = "<|end|>"
 TRIMS = CHAT.replace("m.content", "m.content | trim")
@@ -76,6 +77,65 @@ def test_a_conversation_is_what_the_template_writes(name: str, template: str, bo
     text, answers = read_back(example, tokenizer, template)
     assert text + "\n" == tokenizer.apply_chat_template(turns[: last + 1], tokenize=False)
     assert answers == [turn["content"] + END for turn in turns if turn["role"] == "assistant"]
+
+
+ZEPHYR = (
+    "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role != 'assistant' %}[INST] {{ m.content }} [/INST]"
+    "{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+TOKENIZERS = {"bytes": decoder_tokenizer(bos=True), "metaspace": metaspace_tokenizer(), "slow": ByT5Tokenizer()}
+
+
+@pytest.mark.parametrize("written", [CHAT, ZEPHYR, MISTRAL])
+@pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.mark.parametrize("kind", ["bytes", "metaspace"])
+def test_the_tokens_of_a_conversation_are_those_of_the_library(kind: str, name: str, written: str) -> None:
+    """Up to the last answer; a model is asked with the library's generation prompt of the first one."""
+    tokenizer, turns = TOKENIZERS[kind], messages_of(CONVERSATIONS[name])
+    tokenizer.chat_template = written
+    answers = [place for place, turn in enumerate(turns) if turn["role"] == "assistant"]
+    pieces = pieces_of(CONVERSATIONS[name], tokenizer, "auto")
+    found = tokenized([pieces], tokenizer, 10_000).tokens[0]
+    whole = tokenizer.apply_chat_template(turns[: answers[-1] + 1], return_dict=False)
+    assert found == whole[: len(found)]
+    assert tokenizer.decode(whole[len(found) :]).strip(f" \n{END if written == CHAT else ''}") == ""
+    asked = tokenizer.apply_chat_template(turns[: answers[0]], add_generation_prompt=True, return_dict=False)
+    assert prompts([pieces], [0], tokenizer) == [asked]
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_the_tokens_of_other_texts_are_those_of_the_tokenizer(kind: str) -> None:
+    """The tokenizer's own first token is followed by what it makes of the whole text behind it."""
+    tokenizer = TOKENIZERS[kind]
+    for example, text in ((KIND, "Be kind?\n\nYes, always."), (Example(text="All of it."), "All of it.")):
+        end = [] if kind == "slow" else [tokenizer.eos_token_id]  # ByT5 adds it itself
+        found = tokenized([pieces_of(example, tokenizer, "plain")], tokenizer, 10_000).tokens[0]
+        assert found == tokenizer(text)["input_ids"] + end
+
+
+def test_a_token_of_prompt_and_answer_is_the_answers() -> None:
+    """The space that a template leaves before the answer is part of the answer's first word, and asked without it."""
+    tokenizer = metaspace_tokenizer(
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if not loop.last %} {% endif %}"
+        "{% endfor %}{% if add_generation_prompt %} assistant: {% endif %}"
+    )
+    pieces = pieces_of(Example(prompt="a study", response="the study of the"), tokenizer, "auto")
+    texts = tokenized([pieces], tokenizer, 100)
+    said = [token for token, answer in zip(texts.tokens[0], texts.answers[0], strict=True) if answer]
+    assert tokenizer.convert_ids_to_tokens(said) == ["▁the", "▁study", "▁of", "▁the"]
+
+
+def test_spans_without_spaces_are_read_as_those_with_them() -> None:
+    """GPT-2's tokenizer leaves them out of its tokens' spans: the blank line is none of the answer's."""
+    plain, trimming = decoder_tokenizer(), decoder_tokenizer()
+    trimming.backend_tokenizer.post_processor = ByteLevel(trim_offsets=True)
+    for example in (KIND, Example(prompt="a  b ", response="  c\n\n d ")):
+        pieces = pieces_of(example, plain, "plain")
+        assert tokenized([pieces], trimming, 100) == tokenized([pieces], plain, 100)
 
 
 def test_what_a_template_trims_is_not_answered() -> None:

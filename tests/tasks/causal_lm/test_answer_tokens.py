@@ -14,7 +14,7 @@ from layersel.seeding import stream
 from layersel.tasks.causal_lm.options import CausalLM
 from layersel.tasks.causal_lm.problem import AnswerProblem
 from layersel.tasks.causal_lm.templates import Piece, pieces_of
-from layersel.tasks.causal_lm.tokenizing import prompt_of, tokenized
+from layersel.tasks.causal_lm.tokenizing import prompts, tokenized
 
 TOKENIZER = decoder_tokenizer(template=CHAT)
 END = TOKENIZER.eos_token_id
@@ -42,7 +42,10 @@ def test_a_long_prompt_keeps_its_frame_and_the_answer() -> None:
     assert texts.tokens == [frame + ids(LONG_PROMPT.prompt)[:room] + after + answer]
     assert texts.answers == [[0] * (40 - len(answer)) + [1] * len(answer)]
     assert texts.full_lengths == [len(frame) + len(ids(LONG_PROMPT.prompt)) + len(after) + len(answer)]
-    assert prompt_of(texts.tokens[0], texts.answers[0]) == texts.tokens[0][: -len(answer)]
+    excess = texts.full_lengths[0] - 40
+    assert prompts([pieces_of(LONG_PROMPT, TOKENIZER, "auto")], [excess], TOKENIZER) == [
+        frame + ids(LONG_PROMPT.prompt)[:room] + after
+    ]
 
 
 def test_a_long_answer_ends_early_when_nothing_of_the_prompt_is_left() -> None:
@@ -98,18 +101,28 @@ PIECES = st.lists(
 
 @given(PIECES, st.integers(1, 30))
 def test_of_any_pieces(pieces: list[Piece], max_length: int) -> None:
-    """Every piece is whole but for those that yield, of which the first lose their ends, and what is beyond the end."""
-    parts = [ids(piece.text) for piece in pieces]
-    excess = max(sum(map(len, parts)) - max_length, 0)
-    kept: list[int] = []
-    marks: list[int] = []
-    for piece, part in zip(pieces, parts, strict=True):
-        left = list(part)
-        while piece.yields and left and excess:
-            left.pop()
-            excess -= 1
-        kept, marks = kept + left, marks + [int(piece.answer)] * len(left)
-    kept, marks = kept[:max_length], marks[:max_length]
+    """All tokens are the whole text's, but for those of pieces that yield, which lose their ends, and what is too long.
+
+    A token with a character of an answer is the answer's, and one with a character of what stands is cut last.
+    """
+    whole = ids("".join(piece.text for piece in pieces))
+    owner = [place for place, piece in enumerate(pieces) for _ in piece.text]
+    owned: list[tuple[int, int]] = []
+    start = 0
+    for token in whole:
+        length = len(TOKENIZER.decode([token]))  # each character is a byte
+        places = owner[start : start + length]
+        answers = [place for place in places if pieces[place].answer]
+        stands = [place for place in places if not pieces[place].yields]
+        both = [place for place in answers if place in stands]
+        owned.append(((both or answers or stands or places)[0], token))
+        start += length
+    assert start == len(owner)
+    for place, piece in enumerate(pieces):
+        while piece.yields and len(owned) > max_length and any(own == place for own, _ in owned):
+            del owned[max(at for at, (own, _) in enumerate(owned) if own == place)]
+    kept = [token for _, token in owned][:max_length]
+    marks = [int(pieces[place].answer) for place, _ in owned][:max_length]
     if not any(marks[1:]):
         with pytest.raises(UserError):
             tokenized([pieces], TOKENIZER, max_length)
