@@ -153,7 +153,9 @@ class Backbone(nn.Module):
         """
         last = _LastStates(last_hidden_state=states.unsqueeze(0))
         nothing = torch.zeros(1, 1, dtype=torch.long, device=states.device)
-        with giving(self.model.base_model, lambda *_, **__: last):
+        decoder = self.model.get_decoder()  # OPT and BART call this part of the base model; ModernBERT's is of its head
+        called = decoder if isinstance(decoder, PreTrainedModel) else self.model.base_model
+        with giving(called, lambda *_, **__: last):
             return self.model(input_ids=nothing, **self._options).logits.squeeze(0)  # type: ignore[no-any-return]
 
     def prefix(self, batch: Batch, start: int, see: Callable[[int, Tensor], None] | None = None) -> Tensor:

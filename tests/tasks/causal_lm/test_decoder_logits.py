@@ -2,16 +2,34 @@
 
 import pytest
 import torch
+import transformers as hf
 from models import LANGUAGE_MODELS, llama, ragged, seeded
 from torch.testing import assert_close
-from transformers import MixtralConfig, MixtralForCausalLM
 
 from layersel.backbone.backbone import Backbone
 
 SIZES = {
     name: own for name, own in llama().to_diff_dict().items() if name not in {"model_type", "transformers_version"}
 }
-MODELS = LANGUAGE_MODELS | {"mixtral": lambda: MixtralForCausalLM(MixtralConfig(**SIZES, num_local_experts=4))}
+WIDTHS = {"vocab_size": 400, "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "pad_token_id": 0}
+BART = {
+    "encoder_layers": 3,
+    "decoder_layers": 3,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 48,
+    "d_model": 32,
+    "vocab_size": 400,
+}
+MODELS = LANGUAGE_MODELS | {
+    "mixtral": lambda: hf.MixtralForCausalLM(hf.MixtralConfig(**SIZES, num_local_experts=4)),
+    "opt": lambda: hf.OPTForCausalLM(hf.OPTConfig(**WIDTHS, ffn_dim=48, word_embed_proj_dim=32)),
+    "opt_projected": lambda: hf.OPTForCausalLM(hf.OPTConfig(**WIDTHS, ffn_dim=48, word_embed_proj_dim=16)),
+    "bart": lambda: hf.BartForCausalLM(hf.BartConfig(**BART, is_encoder_decoder=False)),
+    "modernbert": lambda: hf.ModernBertDecoderForCausalLM(hf.ModernBertDecoderConfig(**WIDTHS, intermediate_size=48)),
+    "mamba": lambda: hf.MambaForCausalLM(hf.MambaConfig(**SIZES, state_size=4)),
+    "phi": lambda: hf.PhiForCausalLM(hf.PhiConfig(**WIDTHS, intermediate_size=48)),
+}
+"""Decoders that hold their layers and their head in other ways, beside those that the losses are tested with."""
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -20,13 +38,13 @@ def test_logits_are_the_models_own(name: str) -> None:
     model = seeded(MODELS[name])
     backbone = Backbone(model, pooling="last")
     batch = backbone.batch(ragged((9, 9)))
-    forward = model.base_model.forward
+    forwards = [module.forward for module in model.modules()]
     with torch.no_grad():
         whole_BTV = model(**batch).logits
         states_BTD = backbone.last_states(batch)
         found_MV = backbone.logits(states_BTD[[0, 1, 1], [3, 8, 0]])
     assert_close(found_MV, whole_BTV[[0, 1, 1], [3, 8, 0]], rtol=1e-5, atol=1e-5)
-    assert model.base_model.forward == forward
+    assert [module.forward for module in model.modules()] == forwards
     with torch.no_grad():
         assert torch.equal(model(**batch).logits, whole_BTV)
     assert whole_BTV.std() > 0.1  # logits that are all alike would tell nothing
