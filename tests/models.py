@@ -117,6 +117,22 @@ LANGUAGE_MODELS: dict[str, Make] = {
 """Decoders with their heads: tied or not, capped (Gemma 2) and scaled (Granite)."""
 
 
+def bart(**options: object) -> hf.BartConfig:
+    """Configuration of a tiny BART, for the whole or a half of it."""
+    halves = {"layers": N_LAYERS, "attention_heads": HEADS, "ffn_dim": INNER}
+    sizes = {f"{half}_{name}": size for half in ("encoder", "decoder") for name, size in halves.items()}
+    return hf.BartConfig(**{"vocab_size": VOCABULARY, "d_model": WIDTH} | sizes | options)
+
+
+WITH_CROSS_ATTENTION: dict[str, Make] = {
+    "bert": lambda: hf.BertModel(bert(is_decoder=True, add_cross_attention=True)),
+    "gpt2": lambda: hf.GPT2Model(gpt2(add_cross_attention=True)),
+    "bart": lambda: hf.BartForCausalLM(bart(is_encoder_decoder=False)),
+    "t5": lambda: hf.T5ForConditionalGeneration(t5()).get_decoder(),
+}
+"""Decoders whose layers have a second attention, to what an encoder gives."""
+
+
 def tiny(name: str, seed: int = 0) -> PreTrainedModel:
     """A fresh model of that architecture, in evaluation mode, with weights drawn from `seed`.
 

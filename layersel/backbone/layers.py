@@ -12,6 +12,8 @@ from transformers.pytorch_utils import Conv1D
 from layersel.backbone.projection_names import PROJECTIONS
 from layersel.errors import UserError, one_of
 
+_CROSS = re.compile("cross|encoder_attn|EncDec")
+"""Finds the names of cross-attention, through which no text passes."""
 _PATTERNS = {name: re.compile(rf"(^|\.)({pattern})$") for name, pattern in PROJECTIONS.items()}
 
 
@@ -54,6 +56,18 @@ def find_projections(model: PreTrainedModel) -> list[dict[str, str]]:
     return [_projections_of(layer, f"{stack}.{index}") for index, layer in enumerate(layers)]
 
 
+def namesakes(model: nn.Module, modules: Sequence[Mapping[str, str]]) -> list[str]:
+    """Returns the full names of all other modules of `model` whose own name is also that of one of `modules`.
+
+    Args:
+        model: The model.
+        modules: For each layer, the full module name of each of its projections.
+    """
+    known = {name for named in modules for name in named.values()}
+    own = {name.rpartition(".")[2] for name in known}
+    return [name for name, _ in model.named_modules() if name.rpartition(".")[2] in own and name not in known]
+
+
 @runtime_checkable
 class IntegerLinear(Protocol):
     """A linear module that keeps its weight as integers, and says what they stand for."""
@@ -83,7 +97,7 @@ def _linear_in(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         yield name, module
         return
     for child, part in module.named_children():
-        if "cross" not in child:
+        if not _CROSS.search(child):
             yield from _linear_in(part, f"{name}.{child}")
 
 

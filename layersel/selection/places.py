@@ -9,7 +9,7 @@ from peft.tuners.tuners_utils import check_target_module_exists
 
 
 def places_by_tool(
-    modules: Sequence[Mapping[str, str]], layers: Sequence[int], targets: Sequence[str]
+    modules: Sequence[Mapping[str, str]], layers: Sequence[int], targets: Sequence[str], namesakes: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Returns the arguments that put LoRA on `targets`, for each tool that reads them.
 
@@ -20,8 +20,9 @@ def places_by_tool(
         modules: For each layer, the full name of each of its known modules.
         layers: The layers that the targets are in.
         targets: The full names of the modules to adapt.
+        namesakes: The full names of the model's other modules that endings of names could mean.
     """
-    peft = _by_indices(modules, layers, targets) or {"target_modules": list(targets)}
+    peft = _by_indices(modules, layers, targets, namesakes) or {"target_modules": list(targets)}
     axolotl = {"lora_target_modules": peft["target_modules"]}
     if "layers_to_transform" in peft:
         axolotl["peft_layers_to_transform"] = peft["layers_to_transform"]
@@ -44,15 +45,15 @@ def patterns(ranks: Mapping[str, int], scale: float | None) -> dict[str, dict[st
 
 
 def _by_indices(
-    modules: Sequence[Mapping[str, str]], layers: Sequence[int], targets: Sequence[str]
+    modules: Sequence[Mapping[str, str]], layers: Sequence[int], targets: Sequence[str], namesakes: Sequence[str]
 ) -> dict[str, Any] | None:
     """Returns endings of names, indices of layers, and the name of their list; None if these mean other modules.
 
     The list is always named: without it PEFT takes the first number in a name for the index.
     """
-    known = sorted({name for named in modules for name in named.values()})
+    known = sorted({name for named in modules for name in named.values()} | set(namesakes))
     inside = [name.split(f".{layer}.", 1) for layer in layers for name in modules[layer].values() if name in targets]
-    others = {name.split(f".{layer}.", 1)[-1] for layer in layers for name in modules[layer].values()}
+    others = {name.split(f".{layer}.", 1)[1] for layer in layers for name in known if f".{layer}." in name}
     places = {
         "target_modules": sorted({_ending(parts[-1], others) for parts in inside}),
         "layers_to_transform": list(layers),

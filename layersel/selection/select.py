@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.encode import token_batches
-from layersel.backbone.layers import find_linear, widths
+from layersel.backbone.layers import find_linear, namesakes, widths
 from layersel.backbone.loading import positions
 from layersel.backbone.modes import adapters_off
 from layersel.backbone.pooling import default_pooling
@@ -166,6 +166,7 @@ def make_selection(
         head_weights=head_weights,
         module_scores=scores.modules,
         widths={name: own for layer in sides for name, own in layer.items() if name in known},
+        namesakes=namesakes(backbone.model, backbone.projections),
     )
 
 

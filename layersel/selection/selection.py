@@ -75,6 +75,7 @@ class Selection:
         module_scores: One number for each linear module by its full name, where the layers' scores are made of these.
         widths: The outputs and the inputs of each module in `modules`, by its full name.
         allocation: The ranks of the adapted modules, where they are not all the same.
+        namesakes: The full names of the model's other modules whose own name is that of one in `modules`.
     """
 
     score: str
@@ -89,6 +90,7 @@ class Selection:
     module_scores: dict[str, float] = field(default_factory=dict)
     widths: dict[str, list[int]] = field(default_factory=dict)
     allocation: Allocation | None = None
+    namesakes: list[str] = field(default_factory=list)
 
     def target_modules(self, projections: Sequence[str] | None = None) -> list[str]:
         """Returns the full names of the modules that compute these projections in the chosen layers.
@@ -269,13 +271,14 @@ class Selection:
         known = all({"query", "value"} <= self.modules[layer].keys() for layer in self.layers)
         if self.allocation is not None:
             targets = self._adapted(self.allocation.rank, projections)
-            tools = places_by_tool(self.modules, self.layers, targets)
+            tools = places_by_tool(self.modules, self.layers, targets, self.namesakes)
             del tools["llama_factory"]
             own = patterns(self.allocation.ranks, DEFAULT_SCALE)
             tools["peft"] |= own
             tools["axolotl"] |= {f"lora_{name}": value for name, value in own.items()}
         elif self.layers and (known or projections is not None):
-            tools = places_by_tool(self.modules, self.layers, self.target_modules(projections))
+            targets = self.target_modules(projections)
+            tools = places_by_tool(self.modules, self.layers, targets, self.namesakes)
         write_json(Path(path), self.to_dict() | tools)
 
     @classmethod

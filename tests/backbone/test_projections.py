@@ -1,13 +1,13 @@
 """Every architecture's layers and projections are found, and what has no single stack of layers is refused."""
 
 import pytest
-from models import DECODERS, ENCODERS, N_LAYERS, WIDTH, bert, fused, seeded, t5, tiny
+from models import DECODERS, ENCODERS, N_LAYERS, WIDTH, WITH_CROSS_ATTENTION, fused, padded, ragged, seeded, t5, tiny
 from torch import nn
-from transformers import BertModel, PreTrainedModel, T5EncoderModel, T5ForConditionalGeneration
+from transformers import PreTrainedModel, T5EncoderModel, T5ForConditionalGeneration
 from transformers.pytorch_utils import Conv1D
 
 from layersel.backbone.backbone import Backbone
-from layersel.backbone.layers import find_layers, find_projections
+from layersel.backbone.layers import find_layers, find_linear, find_projections
 from layersel.errors import UserError
 
 ATTENTION_AND_MLP = {"query", "key", "value", "output", "up", "down"}
@@ -67,10 +67,18 @@ def test_fused_gate_and_up_stand_under_both_roles(name: str) -> None:
         assert named["gate"] == named["up"] != named["down"]
 
 
-def test_cross_attention_is_not_taken_for_self_attention() -> None:
-    """A BERT decoder has a second attention in each layer, which no role names."""
-    model = seeded(lambda: BertModel(bert(is_decoder=True, add_cross_attention=True)))
-    assert all("crossattention" not in module for named in find_projections(model) for module in named.values())
+@pytest.mark.parametrize("name", WITH_CROSS_ATTENTION)
+def test_cross_attention_is_not_taken_for_self_attention(name: str) -> None:
+    """Every module that is found runs on a text, which never passes the second attention of the layers."""
+    model = seeded(WITH_CROSS_ATTENTION[name])
+    ran: list[nn.Module] = []
+    for module in model.modules():
+        module.register_forward_hook(lambda module, *_: ran.append(module))
+    model(**padded(model, ragged()))
+    found = [linear for linears in find_linear(model) for linear in linears.values()]
+    assert len(found) >= 4 * N_LAYERS
+    assert all(any(linear is own for own in ran) for linear in found)
+    assert {"query", "key", "value"} <= set(find_projections(model)[0])
 
 
 def test_every_listed_architecture_is_a_different_one() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from models import ARCHITECTURES, ENCODERS, N_LAYERS, bert, fused, padded, ragged, seeded, tiny
+from models import ARCHITECTURES, ENCODERS, N_LAYERS, WITH_CROSS_ATTENTION, bert, fused, padded, ragged, seeded, tiny
 from peft import LoraConfig, PeftModel, PeftModelForCausalLM, get_peft_model
 from peft.tuners.lora import LoraLayer
 from transformers import BertModel, MambaConfig, MambaModel, PreTrainedModel, Trainer, TrainingArguments
@@ -207,6 +207,16 @@ def test_a_saved_selection_adapts_exactly_the_chosen_layers_in_any_tool(
         by_llama_factory = {"target_modules": content["llama_factory"]["lora_target"].split(",")}
         for places in (content["peft"], by_axolotl, by_llama_factory):
             assert _with_lora(get_peft_model(tiny(name), LoraConfig(r=2, **places))) == expected
+
+
+@pytest.mark.parametrize("roles", [None, ["query", "key", "value"], ["output"], ["up", "down"]], ids=str)
+@pytest.mark.parametrize("name", ["bert", "gpt2", "bart"])
+def test_a_saved_selection_leaves_cross_attention_alone(name: str, roles: list[str] | None, tmp_path: Path) -> None:
+    """Its modules have the names of those of the attention that texts pass."""
+    model = seeded(WITH_CROSS_ATTENTION[name])
+    selection = _selection(model, [0, 2])
+    content = _written(selection, tmp_path / "selection.json", roles)
+    assert _with_lora(get_peft_model(model, LoraConfig(r=2, **content["peft"]))) == set(selection.target_modules(roles))
 
 
 @pytest.mark.parametrize(

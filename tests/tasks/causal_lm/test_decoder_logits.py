@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers as hf
-from models import LANGUAGE_MODELS, llama, ragged, seeded
+from models import LANGUAGE_MODELS, bart, llama, ragged, seeded
 from torch.testing import assert_close
 
 from layersel.backbone.backbone import Backbone
@@ -12,19 +12,11 @@ SIZES = {
     name: own for name, own in llama().to_diff_dict().items() if name not in {"model_type", "transformers_version"}
 }
 WIDTHS = {"vocab_size": 400, "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "pad_token_id": 0}
-BART = {
-    "encoder_layers": 3,
-    "decoder_layers": 3,
-    "decoder_attention_heads": 4,
-    "decoder_ffn_dim": 48,
-    "d_model": 32,
-    "vocab_size": 400,
-}
 MODELS = LANGUAGE_MODELS | {
     "mixtral": lambda: hf.MixtralForCausalLM(hf.MixtralConfig(**SIZES, num_local_experts=4)),
     "opt": lambda: hf.OPTForCausalLM(hf.OPTConfig(**WIDTHS, ffn_dim=48, word_embed_proj_dim=32)),
     "opt_projected": lambda: hf.OPTForCausalLM(hf.OPTConfig(**WIDTHS, ffn_dim=48, word_embed_proj_dim=16)),
-    "bart": lambda: hf.BartForCausalLM(hf.BartConfig(**BART, is_encoder_decoder=False)),
+    "bart": lambda: hf.BartForCausalLM(bart(is_encoder_decoder=False)),
     "modernbert": lambda: hf.ModernBertDecoderForCausalLM(hf.ModernBertDecoderConfig(**WIDTHS, intermediate_size=48)),
     "mamba": lambda: hf.MambaForCausalLM(hf.MambaConfig(**SIZES, state_size=4)),
     "phi": lambda: hf.PhiForCausalLM(hf.PhiConfig(**WIDTHS, intermediate_size=48)),
