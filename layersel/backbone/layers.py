@@ -38,10 +38,11 @@ def find_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
 def _why_not(model: PreTrainedModel, whole: bool) -> str:
     if model.main_input_name != "input_ids":
         return f"which reads {model.main_input_name}"
+    placed = "alone and put its adapter there, or into the whole by selection.within(model, NAME)"
     if whole:
-        return "which is an encoder and a decoder; give one of them alone"
+        return f"which is an encoder and a decoder; give one of them {placed}"
     if model.config.get_text_config() is not model.config:
-        return "which is made of several models; give its language model alone"
+        return f"which is made of several models; give its language model {placed}"
     return "whose layers are shared or not in one list, so that no adapter could be put into a single one"
 
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
+from torch import nn
 
-from layersel.backbone.layers import modules_of
+from layersel.backbone.layers import modules_of, namesakes
 from layersel.errors import UserError
 from layersel.files import read_json, write_json
 from layersel.selection.cost import relative_costs
@@ -173,6 +174,38 @@ class Selection:
             target_modules=allocated._adapted(r, projections),
             **allocated._patterns(r, given, options),
             **options,
+        )
+
+    def within(self, whole: nn.Module, part: str) -> "Selection":
+        """Returns the selection with the names that its modules have in `whole`, a part of which was scored.
+
+        PEFT, given `whole` and the names in the part, would adapt modules of other parts whose names end alike.
+
+        Args:
+            whole: The model of several parts, such as a T5 or one that reads images and texts.
+            part: The name of the scored model in it, such as `encoder` or `model.language_model`.
+
+        Raises:
+            UserError: `whole` has no such part, or one that lacks the selection's modules.
+        """
+        modules = [{own: f"{part}.{name}" for own, name in named.items()} for named in self.modules]
+        known = {name for name, _ in whole.named_modules()}
+        missing = sorted({name for named in modules for name in named.values()} - known)
+        if missing:
+            raise UserError(
+                f"part: expected the name of the scored model in {type(whole).__name__}, but got {part!r}, and "
+                f"there is no {missing[0]}; look it up in named_modules()"
+            )
+        ranks = (
+            {} if self.allocation is None else {f"{part}.{name}": own for name, own in self.allocation.ranks.items()}
+        )
+        return replace(
+            self,
+            modules=modules,
+            module_scores={f"{part}.{name}": own for name, own in self.module_scores.items()},
+            widths={f"{part}.{name}": own for name, own in self.widths.items()},
+            allocation=self.allocation and replace(self.allocation, ranks=ranks),
+            namesakes=namesakes(whole, modules),
         )
 
     def allocated(self, ranks: str | RankRule, r: int = 8, projections: Sequence[str] | None = None) -> "Selection":

@@ -9,7 +9,22 @@ from typing import Any
 
 import pytest
 import torch
-from models import ARCHITECTURES, ENCODERS, N_LAYERS, WITH_CROSS_ATTENTION, bert, fused, padded, ragged, seeded, tiny
+import transformers as hf
+from models import (
+    ARCHITECTURES,
+    ENCODERS,
+    N_LAYERS,
+    WITH_CROSS_ATTENTION,
+    bart,
+    bert,
+    fused,
+    llama,
+    padded,
+    ragged,
+    seeded,
+    t5,
+    tiny,
+)
 from peft import LoraConfig, PeftModel, PeftModelForCausalLM, get_peft_model
 from peft.tuners.lora import LoraLayer
 from transformers import BertModel, MambaConfig, MambaModel, PreTrainedModel, Trainer, TrainingArguments
@@ -60,6 +75,46 @@ def test_the_output_projection_does_not_hit_the_pooler(name: str) -> None:
     adapted = get_peft_model(model, _selection(model, [1]).lora_config(r=2, projections=["output", "down"]))
     assert len(_with_lora(adapted)) == 2
     assert not any("pooler" in module for module in _with_lora(adapted))
+
+
+def _llava() -> PreTrainedModel:
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": N_LAYERS, "num_attention_heads": 4}
+    vision = {"model_type": "clip_vision_model", "image_size": 16, "patch_size": 8} | sizes
+    text = llama().to_dict()
+    return hf.LlavaForConditionalGeneration(hf.LlavaConfig(text_config=text, vision_config=vision, image_token_index=9))
+
+
+PARTS = {
+    "model.language_model": _llava,
+    "encoder": lambda: hf.T5ForConditionalGeneration(t5()),
+    "model.decoder": lambda: hf.BartForConditionalGeneration(bart()),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_a_model_is_adapted_in_the_whole(part: str, tmp_path: Path) -> None:
+    """The other part, whose modules have the same names, is left alone; also by a file, and with ranks of their own."""
+    whole = seeded(PARTS[part])
+    model = whole.get_submodule(part)
+    scored = select_layers(model, [padded(model, ragged())], n=2, pooling="mean")
+    allocated = scored.allocated("proportional", 2).within(whole, part)
+    expected = {f"{part}.{name}" for name in scored.target_modules()}
+    for selection in (scored.within(whole, part), allocated):
+        content = _written(selection, tmp_path / "selection.json")
+        for config in (selection.lora_config(r=2), LoraConfig(r=2, **content["peft"])):
+            assert _with_lora(get_peft_model(seeded(PARTS[part]), config)) == expected
+    assert allocated == scored.within(whole, part).allocated("proportional", 2)
+
+
+@pytest.mark.parametrize("part", ["decoders", "model.encoder", ""])
+def test_a_part_that_is_not_the_scored_one_is_refused(part: str) -> None:
+    """A misspelt name, and a part with other modules."""
+    whole = seeded(PARTS["encoder"])
+    with pytest.raises(
+        UserError,
+        match=rf"^part: expected the name of the scored model in T5.* but got '{part}', and there is no .*block",
+    ):
+        _selection(whole.get_encoder(), [0]).within(whole, part)
 
 
 def test_layer_1_is_not_layer_11_nor_21() -> None:
