@@ -28,6 +28,9 @@ from layersel.selection.budget import (
 from layersel.selection.score import LayerScores, Probe, Score, score_named
 from layersel.selection.selection import Selection, Stability
 
+CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""How the `init_lora_weights` begin with which PEFT takes something out of the pretrained weights."""
+
 
 def select_layers(
     model: PreTrainedModel | PeftModel,
@@ -90,13 +93,20 @@ def backbone_of(
     """Returns the backbone of a model as `select_layers` sees it, whose arguments these are.
 
     Raises:
-        UserError: Unknown pooling, or a model that is not such a one.
+        UserError: Unknown pooling, or a model that is not such a one, or whose weights an adapter has changed.
     """
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if not isinstance(base, PreTrainedModel):
         raise UserError(
             f"model: expected a PreTrainedModel of transformers or a PeftModel, but got {type(base).__name__}"
         )
+    for config in getattr(base, "peft_config", {}).values():
+        initial = str(getattr(config, "init_lora_weights", None))
+        if initial.lower().startswith(CHANGING):
+            raise UserError(
+                f"model: expected the pretrained weights beside the adapters, but init_lora_weights={initial!r} has "
+                "changed them; give the model as it was before get_peft_model, or what merge_and_unload() returns"
+            )
     pooling = default_pooling(base, tokenizer) if pooling is None else pooling
     return Backbone(base, tokenizer, pooling, min(max_length, positions(base, max_length)))
 

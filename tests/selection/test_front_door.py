@@ -281,6 +281,24 @@ def test_merged_adapters_are_refused_and_unloaded_ones_are_part_of_the_model() -
     assert merged.scores != pytest.approx(select_layers(tiny("llama_causal"), [batch], n=1).scores, abs=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize("initial", ["pissa", "pissa_niter_4", "olora"])
+def test_adapters_that_have_changed_the_weights_are_refused(initial: str) -> None:
+    """Switched off they leave no pretrained model; the line's way out has the very scores of the model before."""
+    plain = tiny("llama_causal")
+    model = get_peft_model(
+        tiny("llama_causal"), LoraConfig(r=4, target_modules="all-linear", init_lora_weights=initial)
+    )
+    batch = padded(plain, TEXTS)
+    for given in (model, model.get_base_model()):
+        with pytest.raises(
+            UserError, match=f"init_lora_weights='{initial}' has changed them; give the model as it was"
+        ):
+            select_layers(given, [batch], n=1)
+    unloaded = select_layers(model.merge_and_unload(), [batch], n=1)
+    assert unloaded.scores == pytest.approx(select_layers(plain, [batch], n=1).scores, abs=1e-4)
+
+
 @dataclass
 class WeightNorm(Score):
     """A user's own score: the norm of the value projection; needs the public names only."""
