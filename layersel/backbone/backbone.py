@@ -212,7 +212,7 @@ class Backbone(nn.Module):
             final_norm: Whether that stands behind the model's final norm.
 
         Raises:
-            UserError: The layers pass on something else than states of texts and tokens.
+            UserError: The layers pass on something else than states of texts and tokens, or are not called as modules.
         """
         texts, length = batch["attention_mask"].shape
         seen = 0
@@ -228,7 +228,7 @@ class Backbone(nn.Module):
             see(states_BTD[:, :length])  # Longformer pads texts to its window
 
         def leave(_: nn.Module, __: Sequence[Any], output: Any) -> None:
-            check(self.n_layers, output[0] if isinstance(output, tuple) else output)
+            check(self.n_layers, output[0] if isinstance(output, tuple | list) else output)
 
         last = None if final_norm else self.layers[-1].register_forward_hook(leave)
         try:
@@ -240,7 +240,10 @@ class Backbone(nn.Module):
         if final_norm:
             check(self.n_layers, states_BTD)
         if seen != self.n_layers + 1:
-            raise RuntimeError(f"expected the states of {self.n_layers + 1} depths, but got {seen}")
+            raise UserError(
+                f"model: expected layers that are called one by one, but those of {type(self.model).__name__} show "
+                f"{seen} of {self.n_layers + 1} states; it cannot be scored"
+            )
 
     def train_suffix(self, start: int) -> None:
         """Puts the layers from `start` on into training mode; those below stay in evaluation mode, without dropout."""
@@ -258,10 +261,11 @@ class Backbone(nn.Module):
 
     @cached_property
     def _layer_arity(self) -> int | None:
-        """Returns the length of the tuple that a layer returns, None for a tensor: it differs between architectures.
+        """Returns the length of the tuple or list that a layer returns, None for a tensor: architectures differ in it.
 
         Raises:
-            UserError: Skipping layers changes the output, since they pass each other more than hidden states.
+            UserError: Skipping layers changes the output, since they pass each other more than hidden states, or they
+                are not called as modules.
         """
         ids = torch.arange(8, device=self.device).unsqueeze(0)
         batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -280,9 +284,15 @@ class Backbone(nn.Module):
     def _run_and_measure(self, batch: Batch) -> tuple[Tensor, int | None]:
         seen: list[int | None] = []
         handle = self.layers[0].register_forward_hook(
-            lambda _, __, output: seen.append(len(output) if isinstance(output, tuple) else None)
+            lambda _, __, output: seen.append(len(output) if isinstance(output, tuple | list) else None)
         )
         try:
-            return self._run(batch), seen[0]
+            whole = self._run(batch)
         finally:
             handle.remove()
+        if not seen:
+            raise UserError(
+                f"model: expected layers that are called one by one, but those of {type(self.model).__name__} show "
+                "no states; it cannot be split into its layers"
+            )
+        return whole, seen[0]

@@ -27,7 +27,9 @@ def find_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     depth = getattr(model.config, "num_hidden_layers", None)
     if not whole and model.main_input_name == "input_ids":
         for name, module in model.named_modules():
-            if isinstance(module, nn.ModuleList) and len(module) == depth:
+            beside = model.get_submodule(name.rpartition(".")[0]).children()
+            stacks = [own for own in beside if isinstance(own, nn.ModuleList) and len(own) == depth]
+            if stacks == [module]:  # XLM has four: the attentions of all layers, their norms, …
                 return name, module
     raise UserError(
         f"model: expected an encoder or a decoder of texts with one stack of layers, but got {type(model).__name__}, "

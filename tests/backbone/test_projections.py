@@ -90,7 +90,9 @@ def test_every_listed_architecture_is_a_different_one() -> None:
 def test_encoder_decoder_is_refused_in_one_line() -> None:
     """T5 has two stacks; the message says what to give instead."""
     model = seeded(lambda: T5ForConditionalGeneration(t5()))
-    with pytest.raises(UserError, match=r"one stack of layers.*T5ForConditionalGeneration.*alone$") as refused:
+    with pytest.raises(
+        UserError, match=r"one stack of layers.*T5ForConditional.*alone and put its adapter there"
+    ) as refused:
         Backbone(model, None, "mean")
     assert "\n" not in str(refused.value)
 

@@ -182,6 +182,14 @@ REFUSED = {
         lambda: hf.CLIPModel(hf.CLIPConfig(text_config=CLIP, vision_config=CLIP)),
         "CLIPModel, which is made of several models; give its",
     ),
+    "attentions of all layers in one list": (
+        lambda: hf.XLMModel(hf.XLMConfig(emb_dim=32, n_layers=3, n_heads=4)),
+        "XLMModel, whose layers are shared or not in one list",
+    ),
+    "layers without hooks": (
+        lambda: hf.SqueezeBertModel(hf.SqueezeBertConfig(**ALBERT, embedding_size=32)),
+        "called one by one, but those of SqueezeBertModel show 0 of 4 states; it cannot be scored",
+    ),
     "another layout": (lambda: hf.XLNetModel(hf.XLNetConfig(**XLNET)), "those of XLNetModel pass on another shape"),
 }
 
@@ -222,6 +230,19 @@ def test_a_model_that_pads_texts_to_its_window_is_scored_on_the_texts() -> None:
         reference = [backbone.pool(state, batch["attention_mask"]) for state in hidden]
         with torch.no_grad():
             torch.testing.assert_close(backbone.pooled_states(batch), torch.stack(reference), rtol=0, atol=1e-5)
+
+
+def test_layers_that_give_lists_are_scored_and_split() -> None:
+    """OpenAI's GPT: the states are those of the library, and each layer runs alone."""
+    sizes = {"vocab_size": 400, "n_embd": 32, "n_layer": N_LAYERS, "n_head": 4, "n_positions": 64}
+    model = seeded(lambda: hf.OpenAIGPTModel(hf.OpenAIGPTConfig(**sizes)))
+    backbone, batch = Backbone(model, None, "last"), padded(model, TEXTS)
+    with torch.no_grad():
+        hidden = model(**batch, output_hidden_states=True).hidden_states
+        expected = torch.stack([backbone.pool(state, batch["attention_mask"]) for state in hidden])
+        torch.testing.assert_close(backbone.pooled_states(batch), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(backbone.advance(batch, 1, hidden[1]), hidden[2], rtol=0, atol=1e-5)
+    assert len(select_layers(model, [batch], score=CKA(n=1)).layers) == 1
 
 
 # Models with adapters
