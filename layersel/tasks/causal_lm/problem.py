@@ -27,7 +27,7 @@ from layersel.tasks.causal_lm.options import SAMPLES, CausalLM
 from layersel.tasks.causal_lm.sample_files import write_samples
 from layersel.tasks.causal_lm.samples import answered, words
 from layersel.tasks.causal_lm.templates import Piece, pieces_of
-from layersel.tasks.causal_lm.tokenizing import cut_answers, prompts, tokenized
+from layersel.tasks.causal_lm.tokenizing import answer_ends, cut_answers, prompts, tokenized
 from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.terminal.tables import counted
 
@@ -158,8 +158,7 @@ class AnswerProblem(Problem):
 
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> AnswerData:
         """Batches of the examples that are learnt from."""
-        ends = {token for token, own in tokenizer.added_tokens_decoder.items() if own.special}
-        return AnswerData(texts, self.train, self.task, seed, ends)
+        return AnswerData(texts, self.train, self.task, seed, answer_ends(texts, tokenizer))
 
     def module(self, backbone: Backbone) -> AnswerTraining:
         """Returns the training by the answers' loss."""
@@ -240,20 +239,18 @@ class AnswerProblem(Problem):
         written = self._written(tokenizer)
         excess = [texts.full_lengths[index] - texts.max_length for index in chosen]
         found = prompts([written[index] for index in chosen], excess, tokenizer)
-        asked = [(index, prompt) for index, prompt in zip(chosen, found, strict=True) if prompt]
+        asked = {index: prompt for index, prompt in zip(chosen, found, strict=True) if prompt}
         if not asked:
             return []
-        new_tokens = self.task.new_tokens
+        given, ends, new_tokens = list(asked.values()), answer_ends(texts, tokenizer), self.task.new_tokens
         answers = subject.computed(
             "samples",
-            [[prompt for _, prompt in asked], new_tokens],
-            lambda: answered(
-                subject.backbone, [prompt for _, prompt in asked], new_tokens, f"answering, {subject.name}"
-            ),
+            [given, ends, new_tokens],
+            lambda: answered(subject.backbone, given, ends, new_tokens, f"answering, {subject.name}"),
             [answered],
         )
         said = zip(asked, words(subject.backbone, answers), strict=True)
-        return [_sample(written[index], self.all[index], answer) for (index, _), answer in said]
+        return [_sample(written[index], self.all[index], answer) for index, answer in said]
 
 
 def _split(task: CausalLM, examples: Sequence[Example], seed: int) -> tuple[list[int], list[int]]:

@@ -1,7 +1,7 @@
 """What a model answers to a few prompts."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -18,10 +18,13 @@ NOTHING = -1
 """Stands in a row of token ids behind the end of the answer."""
 
 
-def answered(backbone: Backbone, prompts: Sequence[TokenIds], new_tokens: int, what: str) -> Tensor:
+def answered(
+    backbone: Backbone, prompts: Sequence[TokenIds], ends: Collection[int], new_tokens: int, what: str
+) -> Tensor:
     """Returns the likeliest next tokens (prompts × `new_tokens`), one by one, up to the one that ends the answer.
 
-    An answer ends earlier where the model has no position for a further token.
+    They are the likeliest whatever penalties the model comes with. An answer ends earlier where the model has no
+    position for a further token.
 
     They are computed in the format of the weights: with one token at a time, casting these to half precision takes
     longer than what is gained.
@@ -29,25 +32,33 @@ def answered(backbone: Backbone, prompts: Sequence[TokenIds], new_tokens: int, w
     Args:
         backbone: Its model, with a head, answers in evaluation mode.
         prompts: Token ids of what is asked.
+        ends: The tokens that end the answers that the model has learnt from; its own and the tokenizer's do so too.
         new_tokens: The most tokens of an answer.
         what: The name of the progress bar.
     """
     tokenizer = backbone.tokenizer
     if tokenizer is None:
         raise RuntimeError("a pretrained model is loaded with its tokenizer")
-    ends = getattr(backbone.model.generation_config, "eos_token_id", None) or tokenizer.eos_token_id
-    greedy = GenerationConfig(do_sample=False, eos_token_id=ends, pad_token_id=pad_id(tokenizer))
-    most = positions(backbone.model, sys.maxsize)
+    model = backbone.model
+    own = model.generation_config
+    theirs = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    stops = sorted({*ends, *theirs, tokenizer.eos_token_id} - {None})
+    greedy = GenerationConfig(do_sample=False, eos_token_id=stops or None, pad_token_id=pad_id(tokenizer))
+    most = positions(model, sys.maxsize)
     answers = torch.full((len(prompts), new_tokens), NOTHING)
-    with evaluating(backbone), torch.autocast(backbone.device.type, enabled=False):
-        for row, prompt in enumerate(progress(prompts, what)):
-            greedy.max_new_tokens = min(new_tokens, most - len(prompt))
-            if greedy.max_new_tokens < 1:
-                continue
-            ids = torch.tensor([prompt], device=backbone.device)
-            given: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-            answer = backbone.model.generate(**given, generation_config=greedy)[0, len(prompt) :].cpu()
-            answers[row, : len(answer)] = answer
+    model.generation_config = GenerationConfig()  # generate() takes from it what `greedy` leaves open
+    try:
+        with evaluating(backbone), torch.autocast(backbone.device.type, enabled=False):
+            for row, prompt in enumerate(progress(prompts, what)):
+                greedy.max_new_tokens = min(new_tokens, most - len(prompt))
+                if greedy.max_new_tokens < 1:
+                    continue
+                ids = torch.tensor([prompt], device=backbone.device)
+                given: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                answer = model.generate(**given, generation_config=greedy)[0, len(prompt) :].cpu()
+                answers[row, : len(answer)] = answer
+    finally:
+        model.generation_config = own
     return answers
 
 

@@ -48,6 +48,13 @@ def cut_answers(examples: Sequence[Sequence[Piece]], texts: TokenizedTexts, toke
     return sum(sum(map(len, ids)) > texts.max_length for ids in kept)
 
 
+def answer_ends(texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Returns the special tokens, ascending, that end the answers in `texts`: the tokenizer's own, or a template's."""
+    special = {token for token, own in tokenizer.added_tokens_decoder.items() if own.special}
+    last = {ids[-1] for ids, marks in zip(texts.tokens, texts.answers, strict=True) if marks[-1]}
+    return sorted(special & last)
+
+
 def prompts(
     examples: Sequence[Sequence[Piece]], excess: Sequence[int], tokenizer: PreTrainedTokenizerBase
 ) -> list[TokenIds]:
