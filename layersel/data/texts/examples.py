@@ -35,6 +35,7 @@ class Example:
         response: What is to be answered.
         messages: A conversation; what the assistant says is to be answered.
         split: `train`, `validation` or `test`; None where the data do not say, so that the task draws it.
+        goes_on: Whether it is a passage of a longer text that others follow, so that the text does not end with it.
     """
 
     text: str | None = None
@@ -44,6 +45,7 @@ class Example:
     response: str | None = None
     messages: tuple[Message, ...] = ()
     split: str | None = None
+    goes_on: bool = False
 
     @property
     def to_classify(self) -> bool:

@@ -126,8 +126,8 @@ class AnswerProblem(Problem):
 
     @property
     def token_key(self) -> Any:
-        """What the examples are: where an answer begins does not show in a text."""
-        return self.dataset.fingerprint()
+        """What the examples are: where an answer begins, and which passages go on, does not show in a text."""
+        return [self.dataset.fingerprint(), [own.goes_on for own in self.dataset.examples]]
 
     def lines(self) -> list[str]:
         """Returns what was read and how it is split."""
@@ -288,14 +288,17 @@ def _has_answer(example: Example) -> bool:
 
 
 def _passages(example: Example, most: int) -> list[Example]:
-    """Returns a plain text in passages of no more than `most` words and about equal length; others as they are."""
+    """Returns a plain text in passages of no more than `most` words and about equal length; others as they are.
+
+    Only the last passage ends the text.
+    """
     if example.text is None or example.messages or example.prompt is not None:
         return [example]
     said = example.text.split(" ")
     count = math.ceil(len(said) / most)
     bounds = [len(said) * place // count for place in range(count + 1)]
-    passages = [" ".join(said[start:end]) for start, end in pairwise(bounds)]
-    return [replace(example, text=passage) for passage in passages if passage.strip()]
+    passages = [own for start, end in pairwise(bounds) if (own := " ".join(said[start:end])).strip()]
+    return [replace(example, text=own, goes_on=place < len(passages)) for place, own in enumerate(passages, 1)]
 
 
 def _metrics(prefix: str, losses_N2: Tensor) -> dict[str, float]:

@@ -49,7 +49,7 @@ def pieces_of(example: Example, tokenizer: PreTrainedTokenizerBase, template: st
     """
     begin, end = Piece(_beginning(tokenizer), alone=True), tokenizer.eos_token or ""
     if example.text is not None:
-        return [begin, Piece(example.text + end, answer=True)]
+        return [begin, Piece(example.text + ("" if example.goes_on else end), answer=True)]
     chats = template == CHAT or (template == AUTO and tokenizer.chat_template is not None)
     if chats or example.messages:
         return _conversation(example.messages or _as_messages(example), tokenizer, template)

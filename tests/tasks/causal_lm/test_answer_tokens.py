@@ -190,6 +190,18 @@ def test_plain_texts_in_passages(words: int, passage: int, expected: int) -> Non
     assert max(lengths) - min(lengths) <= 1
 
 
+@pytest.mark.parametrize("text", ["one two three four five six", "one two", "one two three four" + " " * 9])
+def test_only_the_last_passage_ends_a_text(text: str) -> None:
+    """A model that learns to end in the middle of sentences does so when it answers, too."""
+    asked = problem([Example(text=text)] * 3, passage=2)
+    texts = asked.tokenized(TOKENIZER, 100)
+    count = len(texts.tokens) // 3
+    assert "".join(texts.texts[:count]).replace(" ", "") == text.replace(" ", "") + "<|end|>"
+    assert [ids[-1] == END for ids in texts.tokens] == [place % count == count - 1 for place in range(3 * count)]
+    assert [ids.count(END) for ids in texts.tokens[:count]] == [0] * (count - 1) + [1]
+    assert all(all(marks) for marks in texts.answers)
+
+
 def test_a_passage_of_spaces_is_none() -> None:
     """Tables and code have more spaces than words."""
     own = problem([Example(text="a" + " " * 9 + "b")] * 3, passage=2).dataset.examples
