@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import torch
 from peft import PeftModel
@@ -34,7 +34,7 @@ CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 def select_layers(
     model: PreTrainedModel | PeftModel,
-    texts: Sequence[str] | Sequence[Batch],
+    texts: Iterable[str | Batch],
     n: float = 0.5,
     score: str | Score = "cka",
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -63,17 +63,25 @@ def select_layers(
         A `Selection` with `scores` (one float a layer), `layers` (sorted indices from 0) and `lora_config(r=8)`.
 
     Raises:
-        UserError: Unknown score or pooling, n larger than the model, texts without a tokenizer, too few texts, a model
-            that is not such a one.
+        UserError: Unknown score or pooling, n larger than the model, texts without a tokenizer, too few texts, no list
+            of texts or padded batches, a model that is not such a one.
     """
     backbone = backbone_of(model, tokenizer, pooling, max_length)
     chooser = score if isinstance(score, Score) else score_named(score)
     if not isinstance(score, Score) and chooser.takes_n:
+        if not hasattr(n, "__float__"):
+            raise UserError(f"n: expected a number of layers, or a share of them below 1, but got {n!r}")
         chooser.n = n
     problems = chooser.problems()
     if problems:
         raise UserError("; ".join(problems))
-    batches = _batches(texts, backbone) if len(texts) or chooser.needs else []
+    if isinstance(texts, str | Mapping):
+        raise UserError(
+            f"texts: expected a list of texts or of token batches, but got one {type(texts).__name__}; put it into a "
+            "list, with some 100 texts in all"
+        )
+    listed = list(texts)
+    batches = _batches(listed, backbone) if listed or chooser.needs else []
     probe = Probe(batches, torch.Generator().manual_seed(seed))
     with adapters_off(backbone.model) as found:
         if found:
@@ -93,7 +101,8 @@ def backbone_of(
     """Returns the backbone of a model as `select_layers` sees it, whose arguments these are.
 
     Raises:
-        UserError: Unknown pooling, or a model that is not such a one, or whose weights an adapter has changed.
+        UserError: Unknown pooling, a `max_length` that leaves no token of a text, or a model that is not such a one, or
+            whose weights an adapter has changed.
     """
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if not isinstance(base, PreTrainedModel):
@@ -107,6 +116,9 @@ def backbone_of(
                 f"model: expected the pretrained weights beside the adapters, but init_lora_weights={initial!r} has "
                 "changed them; give the model as it was before get_peft_model, or what merge_and_unload() returns"
             )
+    least = 1 + (0 if tokenizer is None else tokenizer.num_special_tokens_to_add())
+    if max_length < least:  # fewer than the special tokens would cut nothing
+        raise UserError(f"max_length: expected at least {least} tokens, special ones included, but got {max_length}")
     pooling = default_pooling(base, tokenizer) if pooling is None else pooling
     return Backbone(base, tokenizer, pooling, min(max_length, positions(base, max_length)))
 
@@ -229,15 +241,26 @@ def _stability(scores: LayerScores, choose: Callable[[Tensor], list[int]]) -> St
     return Stability(samples, (counts / samples).tolist(), correlation)
 
 
-def _batches(texts: Sequence[str] | Sequence[Batch], backbone: Backbone) -> list[Batch]:
+def _batches(texts: Sequence[str | Batch], backbone: Backbone) -> list[Batch]:
     strings = [text for text in texts if isinstance(text, str)]
     batches = [text for text in texts if not isinstance(text, str)]
     if bool(strings) == bool(batches):
         raise UserError(f"texts: expected strings or token batches, but got {len(strings)} and {len(batches)} of them")
     if batches:
-        if any(not {"input_ids", "attention_mask"} <= set(batch) for batch in batches):
-            raise UserError("texts: expected token batches with input_ids and attention_mask, but one lacks them")
-        return [{name: value.to(backbone.device) for name, value in batch.items()} for batch in batches]
+        return [_on_device(batch, backbone) for batch in batches]
     if backbone.tokenizer is None:
         raise UserError("tokenizer: expected the model's tokenizer for texts, but got None; or give token batches")
     return token_batches(backbone, tokenize(strings, backbone.tokenizer, backbone.max_length))
+
+
+def _on_device(batch: Batch, backbone: Backbone) -> Batch:
+    if not isinstance(batch, Mapping) or not {"input_ids", "attention_mask"} <= set(batch):
+        raise UserError("texts: expected token batches with input_ids and attention_mask, but one lacks them")
+    for name, value in batch.items():
+        if not isinstance(value, Tensor) or (name in ("input_ids", "attention_mask") and value.dim() != 2):
+            got = f"a {value.dim()}-dimensional tensor" if isinstance(value, Tensor) else type(value).__name__
+            raise UserError(
+                f"texts: expected batches of tensors, texts by tokens, but got {name} of {got}; give the strings, or "
+                "pad the rows of a dataset: [tokenizer.pad(rows, return_tensors='pt')]"
+            )
+    return {name: value.to(backbone.device) for name, value in batch.items()}

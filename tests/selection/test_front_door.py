@@ -143,6 +143,39 @@ def test_what_is_no_probe_is_refused(texts: list[object], expected: str) -> None
         select_layers(tiny("bert"), texts)
 
 
+ROW = {"input_ids": [2, 7, 9], "attention_mask": [1, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "expected"),
+    [
+        (WORDS[0], {}, "^texts: expected a list of texts or of token batches, but got one str; put it into a list"),
+        ({name: torch.tensor([own]) for name, own in ROW.items()}, {}, "but got one dict; put it into a list"),
+        ([ROW] * 5, {}, "expected batches of tensors, .* but got input_ids of list; give the strings, or pad the rows"),
+        ([{name: torch.tensor(own) for name, own in ROW.items()}] * 5, {}, "but got input_ids of a 1-dimensional"),
+        ([{name: torch.tensor([own]) for name, own in ROW.items()} | {"text": ["a"]}], {}, "but got text of list"),
+        ([None] * 5, {}, "expected token batches with input_ids and attention_mask, but one lacks them"),
+        (WORDS, {"n": "3"}, "^n: expected a number of layers, or a share of them below 1, but got '3'"),
+        (WORDS, {"max_length": 0}, "^max_length: expected at least 3 tokens, special ones included, but got 0"),
+        (WORDS, {"max_length": 2}, "^max_length: expected at least 3 tokens"),
+    ],
+)
+def test_other_kinds_of_probe_and_budget_are_refused(
+    texts: object, options: dict[str, object], expected: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """One text alone, one batch, the rows of a tokenised dataset, and what is no number: one line each."""
+    with pytest.raises(UserError, match=expected) as refused:
+        select_layers(tiny("bert"), texts, tokenizer=tokenizer, **options)
+    assert "\n" not in str(refused.value)
+
+
+def test_texts_may_come_from_a_generator(tokenizer: PreTrainedTokenizerFast) -> None:
+    """They are as good as a list, also for a control, which looks at none."""
+    model, options = tiny("bert"), {"tokenizer": tokenizer, "pooling": "mean"}
+    assert select_layers(model, (text for text in WORDS), **options) == select_layers(model, WORDS, **options)
+    assert select_layers(model, iter([]), score="last", n=1).layers == [N_LAYERS - 1]
+
+
 def test_unknown_score_and_pooling_list_the_known_ones() -> None:
     """They are refused before the model runs."""
     model = tiny("bert")
