@@ -65,7 +65,7 @@ def prompts(
         excess: How many tokens of each example are left out; what is asked loses as many.
         tokenizer: The model's tokenizer.
     """
-    before = [list(takewhile(lambda piece: not piece.answer, pieces)) for pieces in examples]
+    before = [_before_answers(pieces) for pieces in examples]
     shorter = map(_shortened, before, _parts(before, tokenizer), excess)
     return [[token for ids in parts for token in ids] for parts in shorter]
 
@@ -73,21 +73,27 @@ def prompts(
 def _parts(examples: Sequence[Sequence[Piece]], tokenizer: PreTrainedTokenizerBase) -> list[list[TokenIds]]:
     """Returns the ids of each piece of each example, without tokens that the tokenizer would add around a text.
 
-    A tokenizer that does not tell which characters a token is made of has each piece on its own.
+    What stands before the first answer has the tokens that it has without the answer, as it is asked, unless a token
+    crosses into the answer. A tokenizer that does not tell which characters a token is made of has each piece on its
+    own.
     """
     if not examples:
         return []
     joins = isinstance(tokenizer, PreTrainedTokenizerFast)
     runs = [_runs(pieces, joins) for pieces in examples]
-    written = [["".join(piece.text for piece in run) for run in own] for own in runs]
-    texts = list(dict.fromkeys(text for own in written for text in own))
+    asked = [[_before_answers(run) for run in own] for own in runs]
+    texts = list(dict.fromkeys(_text(run) for several in (runs, asked) for own in several for run in own))
     found = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=joins, verbose=False)
-    ids = dict(zip(texts, found["input_ids"], strict=True))
-    spans = dict(zip(texts, found["offset_mapping"], strict=True)) if joins else {}
-    return [
-        [part for run, text in zip(*own, strict=True) for part in _divided(run, ids[text], spans.get(text, ()))]
-        for own in zip(runs, written, strict=True)
-    ]
+    spans = found["offset_mapping"] if joins else [()] * len(texts)
+    known = {text: own for text, *own in zip(texts, found["input_ids"], spans, strict=True)}
+    parts: list[list[TokenIds]] = []
+    for example in zip(runs, asked, strict=True):
+        parts.append([])
+        for run, before in zip(*example, strict=True):
+            divided, crosses = _divided(run, *known[_text(run)])
+            alone = [] if crosses else _divided(before, *known[_text(before)])[0]
+            parts[-1] += [*alone, *divided[len(alone) :]]
+    return parts
 
 
 def _runs(pieces: Sequence[Piece], joins: bool) -> list[list[Piece]]:
@@ -101,28 +107,39 @@ def _runs(pieces: Sequence[Piece], joins: bool) -> list[list[Piece]]:
     return runs
 
 
-def _divided(run: Sequence[Piece], ids: TokenIds, spans: Sequence[tuple[int, int]]) -> list[TokenIds]:
-    """Returns the ids of each piece of a run: a token of several pieces goes to an answer, if one is among them.
+def _before_answers(pieces: Sequence[Piece]) -> list[Piece]:
+    return list(takewhile(lambda piece: not piece.answer, pieces))
 
-    Else it goes to one that never loses its end, if there is one.
+
+def _text(pieces: Sequence[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+def _divided(run: Sequence[Piece], ids: TokenIds, spans: Sequence[tuple[int, int]]) -> tuple[list[TokenIds], bool]:
+    """Returns the ids of each piece of a run, and whether a token crosses from what is asked into the first answer.
+
+    A token of several pieces goes to an answer if one is among them, else to one that never loses its end, if there is
+    one.
 
     Args:
         run: The pieces that are tokenised together.
         ids: Their tokens.
         spans: The characters from and before which each token is made; not needed for a single piece.
     """
-    if len(run) == 1:
-        return [ids]
+    if len(run) < 2:
+        return [ids] * len(run), False
     ends = list(accumulate(len(piece.text) for piece in run))
     parts: list[TokenIds] = [[] for _ in run]
-    reached = 0
+    answer = len(_before_answers(run))
+    reached, crosses = 0, False
     for token, (start, end) in zip(ids, spans, strict=True):
         first = min(start, reached, ends[-1] - 1)  # some tokenizers leave spaces out of a token's span
         reached = end
         places = range(bisect_right(ends, first), bisect_left(ends, max(end, first + 1)) + 1)
         own = max((place for place in places if run[place].text), key=lambda at: (run[at].answer, not run[at].yields))
         parts[own].append(token)
-    return parts
+        crosses |= places[0] < answer <= own
+    return parts, crosses
 
 
 def _shortened(pieces: Sequence[Piece], parts: Sequence[TokenIds], excess: int) -> list[TokenIds]:

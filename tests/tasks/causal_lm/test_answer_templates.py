@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from models import CHAT, decoder_tokenizer, metaspace_tokenizer
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel as ByteLevelWords
 from tokenizers.processors import ByteLevel
-from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from layersel.data.texts.examples import Example, Message
 from layersel.errors import UserError
@@ -115,6 +119,30 @@ def test_the_tokens_of_other_texts_are_those_of_the_tokenizer(kind: str) -> None
         end = [] if kind == "slow" else [tokenizer.eos_token_id]  # ByT5 adds it itself
         found = tokenized([pieces_of(example, tokenizer, "plain")], tokenizer, 10_000).tokens[0]
         assert found == tokenizer(text)["input_ids"] + end
+
+
+def line_ends() -> PreTrainedTokenizerFast:
+    """A tokenizer with GPT-2's words, of bytes, which has a blank line as one token, but not before a word."""
+    alphabet = sorted(ByteLevelWords.alphabet())
+    vocabulary = {token: place for place, token in enumerate([*alphabet, "\u010a\u010a", END])}
+    made = Tokenizer(BPE(vocab=vocabulary, merges=[("\u010a", "\u010a")]))
+    made.pre_tokenizer = ByteLevelWords(add_prefix_space=False)
+    made.decoder = ByteLevelDecoder()
+    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token=END)
+
+
+@pytest.mark.parametrize("template", ["plain", "alpaca"])
+@pytest.mark.parametrize("tokenizer", [*TOKENIZERS.values(), line_ends()], ids=[*TOKENIZERS, "line ends"])
+def test_an_example_begins_with_what_is_asked(tokenizer: PreTrainedTokenizerBase, template: str) -> None:
+    """With the tokens of the prompt alone, though a tokenizer splits a blank line in another way before a word."""
+    pieces = pieces_of(KIND, tokenizer, template)
+    texts = tokenized([pieces], tokenizer, 1000)
+    (asked,) = prompts([pieces], [0], tokenizer)
+    assert texts.tokens[0][: len(asked)] == asked
+    assert texts.answers[0] == [0] * len(asked) + [1] * (len(texts.tokens[0]) - len(asked))
+    assert tokenizer.decode(texts.tokens[0]) == tokenizer.decode(
+        tokenizer(whole(pieces), add_special_tokens=False).input_ids
+    )
 
 
 def test_a_token_of_prompt_and_answer_is_the_answers() -> None:
