@@ -5,6 +5,7 @@ import re
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from layersel.errors import UserError
 from layersel.terminal.tables import counted
@@ -17,6 +18,8 @@ _SIGNS = "“”„\u201a—…•·°±µ\xd7®©™€£§½¼¹²³«»\xa0"
 _WESTERN = re.compile(f"[{_LETTERS}]|(?<![^\\W\\d_])[{_SIGNS}]|[{_SIGNS}](?![^\\W\\d_])")
 _EXAMPLES = 3
 _WESTERN_ENCODINGS = ("cp1252", "mac_roman")
+_FEWEST_LINES = 5
+"""Lines by which one western encoding is told from another at least."""
 
 _WITH_NULS = ["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"]
 """Encodings in which every line end has a zero byte."""
@@ -66,11 +69,11 @@ def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, d
     if b"\0" not in raw:
         text = raw.decode("utf-8", "surrogateescape")
         invalid = [found.start() for found in re.finditer("[\udc80-\udcff]", text)]
-        if len(invalid) <= len(re.findall("[^\x00-\x7f]", text)) - len(invalid):
-            return re.sub("[\udc80-\udcff]", _cp1252, text), "utf-8", {"cp1252": invalid}
-        joined = _joined(text, raw)
+        joined = _joined(text, raw) if invalid else None
         if joined is not None:
             return joined
+        if len(invalid) <= len(re.findall("[^\x00-\x7f]", text)) - len(invalid):
+            return re.sub("[\udc80-\udcff]", _cp1252, text), "utf-8", {"cp1252": invalid}
     likeliest = detect_encoding(raw)
     if likeliest is None:
         raise UserError(f"{source}: expected text, but got bytes of no known encoding; save it as UTF-8")
@@ -79,17 +82,19 @@ def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, d
 
 
 def _joined(text: str, raw: bytes) -> tuple[str, str, dict[str, list[int]]] | None:
-    """Reads lines that are UTF-8 as such and the others in their western encoding; None if there are not both.
+    """Reads lines that are UTF-8 as such and the others in their western encoding; None unless both are there, apart.
 
     Args:
         text: The bytes as UTF-8, with surrogates for what is none.
         raw: The bytes.
     """
-    lines = raw.split(b"\n")
-    is_other = [re.search("[\udc80-\udcff]", line) is not None for line in text.split("\n")]
-    if all(other or line.isascii() for other, line in zip(is_other, lines, strict=True)):
+    lines, read_so_far = raw.split(b"\n"), text.split("\n")
+    is_other = [re.search("[\udc80-\udcff]", line) is not None for line in read_so_far]
+    both = any(re.search("[^\x00-\x7f\udc80-\udcff]", line) for line in compress(read_so_far, is_other))
+    apart = not both and any(not other and not line.isascii() for other, line in zip(is_other, lines, strict=True))
+    if not apart or sum(is_other) < _FEWEST_LINES:
         return None
-    encoding = detect_encoding(b"\n".join(line for other, line in zip(is_other, lines, strict=True) if other))
+    encoding = detect_encoding(b"\n".join(compress(lines, is_other)))
     if encoding not in _WESTERN_ENCODINGS:
         return None
     read, places, start = [], [], 0

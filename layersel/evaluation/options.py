@@ -224,7 +224,8 @@ def read_options(config: DictConfig) -> Evaluation:
     Raises:
         UserError: Options are wrong, or do not fit together: one line each.
     """
-    given = HydraConfig.get().overrides.task if config.get("run") is not None and HydraConfig.initialized() else []
+    own = config.get("run") is not None and config.get("model") is None  # both are refused
+    given = HydraConfig.get().overrides.task if own and HydraConfig.initialized() else []
     of_the_run = [override for override in given if re.match(r"[+~]*(task|precision|seed)\b", override)]
     if of_the_run:
         raise UserError(

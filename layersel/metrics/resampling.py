@@ -8,8 +8,6 @@ from torch import Tensor
 from layersel.metrics.screening import awss
 
 RESAMPLES = 500
-FEWEST_INCLUDED = 20
-"""Fewest included test records for an interval: of fewer, 95 % recall is that of the last one, which resamples lose."""
 
 
 def difference_interval(
@@ -18,13 +16,14 @@ def difference_interval(
     labels_N: Tensor,
     generator: torch.Generator,
     metric: Callable[[Tensor, Tensor], Tensor] = awss,
+    fewest: int = 1,
 ) -> tuple[float, float]:
     """Returns the 95 % interval of metric(scores) − metric(others) over resampled records, the same for both.
 
     Included and excluded records are resampled apart, so that their numbers stay (percentile bootstrap: Efron and
     Tibshirani 1993, chapter 13). It speaks of the test records alone, not of other labels to learn from. Of AWSS@95 it
     leaves out 0 for 5 % of simulated pairs of equal rankings with 20 included records, and for 12 to 17 % of those with
-    8 to 16, whose AWSS@95 hangs on the lowest included record: of fewer than `FEWEST_INCLUDED` there is none.
+    8 to 16, whose AWSS@95 hangs on the lowest included record, which resamples lose.
 
     Args:
         scores_N: Scores of the N test records, higher = likelier included.
@@ -32,13 +31,14 @@ def difference_interval(
         labels_N: 1 = included, 0 = excluded.
         generator: Draws the records.
         metric: The number that is compared.
+        fewest: Fewest included records for an interval.
 
     Returns:
-        The ends; NaN where the included records are too few, or none is excluded.
+        The ends; NaN where there are fewer, or none is excluded.
     """
     classes = [(labels_N == label).nonzero()[:, 0] for label in (1, 0)]
     included, excluded = map(len, classes)
-    if included < FEWEST_INCLUDED or not excluded:
+    if included < fewest or not excluded:
         return float("nan"), float("nan")
     return resampled_difference(scores_N, others_N, labels_N, classes, generator, metric)
 

@@ -137,8 +137,6 @@ def recognise_columns(
     if label_level not in LABEL_LEVELS:
         raise one_of("data.label_level", label_level, LABEL_LEVELS)
     found = {role: _matching(columns, _names(role, columns)) for role in _ROLES}
-    for role in ("title", "abstract"):
-        found[role] += numbered_columns(columns, found[role])
     found["label"] = _labels(columns, label_level, decisions)
     for role, name in chosen.items():
         if name is not None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HEAD = "head.safetensors"
 RANKING = "ranking.csv"
+FEWEST_INCLUDED = 20
+"""Fewest included test records for an interval of a difference in AWSS@95."""
 
 
 @dataclass
@@ -100,8 +102,6 @@ class Screening(Task):
 
     def why_no_interval(self, metrics: Mapping[str, Any]) -> str | None:
         """Returns that the included test records are too few, with their number."""
-        from layersel.metrics.resampling import FEWEST_INCLUDED  # loads torch
-
         included = metrics.get("n_included", FEWEST_INCLUDED)
         return None if included >= FEWEST_INCLUDED else f"too few included records ({included}) to tell"
 

@@ -32,7 +32,7 @@ from layersel.tasks.screening.heads.head import Scorer, check_protocol
 from layersel.tasks.screening.heads.pool import Pool
 from layersel.tasks.screening.losses.loss import Unlabelled
 from layersel.tasks.screening.module import ContrastiveScreening
-from layersel.tasks.screening.options import HEAD, RANKING, Screening
+from layersel.tasks.screening.options import FEWEST_INCLUDED, HEAD, RANKING, Screening
 from layersel.tasks.screening.ranking import write_ranking
 from layersel.tasks.screening.split import few_shot_split
 
@@ -240,7 +240,8 @@ class ScreeningProblem(Problem):
     def difference_interval(self, one: Outcome, other: Outcome, generator: torch.Generator) -> tuple[float, float]:
         """Returns between what the difference of AWSS@95 lies (95 %) over resampled test records."""
         scores_N, others_N = self._tested({"one": one, "other": other}).values()
-        return difference_interval(scores_N, others_N, self.labels[self.test], generator)
+        labels_N = self.labels[self.test]
+        return difference_interval(scores_N, others_N, labels_N, generator, fewest=FEWEST_INCLUDED)
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
         """Returns the identifier, the label and the fingerprint of the text of each training record."""
