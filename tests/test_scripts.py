@@ -428,6 +428,7 @@ def test_a_killed_run_is_never_taken_for_a_finished_one(
     assert (folder / "metrics.json").is_file()
 
 
+@pytest.mark.real
 def test_a_failed_cell_does_not_stop_the_grid(tiny_model_folder: Path, tmp_path: Path) -> None:
     """The first cell's loss is NaN: told in a line, failed in its folder and in W&B; the second one runs."""
     records = tmp_path / "records.csv"

@@ -238,6 +238,7 @@ def test_a_compressed_cell_shares_its_members(command: list[str], reviews: list[
     assert pruned.read_metrics()["sparsity/after_quantise"] >= 0.49
 
 
+@pytest.mark.real
 def test_another_adapter_is_another_cell(command: list[str], reviews: list[str], tmp_path: Path) -> None:
     """Runs are known by what they hold, not by their names."""
     output, merges = tmp_path / "runs", []

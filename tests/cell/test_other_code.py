@@ -140,6 +140,7 @@ def test_other_code_is_told_and_accepted(code: Checkout) -> None:
     assert BEFORE in code.cell("cka")
 
 
+@pytest.mark.real
 def test_scores_of_other_code_are_not_shared(code: Checkout) -> None:
     """What cells share is kept by the code that computed it, too."""
     kept = set((code.folder / "runs" / "shared" / "scores").glob("*.safetensors"))

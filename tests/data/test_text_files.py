@@ -357,7 +357,7 @@ def test_whole_characters_and_bytes(tmp_path: Path) -> None:
 
 
 def test_every_field_counts() -> None:
-    """The fingerprint changes with each field that a file fills, and with classes and metrics; passages are made later."""
+    """The fingerprint changes with each field that a file fills, and with classes and metrics."""
     example = Example("a", "b", "c", "d", "e", CHAT, "train")
     names = [own.name for own in fields(example) if own.name != "goes_on"]
     changed = [replace(example, **{name: CHAT[1:] if name == "messages" else "x"}) for name in names]

@@ -37,7 +37,8 @@ def test_one_device_needs_no_helper() -> None:
         (2, {"adapter": Lora(rank=4)}),
         # its ranks follow the gradients of all processes
         pytest.param(2, {"adapter": AdaLora(rank=4, target_rank=2)}, marks=pytest.mark.real),
-        (3, {"batch_size": 2, "epochs": 1}),  # skipped batches, and ones of fewer texts than processes
+        # skipped batches, and ones of fewer texts than processes
+        pytest.param(3, {"batch_size": 2, "epochs": 1}, marks=pytest.mark.real),
     ],
     ids=["lora", "adalora", "tiny batches"],
 )

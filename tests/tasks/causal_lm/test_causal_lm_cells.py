@@ -326,6 +326,7 @@ def test_titles_of_two_reviews_are_merged(tiny_decoder_folder: Path, tmp_path: P
         assert again["loss"] == pytest.approx(found[f"{name}/loss"], rel=1e-5)
 
 
+@pytest.mark.real
 def test_a_grid_and_its_report(command: list[str], tmp_path: Path) -> None:
     """Of two selections, one of which asks for the loss's gradients; the lower loss wins."""
     options = [option for option in command if not option.startswith("selection=")]

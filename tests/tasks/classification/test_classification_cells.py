@@ -151,6 +151,7 @@ def test_unlabelled_texts_are_predicted(lab: Lab, tmp_path: Path) -> None:
     assert "records: expected a column 'text'" in printed
 
 
+@pytest.mark.real
 def test_a_grid_with_the_head_alone_is_reported(lab: Lab) -> None:
     """The head is trained without an adapter too; the tables are of the dataset's own metric."""
     printed = lab.train(
