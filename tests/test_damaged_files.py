@@ -123,7 +123,10 @@ SCENES = {
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.damage if name in ("packed", "merged") else ()) for name in SCENES],
+    params=[
+        pytest.param(name, marks=pytest.mark.damage if name in ("packed", "merged", "store", "interrupted") else ())
+        for name in SCENES
+    ],
 )
 def scene(
     request: pytest.FixtureRequest, small_cell: list[str], reviews: list[str], tmp_path_factory: pytest.TempPathFactory

@@ -72,6 +72,7 @@ def test_a_cell_that_finds_no_room(
     assert measured(tmp_path / "runs") == with_room
 
 
+@pytest.mark.real
 def test_a_cell_of_a_grid_that_finds_no_room(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

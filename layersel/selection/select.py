@@ -70,7 +70,7 @@ def select_layers(
     chooser = score if isinstance(score, Score) else score_named(score)
     if not isinstance(score, Score) and chooser.takes_n:
         if not hasattr(n, "__float__"):
-            raise UserError(f"n: expected a number of layers, or a share of them below 1, but got {n!r}")
+            raise UserError(f"selection.n: expected a number of layers, or a share of them below 1, but got {n!r}")
         chooser.n = n
     problems = chooser.problems()
     if problems:

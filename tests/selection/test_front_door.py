@@ -155,7 +155,7 @@ ROW = {"input_ids": [2, 7, 9], "attention_mask": [1, 1, 1]}
         ([{name: torch.tensor(own) for name, own in ROW.items()}] * 5, {}, "but got input_ids of a 1-dimensional"),
         ([{name: torch.tensor([own]) for name, own in ROW.items()} | {"text": ["a"]}], {}, "but got text of list"),
         ([None] * 5, {}, "expected token batches with input_ids and attention_mask, but one lacks them"),
-        (WORDS, {"n": "3"}, "^n: expected a number of layers, or a share of them below 1, but got '3'"),
+        (WORDS, {"n": "3"}, r"^selection\.n: expected a number of layers, or a share of them below 1, but got '3'"),
         (WORDS, {"max_length": 0}, "^max_length: expected at least 3 tokens, special ones included, but got 0"),
         (WORDS, {"max_length": 2}, "^max_length: expected at least 3 tokens"),
     ],

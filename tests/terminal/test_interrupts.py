@@ -42,7 +42,7 @@ def test_an_interrupt_within_a_destructor_is_raised_again() -> None:
     assert "ValueError: is printed as ever" in done.stderr
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.6, 1.2, 2.4])
+@pytest.mark.parametrize("seconds", [0.3, 1.2, 2.4])
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["cell", "grid"])
 def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path: Path) -> None:
     """While Python imports and Hydra composes there is no traceback, and nothing is left half-written."""
@@ -57,7 +57,7 @@ def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     try:
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=12)
     except subprocess.TimeoutExpired:  # before layersel is imported, Python loses one that falls into a destructor
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=90)

@@ -52,6 +52,7 @@ def test_the_number_of_devices_does_not_show(devices: int, options: dict[str, An
     assert not torch.distributed.is_initialized()
 
 
+@pytest.mark.real
 def test_a_training_goes_on_with_other_devices(tmp_path: Path) -> None:
     """A checkpoint of two devices is gone on from with one, and the other way round, dropout included."""
     options = {"adapter": Lora(rank=4, dropout=0.3)}
