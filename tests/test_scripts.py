@@ -388,6 +388,7 @@ def test_an_adapter_is_not_tested_on_what_it_learnt_from(
     assert 268 <= read_json(out)["n_test"] < 284
 
 
+@pytest.mark.real
 def test_a_grid_makes_a_folder_for_each_cell(
     tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
