@@ -240,10 +240,7 @@ class Backbone(nn.Module):
         if final_norm:
             check(self.n_layers, states_BTD)
         if seen != self.n_layers + 1:
-            raise UserError(
-                f"model: expected layers that are called one by one, but those of {type(self.model).__name__} show "
-                f"{seen} of {self.n_layers + 1} states; it cannot be scored"
-            )
+            raise self._uncalled(f"{seen} of {self.n_layers + 1} states; it cannot be scored")
 
     def train_suffix(self, start: int) -> None:
         """Puts the layers from `start` on into training mode; those below stay in evaluation mode, without dropout."""
@@ -291,8 +288,10 @@ class Backbone(nn.Module):
         finally:
             handle.remove()
         if not seen:
-            raise UserError(
-                f"model: expected layers that are called one by one, but those of {type(self.model).__name__} show "
-                "no states; it cannot be split into its layers"
-            )
+            raise self._uncalled("no states; it cannot be split into its layers")
         return whole, seen[0]
+
+    def _uncalled(self, shown: str) -> UserError:
+        """Returns the refusal of a model that does not call its layers as modules."""
+        name = type(self.model).__name__
+        return UserError(f"model: expected layers that are called one by one, but those of {name} show {shown}")

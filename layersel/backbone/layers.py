@@ -26,11 +26,15 @@ def find_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     whole = getattr(model.config, "is_encoder_decoder", False) and hasattr(model.base_model, "encoder")
     depth = getattr(model.config, "num_hidden_layers", None)
     if not whole and model.main_input_name == "input_ids":
-        for name, module in model.named_modules():
-            beside = model.get_submodule(name.rpartition(".")[0]).children()
-            stacks = [own for own in beside if isinstance(own, nn.ModuleList) and len(own) == depth]
-            if stacks == [module]:  # XLM has four: the attentions of all layers, their norms, …
-                return name, module
+        stacks = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, nn.ModuleList) and len(module) == depth
+        }
+        parents = [name.rpartition(".")[0] for name in stacks]
+        for (name, stack), parent in zip(stacks.items(), parents, strict=True):
+            if parents.count(parent) == 1:  # XLM has four in one: the attentions of all layers, their norms, …
+                return name, stack
     raise UserError(
         f"model: expected an encoder or a decoder of texts with one stack of layers, but got {type(model).__name__}, "
         + _why_not(model, whole)

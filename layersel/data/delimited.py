@@ -98,30 +98,24 @@ def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted, delimite
         if len(cells) < header.named:
             short.append(number)
         rows.append(dict(zip(order, cells + [""] * (len(order) - len(cells)), strict=False)))
-    notes = [*_before(first[:place]), *_again(again), *(_short(short) if delimited else [])]
-    return Rows(header.columns, rows, tuple(notes), len(empty))
+    return Rows(header.columns, rows, tuple(_notes(first[:place], again, short if delimited else [])), len(empty))
 
 
 def has_header(lines: Sequence[list[str]], wanted: Wanted) -> bool:
     """Returns whether one of the first lines has names that are wanted."""
-    first = list(islice(_filled(lines, []), _HEADER_WITHIN))
-    return wanted(next(iter(first[place_of_header(first, wanted) :]), []))
+    return any(map(wanted, islice(_filled(lines, []), _HEADER_WITHIN)))
 
 
-def _before(lines: Sequence[Sequence[str]]) -> list[str]:
-    left_out = [" ".join(" ".join(cells).split()) for cells in lines]
-    return [f"before the header, not read: {'; '.join(repr(line[:60]) for line in left_out)}"] if left_out else []
-
-
-def _again(rows: Sequence[int]) -> list[str]:
-    return [f"the header stands again before {_first(rows)}: tables were joined, and all are read"] if rows else []
-
-
-def _short(rows: Sequence[int]) -> list[str]:
-    if not rows:
-        return []
-    count = counted(len(rows), "row")
-    return [f"{count} without the last values ({_first(rows)}): a line break within a value, or a cut end, does this"]
+def _notes(before: Sequence[Sequence[str]], again: Sequence[int], short: Sequence[int]) -> Iterator[str]:
+    """Yields a line each on the lines before the header, the rows before which it stands again, and the short rows."""
+    if before:
+        left_out = [" ".join(" ".join(cells).split()) for cells in before]
+        yield f"before the header, not read: {'; '.join(repr(line[:60]) for line in left_out)}"
+    if again:
+        yield f"the header stands again before {_first(again)}: tables were joined, and all are read"
+    if short:
+        lacking = f"{counted(len(short), 'row')} without the last values ({_first(short)})"
+        yield f"{lacking}: a line break within a value, or a cut end, does this"
 
 
 def _first(rows: Sequence[int]) -> str:

@@ -5,7 +5,6 @@ import re
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
 
 from layersel.errors import UserError
 from layersel.terminal.tables import counted
@@ -17,6 +16,9 @@ _LETTERS = "áàâäãåæçéèêëíìîïñóòôöõøœúùûüßÁÀÂÄÃ
 _SIGNS = "“”„\u201a—…•·°±µ\xd7®©™€£§½¼¹²³«»\xa0"
 _WESTERN = re.compile(f"[{_LETTERS}]|(?<![^\\W\\d_])[{_SIGNS}]|[{_SIGNS}](?![^\\W\\d_])")
 _EXAMPLES = 3
+_NO_ASCII = re.compile("[^\x00-\x7f]")
+_NO_UTF_8 = re.compile("[\udc80-\udcff]")
+"""Finds the surrogates that stand for bytes that are not UTF-8."""
 _WESTERN_ENCODINGS = ("cp1252", "mac_roman")
 _FEWEST_LINES = 5
 """Lines by which one western encoding is told from another at least."""
@@ -56,53 +58,55 @@ def decode(raw: bytes, source: str, encoding: str | None = None) -> DecodedText:
         >>> decode("title\nMüller".encode("latin-1"), "a.csv").guesses[0]
         "not UTF-8: 1 character in 1 line read as cp1252 (line 2: 'Müller'); data.encoding=NAME names another encoding"
     """
-    text, encoding, guesses = _decoded(raw, source, encoding)
-    notes = [_guess_line(text, places, read_as) for read_as, places in guesses.items() if places]
-    return DecodedText(text.removeprefix("\ufeff"), encoding, tuple(notes))
+    text, encoding, read_as, places = _decoded(raw, source, encoding)
+    notes = (_guess_line(text, places, read_as),) if places else ()
+    return DecodedText(text.removeprefix("\ufeff"), encoding, notes)
 
 
-def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, dict[str, list[int]]]:
-    """Returns the text, its encoding, and the places of the characters that were guessed, by the encoding for these."""
+def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, str, list[int]]:
+    """Returns the text, its encoding, and in which encoding characters at which places were guessed."""
     stated = encoding or next((name for mark, name in _BOMS.items() if raw.startswith(mark)), None)
     if stated is not None:
-        return _strict(raw, source, stated), stated, {}
+        return _strict(raw, source, stated), stated, stated, []
     if b"\0" not in raw:
         text = raw.decode("utf-8", "surrogateescape")
-        invalid = [found.start() for found in re.finditer("[\udc80-\udcff]", text)]
-        joined = _joined(text, raw) if invalid else None
+        invalid = [found.start() for found in _NO_UTF_8.finditer(text)]
+        joined = _joined(text) if invalid else None
         if joined is not None:
             return joined
-        if len(invalid) <= len(re.findall("[^\x00-\x7f]", text)) - len(invalid):
-            return re.sub("[\udc80-\udcff]", _cp1252, text), "utf-8", {"cp1252": invalid}
+        if len(invalid) <= len(_NO_ASCII.findall(text)) - len(invalid):
+            return _NO_UTF_8.sub(_cp1252, text), "utf-8", "cp1252", invalid
     likeliest = detect_encoding(raw)
     if likeliest is None:
         raise UserError(f"{source}: expected text, but got bytes of no known encoding; save it as UTF-8")
     text = _strict(raw, source, likeliest)
-    return text, likeliest, {likeliest: [found.start() for found in re.finditer("[^\x00-\x7f]", text)]}
+    return text, likeliest, likeliest, [found.start() for found in _NO_ASCII.finditer(text)]
 
 
-def _joined(text: str, raw: bytes) -> tuple[str, str, dict[str, list[int]]] | None:
-    """Reads lines that are UTF-8 as such and the others in their western encoding; None unless both are there, apart.
+def _joined(text: str) -> tuple[str, str, str, list[int]] | None:
+    """Reads lines that are UTF-8 as such and the others in their western encoding, as `_decoded` returns it.
+
+    It returns None unless there are both, and no line is of both.
 
     Args:
         text: The bytes as UTF-8, with surrogates for what is none.
-        raw: The bytes.
     """
-    lines, read_so_far = raw.split(b"\n"), text.split("\n")
-    is_other = [re.search("[\udc80-\udcff]", line) is not None for line in read_so_far]
-    both = any(re.search("[^\x00-\x7f\udc80-\udcff]", line) for line in compress(read_so_far, is_other))
-    apart = not both and any(not other and not line.isascii() for other, line in zip(is_other, lines, strict=True))
-    if not apart or sum(is_other) < _FEWEST_LINES:
+    lines = text.split("\n")
+    others = [line for line in lines if _NO_UTF_8.search(line) is not None]
+    mixed = not all(_NO_UTF_8.sub("", line).isascii() for line in others)
+    if mixed or len(others) < _FEWEST_LINES or len(others) == sum(not line.isascii() for line in lines):
         return None
-    encoding = detect_encoding(b"\n".join(compress(lines, is_other)))
+    encoding = detect_encoding("\n".join(others).encode("utf-8", "surrogateescape"))
     if encoding not in _WESTERN_ENCODINGS:
         return None
     read, places, start = [], [], 0
-    for other, line in zip(is_other, lines, strict=True):
-        read.append(line.decode(encoding, "replace") if other else line.decode("utf-8"))
-        places += [start + found.start() for found in re.finditer("[^\x00-\x7f]", read[-1]) if other]
+    for line in lines:
+        read.append(line)
+        if _NO_UTF_8.search(line) is not None:
+            read[-1] = line.encode("utf-8", "surrogateescape").decode(encoding, "replace")
+            places += [start + found.start() for found in _NO_ASCII.finditer(read[-1])]
         start += len(read[-1]) + 1
-    return "\n".join(read), "utf-8", {encoding: places}
+    return "\n".join(read), "utf-8", encoding, places
 
 
 def detect_encoding(raw: bytes) -> str | None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from peft import LoraConfig
 from torch import nn
@@ -24,6 +24,8 @@ SCORE, CHOSEN, RESAMPLED, COST, WHY = "score", "chosen", "chosen in resamples", 
 """Columns of a selection's table."""
 DEFAULT_SCALE = 2
 """alpha/r where nobody says it."""
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,10 @@ class Selection:
         Raises:
             UserError: `whole` has no such part, or one that lacks the selection's modules.
         """
+
+        def renamed(values: Mapping[str, V]) -> dict[str, V]:
+            return {f"{part}.{name}": own for name, own in values.items()}
+
         modules = [{own: f"{part}.{name}" for own, name in named.items()} for named in self.modules]
         known = {name for name, _ in whole.named_modules()}
         missing = sorted({name for named in modules for name in named.values()} - known)
@@ -196,15 +202,12 @@ class Selection:
                 f"part: expected the name of the scored model in {type(whole).__name__}, but got {part!r}, and "
                 f"there is no {missing[0]}; look it up in named_modules()"
             )
-        ranks = (
-            {} if self.allocation is None else {f"{part}.{name}": own for name, own in self.allocation.ranks.items()}
-        )
         return replace(
             self,
             modules=modules,
-            module_scores={f"{part}.{name}": own for name, own in self.module_scores.items()},
-            widths={f"{part}.{name}": own for name, own in self.widths.items()},
-            allocation=self.allocation and replace(self.allocation, ranks=ranks),
+            module_scores=renamed(self.module_scores),
+            widths=renamed(self.widths),
+            allocation=self.allocation and replace(self.allocation, ranks=renamed(self.allocation.ranks)),
             namesakes=namesakes(whole, modules),
         )
 

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from layersel.sweep.cells import Cells
 from layersel.tasks.curves import LENGTHS, Curves
-from layersel.terminal.figures import COLOURS, clean_axes, plain
+from layersel.terminal.figures import COLOURS, MANY, clean_axes, name_datasets, plain
 
 PARTS = {"whislo": 0.05, "q1": 0.25, "med": 0.5, "q3": 0.75, "whishi": 0.95}
 """The parts of a box, and the share of texts that are no longer than each tells."""
@@ -36,8 +36,9 @@ def dataset_lengths(lengths: Lengths) -> Figure:
     Args:
         lengths: At least one dataset's.
     """
-    many, several = len(lengths) > 6, len({model for _, model in lengths}) > 1
-    figure = Figure(figsize=(min(max(5.0, 0.8 * len(lengths) + 2.0), 24.0), 3.8 + many), layout="constrained")
+    several = len({model for _, model in lengths}) > 1
+    size = (min(max(5.0, 0.8 * len(lengths) + 2.0), 24.0), 3.8 + (len(lengths) > MANY))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     groups = [*dict.fromkeys(name for own in lengths.values() for name in own.y)]
     key = []
@@ -51,8 +52,7 @@ def dataset_lengths(lengths: Lengths) -> Figure:
     if limits:
         left, right = ([number + side for number in limits] for side in (-0.5, 0.5))
         axes.hlines([*limits.values()], left, right, "black", "--", label="limit of the model", linewidth=0.9)
-    names = [plain(f"{dataset}\n{model}" if several else dataset) for dataset, model in lengths]
-    axes.set_xticks(range(len(names)), names, fontsize=8, rotation=30 * many, ha="right" if many else "center")
+    name_datasets(axes, [f"{dataset}\n{model}" if several else dataset for dataset, model in lengths])
     axes.set_ylim(0, None)
     title = f"{next(iter(lengths.values())).y_title}: median, quartiles, 5 and 95 %"
     axes.set_title(f"{title[0].upper()}{title[1:]}", loc="left", fontsize=10)

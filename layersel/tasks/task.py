@@ -34,7 +34,7 @@ class Metric:
 
     @property
     def directed_title(self) -> str:
-        """The title, with the direction where lower values are better."""
+        """Returns the title, with the direction where lower values are better."""
         return self.title if self.higher_is_better else f"{self.title} (lower is better)"
 
 

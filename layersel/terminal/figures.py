@@ -1,6 +1,6 @@
 """Figures of several outcomes, and figures as files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -15,6 +15,8 @@ COLOURS = (CHOSEN, "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e4
 
 The colour-blind tell them apart, too (Okabe and Ito 2008)."""
 PNG, SVG = "png", "svg"
+MANY = 6
+"""Most datasets whose names fit beside each other below an axis."""
 
 
 Values = Mapping[str, Mapping[str, float]]
@@ -24,7 +26,7 @@ Values = Mapping[str, Mapping[str, float]]
 def grouped_bars(values: Values, title: str, errors: Values | None = None) -> Figure:
     """Draws a group of bars for each dataset, one bar for each outcome, with error bars where `errors` has a number."""
     outcomes = list(next(iter(values.values())))
-    many = len(values) > 6
+    many = len(values) > MANY
     size = (min(max(5.0, 1.3 * len(values) + 1.5), 24.0), 3.2 + 0.18 * len(outcomes) + many)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
@@ -38,12 +40,18 @@ def grouped_bars(values: Values, title: str, errors: Values | None = None) -> Fi
         )
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_title(plain(title), loc="left", fontsize=10)  # beside a low axis it would not fit
-    axes.set_xticks(
-        range(len(values)), [*map(plain, values)], fontsize=8, rotation=30 * many, ha="right" if many else "center"
-    )
+    name_datasets(axes, values)
     figure.legend(loc="outside lower left", fontsize=8, frameon=False)
     clean_axes(axes)
     return figure
+
+
+def name_datasets(axes: Axes, names: Collection[str]) -> None:
+    """Names the datasets below their places 0, 1, …, turned where they are many."""
+    many = len(names) > MANY
+    axes.set_xticks(
+        range(len(names)), [*map(plain, names)], fontsize=8, rotation=30 * many, ha="right" if many else "center"
+    )
 
 
 def plain(name: str) -> str:

@@ -73,7 +73,7 @@ RARER = {
     "several layers, some dropped",
     "tied, int4",
 }
-"""Those whose steps other cells have, each in other company."""
+"""The cells that are tested with the heavier tests, as others have each of their steps in other company."""
 
 
 @pytest.fixture(

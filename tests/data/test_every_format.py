@@ -105,7 +105,7 @@ def test_every_form_is_written_again(name: str, out: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", {Path(name).suffix: name for name in RANKED}.values())
 def test_every_form_is_ranked(name: str, run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """By a run, an export of each form."""
+    """A run ranks an export of each form with all of its records."""
     ranking = tmp_path / "ranking.csv"
     assert here("evaluate.py", f"run={run}", f"records={EXPORTS / name}", f"out={ranking}") == 0
     printed = capfd.readouterr()

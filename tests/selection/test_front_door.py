@@ -170,7 +170,7 @@ def test_other_kinds_of_probe_and_budget_are_refused(
 
 
 def test_texts_may_come_from_a_generator(tokenizer: PreTrainedTokenizerFast) -> None:
-    """They are as good as a list, also for a control, which looks at none."""
+    """A generator of texts gives what a list of them does, also to a control, which looks at none."""
     model, options = tiny("bert"), {"tokenizer": tokenizer, "pooling": "mean"}
     assert select_layers(model, (text for text in WORDS), **options) == select_layers(model, WORDS, **options)
     assert select_layers(model, iter([]), score="last", n=1).layers == [N_LAYERS - 1]

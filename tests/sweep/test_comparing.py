@@ -320,7 +320,7 @@ def test_other_outcomes_of_a_heads_and_a_datasets_metric(tmp_path: Path) -> None
 
 
 def test_a_further_head_is_the_adapted_models_and_no_baseline(tmp_path: Path) -> None:
-    """It is compared with the pretrained model under the same head, as the task's own with the pretrained one's own."""
+    """Each further head of the adapted model is compared with the pretrained model's, as the task's own head is."""
     values = {
         (n, seed): {"svm": 0.6 + n / 10, "base": 0.2, "base_svm": 0.3 + seed / 50} for n in (1, 2) for seed in range(3)
     }
@@ -504,7 +504,7 @@ HIGHER = ("auroc", "base/auroc", "A/base/auroc", "svm_head/auroc", "awss@95", "b
 
 @pytest.mark.parametrize(("column", "higher"), [(name, False) for name in LOWER] + [(name, True) for name in HIGHER])
 def test_every_column_has_its_direction(tmp_path: Path, column: str, higher: bool) -> None:
-    """Of folders and archives that did not record it, for each outcome, dataset and head; by name nothing is turned."""
+    """Cells that did not record the direction of a metric have their task's, whatever the outcome, dataset and head."""
     make_cell(tmp_path, metrics=dict.fromkeys((*LOWER, *HIGHER), 0.5), metric=LOSS)
     assert collect_rows([tmp_path]).metric(column).higher_is_better is higher
 

@@ -107,7 +107,7 @@ def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None
     "samples", [[[0.1, 0.4, 0.2]], [[0.1, 0.4, 0.2, 0.7]], [[0.1, 0.5, 0.9], [0.2, 0.3, 0.7, 0.4]]]
 )
 def test_few_values_have_students_interval(samples: list[list[float]]) -> None:
-    """That of scipy's t-test; of two samples Welch's, of the mean of one and the negated other, which is twice ours."""
+    """The interval is that of scipy's t-test; of two samples half of Welch's for one and the negated other."""
     low, high = mean_interval(samples, np.random.default_rng(0))
     if len(samples) == 1:
         expected = ttest_1samp(samples[0], 0).confidence_interval()
@@ -119,7 +119,7 @@ def test_few_values_have_students_interval(samples: list[list[float]]) -> None:
 
 @pytest.mark.parametrize("sizes", [[3], [4], [5], [8], [10], [3, 3], [4, 4], [5, 5]], ids=str)
 def test_intervals_hold_the_mean_as_often_as_they_say(sizes: list[int]) -> None:
-    """Of normal values in 95 % of 300 draws but for chance (3 deviations: 3.8 %) and what so few resamples lack."""
+    """The interval holds it in 95 % of 300 normal draws, but for chance (3 deviations: 3.8 %) and few resamples."""
     draw = np.random.default_rng(3)
     intervals = [mean_interval([draw.normal(size=size) for size in sizes], draw) for _ in range(300)]
     assert 0.91 <= np.mean([low <= 0 <= high for low, high in intervals]) <= 0.99

@@ -151,8 +151,10 @@ def _not_taken(raw: RawRecords, columns: Columns, decisions: Mapping[str, bool],
     named = decision_columns(raw.columns, label_level)
     lines = []
     for column in named:
+        if decisions.get(column, True) or column == columns.roles.get("label"):
+            continue
         odd = odd_decision(row.get(column, "") for row in raw.rows)
-        if odd is not None and column != columns.roles.get("label"):
+        if odd is not None:
             place, value = odd
             lines.append(
                 f"the decisions in {column!r} are not read: row {place + 1} has {value!r}, which is none; correct it"

@@ -129,11 +129,8 @@ class _Record:
         """Adds a line; returns what is doubtful about it, None if nothing is."""
         in_abstract = self.tag in dialect.columns["abstract"]
         found = self.form.line.match(line)
-        loose = None if found is not None or in_abstract else self.form.loose.match(line)
-        if loose is not None:
-            self.tag = loose["tag"]
-            self.entry.setdefault(self.tag, []).append(loose["value"].strip())
-            return _LOOSE
+        is_loose = found is None and not in_abstract
+        found = self.form.loose.match(line) if is_loose else found
         tag, value = (None, "") if found is None else (found["tag"], (found["value"] or "").strip())
         is_known = self.form.known is None or tag in self.form.known
         if tag is None or (tag in self.form.once and tag in self.entry):
@@ -143,6 +140,8 @@ class _Record:
         is_second = tag in self.entry and tag in (*dialect.columns["title"], *dialect.columns["abstract"])
         self.tag = tag
         self.entry.setdefault(tag, []).append(value)
+        if is_loose:
+            return _LOOSE
         if is_second:
             return _TWICE
         is_prose = self.form.known is not None and tag not in dialect.prose and _PROSE.match(value) is not None

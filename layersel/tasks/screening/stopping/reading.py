@@ -99,26 +99,22 @@ class Reading:
         ranking = [index for index in order if texts[index] not in learnt]
         sampled = [control is not None and control[index] for index in range(len(records))]
         read = [index for index in ranking if records[index].label is not None]
-        in_order = [index for index in read if not sampled[index]]
-        when: dict[str, float] = {}
-        if times is None:
-            in_sample = sorted(records[index].label or 0 for index in read if sampled[index])
-            then = [*in_sample, *(records[index].label or 0 for index in in_order)]
-        else:
-            in_order.sort(key=lambda index: times[index] or 0.0)
-            of_learnt = zip(texts, times, strict=True)
-            when = {text: time for text, time in of_learnt if text in known and time is not None}
-            moments = [(times[index] or 0.0, records[index].label or 0) for index in read]
-            moments += [(time, known[text]) for text, time in when.items()]
-            then = [label for _, label in sorted(moments, key=lambda moment: moment[0])]
-        first = sorted(label for text, label in known.items() if text not in when)
+        places = {index: float(place) for place, index in enumerate(ranking)}
+        when = times or [None if sampled[index] else places.get(index) for index in range(len(records))]
+        of_learnt = {text: time for text, time in zip(texts, when, strict=True) if text in known and time is not None}
+        moments = [(time, records[index].label or 0) for index in read if (time := when[index]) is not None]
+        moments += [(time, known[text]) for text, time in of_learnt.items()]
+        first = sorted(label for text, label in known.items() if text not in of_learnt)
+        then = sorted(records[index].label or 0 for index in read if when[index] is None)
+        last = [label for _, label in sorted(moments, key=lambda moment: moment[0])]
+        in_order = sorted((index for index in read if not sampled[index]), key=lambda index: when[index] or 0.0)
         unread = [records[index].label is None for index in ranking]
-        above = set(ranking[: next((place for place, open_ in enumerate(unread) if open_), len(ranking))])
+        above = set(ranking[: unread.index(True) if True in unread else len(ranking)])
         return cls(
             n_learnt=len(learnt),
             learnt_included=sum(known.values()),
             learnt_first=len(first),
-            labels=[*first, *then],
+            labels=[*first, *then, *last],
             ranked=[records[index].label or 0 for index in in_order],
             unread=unread,
             control=None if control is None else [sampled[index] for index in ranking],
