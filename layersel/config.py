@@ -146,11 +146,10 @@ def _checked(kind: type, given: dict[str, Any], prefix: str, problems: list[str]
             if is_interruption(error):
                 raise
             expected = next(field.type for field in fields(kind) if field.name == name)
-            problems.append(
-                f"{prefix}{name}: expected {_type_name(expected)}, but got {value!r} ({type(error).__name__})"
-            )
+            problems.append(f"{prefix}{name}: expected {_type_name(expected)}, but got {value!r}")
     return options
 
 
 def _type_name(expected: Any) -> str:
-    return expected.__name__ if isinstance(expected, type) and not hasattr(expected, "__args__") else str(expected)
+    plain = isinstance(expected, type) and not hasattr(expected, "__args__")
+    return expected.__name__ if plain else str(expected).replace(" | None", " or null")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def run(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_score_chooses_layers(folder: Path) -> None:
-    """Two layers by the power that was given; an edit of the user's module makes another cell, a comment does not."""
+    """Two layers by the power that was given."""
     process = run(folder)
     assert process.returncode == 0, process.stderr
     (cell,) = (folder / "runs").glob("ptsd-my_score2-seed0-*")
@@ -55,12 +56,19 @@ def test_the_score_chooses_layers(folder: Path) -> None:
     scores = selection["scores"]
     assert selection["layers"] == sorted(sorted(range(len(scores)), key=lambda layer: scores[layer])[-2:])
     assert json.loads((cell / "identity.json").read_text())["options"]["selection.power"] == 2
-    module = folder / "mypackage" / "my_score.py"
+
+
+@pytest.mark.real
+def test_an_edit_of_the_score_is_another_cell(folder: Path, tmp_path: Path) -> None:
+    """A comment in the user's module is not."""
+    own = shutil.copytree(folder, tmp_path / "own")
+    assert run(own).returncode == 0
+    module = own / "mypackage" / "my_score.py"
     module.write_text(module.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
-    assert "finished before" in run(folder).stdout
+    assert "finished before" in run(own).stdout
     module.write_text(module.read_text(encoding="utf-8").replace("(change", "(2 * change"), encoding="utf-8")
-    assert "mypackage.my_score" in run(folder).stdout  # other code
-    assert len(list((folder / "runs").glob("ptsd-my_score2-seed0-*"))) == 2
+    assert "mypackage.my_score" in run(own).stdout  # other code
+    assert len(list((own / "runs").glob("ptsd-my_score2-seed0-*"))) == 2
 
 
 def test_a_wrong_option_is_one_line(folder: Path) -> None:

@@ -84,7 +84,8 @@ KEYSTROKES = {
     ),
     "wrong group": Keystroke("train.py", ["selektion=cka"], r"selektion: unknown option; expected one of adapter, "),
     "wrong value": Keystroke("train.py", ["adapter.rank=0"], r"adapter\.rank: expected at least 1, but got 0"),
-    "wrong type": Keystroke("train.py", ["task.shots=few"], r"task\.shots: expected int \| None, but got 'few'"),
+    "wrong type": Keystroke("train.py", ["task.shots=few"], r"task\.shots: expected int or null, but got 'few'"),
+    "an empty name": Keystroke("train.py", ["output="], r"output: expected the name of a folder, but got none"),
     "wrong value within a group": Keystroke(
         "train.py", ["task.loss.pairs.per_record=0"], r"task\.loss\.pairs\.per_record: expected at least 1, but got 0"
     ),

@@ -24,6 +24,7 @@ from layersel.adapters.saving import KEY
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import widths
 from layersel.errors import UserError
+from layersel.selection.select import CHANGING
 
 Shapes = dict[str, tuple[int, ...]]
 """The shapes of tensors, by name."""
@@ -53,6 +54,7 @@ def _load_peft(backbone: Backbone, folder: Path) -> PeftPlaced:
     nf4 = folder / NF4
     with _reading(folder):
         config = PeftConfig.from_pretrained(str(folder))
+        _check_base(config, folder)
         shapes = _shapes(folder / SAFETENSORS_WEIGHTS_NAME)
         double_quant = bool(json.loads(nf4.read_text(encoding="utf-8"))["double_quant"]) if nf4.is_file() else None
         adapted_shapes = _by_module(config, shapes, folder)
@@ -130,6 +132,16 @@ def _by_module(config: PeftConfig, shapes: Shapes, folder: Path) -> dict[str, Sh
     return found
 
 
+def _check_base(config: PeftConfig, folder: Path) -> None:
+    """Raises a `UserError` for an adapter for which PEFT changes the pretrained weights, anew at each loading."""
+    initial = str(getattr(config, "init_lora_weights", None))
+    if initial.lower().startswith(CHANGING):
+        raise UserError(
+            f"adapter: {str(folder)!r} has init_lora_weights={initial!r}, by which PEFT changes the pretrained weights "
+            "each time that it loads it; save it as a plain LoRA, by path_initial_model_for_weight_conversion"
+        )
+
+
 def _check_modules(backbone: Backbone, adapted_shapes: dict[str, Shapes], folder: Path) -> None:
     modules = dict(backbone.model.named_modules())
     for name, shapes in adapted_shapes.items():
@@ -148,9 +160,12 @@ def _check_modules(backbone: Backbone, adapted_shapes: dict[str, Shapes], folder
 
 
 def _check_patterns(config: PeftConfig, names: list[str], folder: Path) -> None:
-    """Raises a `UserError` for a rank or scale of a module that is not adapted, of which PEFT only warns."""
+    """Raises a `UserError` for a rank or scale of a module that is not adapted, of which PEFT only warns.
+
+    AdaLoRA names the parameter whose entries are left, not its module.
+    """
     patterns = {*(getattr(config, "rank_pattern", None) or {}), *(getattr(config, "alpha_pattern", None) or {})}
-    for pattern in sorted(patterns):
+    for pattern in sorted(pattern.removesuffix(".lora_E") for pattern in patterns):
         if not any(re.fullmatch(rf"(.*\.)?({pattern})", name) for name in names):
             raise UserError(f"adapter: {str(folder)!r} sets a rank or alpha for {pattern}, which it does not adapt")
 

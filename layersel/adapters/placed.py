@@ -13,6 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from layersel.adapters.change import Change
+from layersel.adapters.factoring import svd_of
 from layersel.adapters.originals import Originals
 from layersel.adapters.saving import save_adapter, save_lora
 from layersel.backbone.backbone import Backbone
@@ -226,12 +227,18 @@ class MovedBaseLora(ExportedLora):
             yield
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Returns the factors of ΔW = scale·(B·A − B₀·A₀), with twice the rank."""
-        return {
-            name: (torch.cat([up_OR, -initial_up_OR], dim=1), torch.cat([down_RI, initial_down_RI]))
-            for name, (up_OR, down_RI) in super().factors().items()
-            for initial_up_OR, initial_down_RI in [self._initial[name]]
-        }
+        """Returns the balanced factors of ΔW = scale·(B·A − B₀·A₀), with up to twice the rank.
+
+        B₀·A₀ are the greatest terms of the weight itself: side by side the factors of a small ΔW would be large ones
+        that cancel out.
+        """
+        found = {}
+        for name, (up_OR, down_RI) in super().factors().items():
+            initial_up_OR, initial_down_RI = self._initial[name]
+            whole = Change.low_rank(torch.cat([up_OR, -initial_up_OR], dim=1), torch.cat([down_RI, initial_down_RI]))
+            changed_OR, changed_RI = svd_of(whole).balanced()
+            found[name] = changed_OR.float().contiguous(), changed_RI.float().contiguous()
+        return found
 
 
 def lora_factors(layer: LoraLayer) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,9 @@ class AdaptedModel:
         backbone: The pretrained model; every step changes it in place.
         tokens: Token ids of texts that tell no label, to calibrate on.
 
+    Raises:
+        UserError: The pruning does not fit the model.
+
     Attributes:
         placed: The adapter beside the weights, from its placement until it is merged into them.
         report: What was done, for `compression.json`.
@@ -41,6 +44,8 @@ class AdaptedModel:
         self._pruned: Pruned | None = None
         self._quantised: Quantised | None = None
         self._sparsity: dict[str, float] = {}
+        if PRUNE in cell.steps:
+            cell.pruning.check(backbone)
 
     def compress(self, step: str) -> None:
         """Does a step that needs no training: merges the adapter into the weights, prunes, or quantises them."""

@@ -1,6 +1,6 @@
 """What a cell is: all that decides its numbers, and what it is called by people and dashboards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from layersel.tasks.task import Metric
 
 NAMED_ELSEWHERE = {"merging.datasets", "merging.runs"}
 """Options that count by what they name."""
+OF_MEMBERS = ("selection", "n", "adapter", "rank")
+"""Labels of a merging cell that its members have."""
 Options = dict[str, Any]
 
 
@@ -136,7 +138,7 @@ def merging_identity(cell: Cell, method: MergeMethod, members: Sequence[Member])
     names = "+".join(member.name for member in members)
     return Identity(
         title=f"{names}-{method.name}",
-        labels=_labels(cell, names),
+        labels=_labels(cell, names) | {label: _common(own["labels"][label] for own in known) for label in OF_MEMBERS},
         options=_flat(cell, groups) | _vectors(cell) | _compression(cell) | cell.task.judging_options(),
         classes=_classes(cell, (*groups, "task")),
         model=cell.model.fingerprint(),
@@ -205,6 +207,12 @@ def _labels(cell: Cell, dataset: str) -> Options:
         "merging": cell.merging.name,
         "seed": cell.seed,
     }
+
+
+def _common(values: Iterable[Any]) -> Any:
+    """Returns the value that all have; None where they differ."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
 
 
 def _precision(precision: Precision) -> str:

@@ -1,12 +1,14 @@
 """The adapters that a merging cell merges: finished training runs, found or made."""
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
@@ -141,7 +143,18 @@ def training_configs(cell: Cell, method: MergeMethod, config: DictConfig) -> lis
 
 
 def named_runs(method: MergeMethod) -> list[RunFolder]:
-    """Returns the folders of the runs that are named."""
+    """Returns the folders of the runs that are named.
+
+    Raises:
+        UserError: No dataset is, so that nothing is trained, but options of a training were given.
+    """
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() and not method.datasets else []
+    unread = [override for override in given if re.match(r"[+~]*(selection|ranks|adapter|regime)\b", override)]
+    if unread:
+        raise UserError(
+            f"merging.runs: expected no {' '.join(unread)} beside it, as these runs have trained their adapters; leave "
+            "it out, or name merging.datasets, which are trained by it"
+        )
     return [RunFolder(Path(run).expanduser()) for run in method.runs]
 
 

@@ -112,6 +112,8 @@ class Cell:
             found.append(str(one_of("other_code", self.other_code, OTHER_CODE)))
         if not 0 <= self.seed < 2**32:
             found.append(f"seed: expected 0 to {2**32 - 1}, but got {self.seed}")
+        if not self.output.strip():
+            return [*found, "output: expected the name of a folder, but got none; output=runs is the usual one"]
         unwritable = check_writable(Path(self.output))
         return found if unwritable is None else [*found, unwritable]
 

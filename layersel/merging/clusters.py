@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from layersel.adapters.change import Change
-from layersel.merging.factoring import svd_of
+from layersel.adapters.factoring import svd_of
 
 # Shapes: K clusters, U units, D = I + O of O outputs and I inputs of a weight matrix.
 
@@ -22,7 +22,7 @@ def merged_units(changes_T: Sequence[Change], rank: int | None, restarts: int, g
         restarts: The number of starts of k-means, of which the tightest clustering is kept.
         generator: Seeds the starts.
     """
-    pools = [pool for change in changes_T if len(pool := units(change))]
+    pools = [pool for change in changes_T if len(pool := units(change, rank))]
     outputs, inputs = changes_T[0].dense.shape
     if not pools:
         return torch.zeros(outputs, inputs, dtype=torch.float64)
@@ -36,9 +36,13 @@ def merged_units(changes_T: Sequence[Change], rank: int | None, restarts: int, g
     return up_KO.T @ down_KI * math.sqrt(mean_rank / k)
 
 
-def units(change: Change) -> Tensor:
-    """Returns the rank-one units [A_j ; B_:,j] of a change (U×D, float64)."""
-    up_OR, down_RI = svd_of(change).balanced() if change.factors is None else change.factors
+def units(change: Change, rank: int | None) -> Tensor:
+    """Returns the rank-one units [A_j ; B_:,j] of a change (U×D, float64).
+
+    One without factors has those of the first `rank` terms of its SVD, None for all: as many units as a weight matrix
+    has columns would be joined into few, and these made longer by √(columns/rank).
+    """
+    up_OR, down_RI = change.factors or (svd_of(change) if rank is None else svd_of(change).cut(rank)).balanced()
     return torch.cat([down_RI.double(), up_OR.double().T], dim=1)
 
 

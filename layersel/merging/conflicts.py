@@ -8,7 +8,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from layersel.merging.factoring import SVD, svd_of
+from layersel.adapters.factoring import SVD, svd_of
 from layersel.merging.merge import AdapterChanges
 
 # Shapes: P entries of a weight matrix.

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from layersel.adapters.change import Change
+from layersel.adapters.factoring import truncate
 from layersel.errors import UserError
-from layersel.merging.factoring import truncate
 from layersel.merging.method import MergeMethod
 
 # Shapes: T adapters, L layers, O outputs and I inputs of a weight matrix, R rank.

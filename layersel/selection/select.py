@@ -66,22 +66,26 @@ def select_layers(
         UserError: Unknown score or pooling, n larger than the model, texts without a tokenizer, too few texts, no list
             of texts or padded batches, a model that is not such a one.
     """
+    if not hasattr(seed, "__index__"):
+        raise UserError(f"seed: expected a whole number, but got {seed!r}")
     backbone = backbone_of(model, tokenizer, pooling, max_length)
     chooser = score if isinstance(score, Score) else score_named(score)
     if not isinstance(score, Score) and chooser.takes_n:
-        if not hasattr(n, "__float__"):
+        if not hasattr(n, "__float__") or isinstance(n, bool):
             raise UserError(f"selection.n: expected a number of layers, or a share of them below 1, but got {n!r}")
         chooser.n = n
     problems = chooser.problems()
     if problems:
         raise UserError("; ".join(problems))
-    if isinstance(texts, str | Mapping):
+    if isinstance(texts, str | Mapping) or not isinstance(texts, Iterable):
         raise UserError(
-            f"texts: expected a list of texts or of token batches, but got one {type(texts).__name__}; put it into a "
-            "list, with some 100 texts in all"
+            f"texts: expected a list of texts or of token batches, but got one {type(texts).__name__}; put some 100 "
+            "texts into a list"
         )
     listed = list(texts)
-    batches = _batches(listed, backbone) if listed or chooser.needs else []
+    if not listed and chooser.needs:
+        raise UserError(f"texts: expected some 100 texts, at which selection={chooser.name} looks, but got none")
+    batches = _batches(listed, backbone) if listed else []
     probe = Probe(batches, torch.Generator().manual_seed(seed))
     with adapters_off(backbone.model) as found:
         if found:
@@ -116,6 +120,10 @@ def backbone_of(
                 f"model: expected the pretrained weights beside the adapters, but init_lora_weights={initial!r} has "
                 "changed them; give the model as it was before get_peft_model, or what merge_and_unload() returns"
             )
+    if any(parameter.is_meta for parameter in base.parameters()):
+        raise UserError("model: expected its weights, but got them on the device meta, where there are none; load them")
+    if tokenizer is not None and not hasattr(tokenizer, "num_special_tokens_to_add"):
+        raise UserError(f"tokenizer: expected one of transformers, but got {type(tokenizer).__name__}")
     least = 1 + (0 if tokenizer is None else tokenizer.num_special_tokens_to_add())
     if max_length < least:  # fewer than the special tokens would cut nothing
         raise UserError(f"max_length: expected at least {least} tokens, special ones included, but got {max_length}")
@@ -211,6 +219,8 @@ def _reasons(scores: LayerScores, layers: list[int], affordable: Container[int])
     order = best_first(scores.values_L, set(scores.excluded))
     last = max((order.index(layer) for layer in layers), default=-1)
     reasons = []
+    if not layers:
+        return ["no layer is chosen" for _ in order]
     for layer in range(len(order)):
         why = scores.excluded.get(layer, f"rank {order.index(layer) + 1} of {len(order)}")
         if layer in layers:
@@ -243,19 +253,39 @@ def _stability(scores: LayerScores, choose: Callable[[Tensor], list[int]]) -> St
 
 def _batches(texts: Sequence[str | Batch], backbone: Backbone) -> list[Batch]:
     strings = [text for text in texts if isinstance(text, str)]
-    batches = [text for text in texts if not isinstance(text, str)]
-    if bool(strings) == bool(batches):
+    batches = [text for text in texts if isinstance(text, Mapping)]
+    other = next((place for place, text in enumerate(texts) if not isinstance(text, str | Mapping)), None)
+    if other is not None:
+        raise UserError(f"texts: expected strings or token batches, but got {texts[other]!r} at place {other}")
+    if strings and batches:
         raise UserError(f"texts: expected strings or token batches, but got {len(strings)} and {len(batches)} of them")
-    if batches:
-        return [_on_device(batch, backbone) for batch in batches]
-    if backbone.tokenizer is None:
+    if strings and backbone.tokenizer is None:
         raise UserError("tokenizer: expected the model's tokenizer for texts, but got None; or give token batches")
-    return token_batches(backbone, tokenize(strings, backbone.tokenizer, backbone.max_length))
+    if strings:
+        batches = token_batches(backbone, tokenize(strings, backbone.tokenizer, backbone.max_length))
+    else:
+        batches = [_on_device(batch, backbone) for batch in batches]
+    largest, rows = max(int(batch["input_ids"].max()) for batch in batches), _vocabulary(backbone)
+    if largest >= rows:
+        raise UserError(
+            f"texts: expected token ids below {rows}, the model's vocabulary, but got {largest}; give the model's own "
+            "tokenizer"
+        )
+    return batches
+
+
+def _vocabulary(backbone: Backbone) -> int:
+    """Returns for how many tokens the model has embeddings."""
+    return len(backbone.model.get_input_embeddings().weight)
 
 
 def _on_device(batch: Batch, backbone: Backbone) -> Batch:
-    if not isinstance(batch, Mapping) or not {"input_ids", "attention_mask"} <= set(batch):
-        raise UserError("texts: expected token batches with input_ids and attention_mask, but one lacks them")
+    if not {"input_ids", "attention_mask"} <= set(batch):
+        named = ", ".join(map(str, batch)) or "nothing"
+        raise UserError(
+            f"texts: expected strings, or token batches with input_ids and attention_mask, but got one with {named}; "
+            "of a dataset give the column of texts"
+        )
     for name, value in batch.items():
         if not isinstance(value, Tensor) or (name in ("input_ids", "attention_mask") and value.dim() != 2):
             got = f"a {value.dim()}-dimensional tensor" if isinstance(value, Tensor) else type(value).__name__

@@ -160,8 +160,10 @@ class Selection:
             raise UserError(
                 "lora_config: expected at least one chosen layer, but the selection is empty; use the model as it is"
             )
-        if r < 1:
-            raise UserError(f"r: expected a rank of at least 1, but got {r}")
+        if not hasattr(r, "__index__") or r < 1:
+            raise UserError(f"r: expected a whole number of at least 1, but got {r}")
+        if isinstance(projections, str):
+            raise UserError(f"projections: expected a list, such as [{projections!r}], but got {projections!r}")
         if None not in (lora_alpha, alpha):
             raise UserError(f"lora_alpha: expected one scale, but got lora_alpha={lora_alpha} and alpha={alpha}")
         for name in PLACES:

@@ -14,6 +14,10 @@ from layersel.sweep.reading import LABELS, as_text
 NULL = as_text(None)
 FOLLOWING = ("order", "keep_model")
 """Options that are recorded as far as there is something to do."""
+IF_ALL_ARE_ALIKE = ("selection", "n")
+"""Labels that name a configuration where there is no other one."""
+TOLD = 4
+"""Most configurations without a reference that are named."""
 
 
 def configurations(cells: Cells) -> pd.DataFrame:
@@ -30,7 +34,7 @@ def names(options: pd.DataFrame) -> dict[str, str]:
     """Returns the name of each configuration, the options that differ between them: "selection=cka n=3 rank=4".
 
     Every option is named that differs among the configurations that have it, unless a label says the same, all have
-    what the file of their choice gives it, or it follows from others.
+    what the file of their choice gives it, or it follows from others. Where none differs the selection names them.
 
     Args:
         options: The table of `configurations`.
@@ -41,6 +45,7 @@ def names(options: pd.DataFrame) -> dict[str, str]:
         told = _is_repetition(options, name, shown) or _is_default(options, name) or follows(options, name)
         if name in LABELS or (not told and _distinguishes(options, name, shown)):
             shown.append(name)
+    shown = shown or [name for name in IF_ALL_ARE_ALIKE if name in options]
     found = {str(own): _name(options.loc[own, shown].to_dict()) for own in options.index}
     counts = Counter(found.values())
     return {own: f"{name} configuration={own[:8]}" if counts[name] > 1 else name for own, name in found.items()}
@@ -66,7 +71,7 @@ def references(options: pd.DataFrame, reference: str | None) -> tuple[dict[str, 
             configuration has it.
 
     Returns:
-        Reference by configuration, both as hashes; and a line for each configuration without one.
+        Reference by configuration, both as hashes; and a line about the configurations without one.
 
     Raises:
         UserError: No configuration has these options.
@@ -129,7 +134,8 @@ def _selected(options: pd.DataFrame, reference: str) -> pd.DataFrame:
             raise one_of("reference", name, labels, "or an option by its dotted name")
         has = [same(own, value.strip()) for own in options[name]]
         if not any(has):
-            raise one_of(f"reference: {name}", value, sorted(set(options[name])))
+            known = sorted(set(options[name]))
+            raise one_of(f"reference: {name}", value, [f"[{own}]" if "," in own else own for own in known])
         selected = selected[selected.index.isin(options.index[has])]
     if selected.empty:
         raise UserError(f"reference: no configuration has all of {reference!r}; leave some of these options out")
@@ -146,22 +152,27 @@ def follows(options: pd.DataFrame, name: str) -> bool:
 
 
 def same(own: str, given: str) -> bool:
-    """Returns whether a text is the value that was given, as a number or literally."""
+    """Returns whether a text is the value that was given: as a number, as a list in brackets, or literally."""
+    listed = given.removeprefix("[").removesuffix("]").replace(" ", "")
     try:
-        return own == given or float(own) == float(given)
+        return own in (given, listed) or float(own) == float(given)
     except ValueError:
         return False
 
 
 def _matched(options: pd.DataFrame, selected: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
-    varying = [name for name in selected if selected[name].nunique() > 1]
+    varying = [name for name in map(str, selected) if selected[name].nunique() > 1 and not follows(options, name)]
     known = names(options)
-    found, lines = {}, []
+    found, without = {}, []
     for own in options.index.difference(selected.index, sort=False):
         alike = selected.index[(selected[varying] == options.loc[own, varying]).all(axis=1)]
         if len(alike) == 1:
             found[own] = alike[0]
         else:
-            candidates = " | ".join(known[other] for other in selected.index)
-            lines.append(f"no comparison of {known[own]}: expected one reference that agrees with it, of {candidates}")
-    return found, lines
+            without.append(known[own])
+    if not without:
+        return found, []
+    told = without if len(without) <= TOLD else [*without[: TOLD - 1], f"{len(without) - TOLD + 1} more"]
+    candidates = " | ".join(known[other] for other in selected.index)
+    lacking = f"expected one reference that agrees in all that varies among these, but got {candidates}"
+    return found, [f"no comparison of {', '.join(told)}: {lacking}"]

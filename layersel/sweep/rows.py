@@ -174,8 +174,9 @@ def _completeness(row: Row) -> tuple[Any, ...]:
 def _repeated(rows: Iterable[Row]) -> list[str]:
     known = [(row.configuration, row.labels["dataset"], row.labels["seed"]) for row in rows if row.variant is not None]
     count = len(known) - len(set(known))
-    what = "another with the same options, dataset and seed, run with other versions or other content; each counts"
-    return [f"{count} of the cells repeat {what}: remove those that shall not"] if count else []
+    what = "another with the same options, dataset and seed, run with other versions or other content"
+    counts = "each counts in the means, none in a comparison: remove those that shall not count"
+    return [f"{count} of the cells repeat {what}; {counts}"] if count else []
 
 
 def _order(row: Row) -> list[tuple[int, float, str]]:

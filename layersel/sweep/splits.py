@@ -44,7 +44,7 @@ def shared_splits(known: pd.DataFrame, lacks: Mapping[str, frozenset[Split]]) ->
     """Returns the splits over which complete configurations are compared: those that make the largest table of values.
 
     In one grid all complete configurations have the same splits. Of several grids some may have splits that others
-    lack: a few more seeds of one configuration must not make all others incomplete.
+    lack: more seeds of one configuration must not make all others incomplete, so that a table of two comes first.
 
     Args:
         known: The cells, with their values.
@@ -55,9 +55,9 @@ def shared_splits(known: pd.DataFrame, lacks: Mapping[str, frozenset[Split]]) ->
     if not has:
         return frozenset()
 
-    def size(splits: frozenset[Split]) -> tuple[int, int, list[Split]]:
+    def size(splits: frozenset[Split]) -> tuple[bool, int, int, list[Split]]:
         having = sum(splits <= own for own in has)
-        return len(splits) * having, having, sorted(splits)
+        return bool(splits) and having > 1, len(splits) * having, having, sorted(splits)
 
     return max({*has, frozenset.intersection(*has)}, key=size)
 

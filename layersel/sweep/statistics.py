@@ -35,7 +35,8 @@ def deviation(samples: Sequence[Sample]) -> float:
     """
     if not samples or min(map(len, samples)) < 2:
         return float("nan")
-    return math.sqrt(sum(float(np.var(sample, ddof=1)) for sample in samples)) / len(samples)
+    variances = [0.0 if np.ptp(sample) <= TIE else float(np.var(sample, ddof=1)) for sample in samples]
+    return math.sqrt(sum(variances)) / len(samples)
 
 
 def mean_interval(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from models import ARCHITECTURES, WIDTH, bert, llama, padded, ragged, seeded, tiny
 from peft import (
+    AdaLoraConfig,
     BOFTConfig,
     LNTuningConfig,
     LoHaConfig,
@@ -280,6 +281,35 @@ def test_a_family_without_a_kind_of_its_own_is_refused_on_another_model(config: 
     _save_family(config, tmp_path / "adapter")
     assert "which this model lacks" in _refusal(tmp_path / "adapter", tiny("llama"))
     _refusal(tmp_path / "adapter", seeded(lambda: BertModel(bert(hidden_size=64, intermediate_size=96))))
+
+
+def test_an_adalora_of_pefts_own_is_loaded_after_its_ranks_were_allocated(tmp_path: Path) -> None:
+    """Its rank pattern names parameters, where that of any other adapter names modules."""
+    config = AdaLoraConfig(
+        init_r=4, target_r=2, tinit=1, tfinal=1, deltaT=1, total_step=6, target_modules=["query", "value"]
+    )
+    adapted = get_peft_model(tiny("bert"), config)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(6):
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.data += torch.randn(parameter.shape, generator=generator)
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+        adapted.base_model.update_and_allocate(step)
+    adapted.save_pretrained(str(tmp_path / "adapter"))
+    assert any(name.endswith(".lora_E") for name in adapted.peft_config["default"].rank_pattern)
+    expected, backbone = tiny("bert"), Backbone(tiny("bert"), None, "mean")
+    PeftModel.from_pretrained(expected, str(tmp_path / "adapter")).eval()
+    load_adapter(backbone, tmp_path / "adapter")
+    assert torch.equal(_vectors(backbone.eval().model), _vectors(expected))
+
+
+@pytest.mark.parametrize("initial", ["pissa", "pissa_niter_4", "olora"])
+def test_an_adapter_whose_loading_changes_the_pretrained_weights_is_refused(initial: str, tmp_path: Path) -> None:
+    """Neither they nor what it has changed would be known any more; the random ones differ from loading to loading."""
+    config = LoraConfig(target_modules=["query"], init_lora_weights=initial)
+    get_peft_model(tiny("bert"), config).save_pretrained(str(tmp_path / "adapter"))
+    assert f"has init_lora_weights='{initial}', by which PEFT changes" in _refusal(tmp_path / "adapter")
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")

@@ -419,6 +419,18 @@ def test_pissa_takes_the_largest_singular_components() -> None:
     torch.testing.assert_close(torch.linalg.svdvals(left)[:-4], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", MOVED)
+def test_the_factors_of_what_moves_the_base_are_no_larger_than_the_change(name: str) -> None:
+    """Of the base's own components, which cancel out in B·A − B₀·A₀, nothing is left in them."""
+    adapted = in_place(name).shaken()
+    for change in adapted.placed.changes().values():
+        up, down = change.factors  # type: ignore[misc]
+        torch.testing.assert_close(up @ down, change.dense)
+        assert float((up.norm(dim=0) * down.norm(dim=1)).square().sum()) == pytest.approx(
+            float(change.dense.square().sum()), rel=1e-4
+        )
+
+
 def test_olora_starts_orthonormal() -> None:
     """B has orthonormal columns."""
     adapted = in_place("olora", layers=[1], projections=["query"])

@@ -151,6 +151,22 @@ def test_without_its_model_a_run_is_not_evaluated(
     assert "run: it kept no compressed model; train with keep_model=true" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["pruning.pattern='1:3'", "pruning.sparsity=null"], "pruning.pattern"),
+        (["pruning.projections=[gate]"], "gate"),
+    ],
+)
+def test_what_cannot_be_pruned_is_told_before_the_training(
+    command: list[str], options: list[str], says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Though the pruning comes after it."""
+    assert here("train.py", *command, f"output={tmp_path}", "pruning=wanda", *options) == 2
+    assert says in capfd.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.rglob("selection.json"))
+
+
 def test_merging_before_or_after_pruning_differs(command: list[str], tmp_path: Path) -> None:
     """The order is obeyed: other weights are pruned, and what is trained on is another model."""
     scores = set()

@@ -50,8 +50,8 @@ def merge(command: list[str], method: str, reviews: list[str], *more: str) -> Ru
 
 
 def without_review(command: list[str]) -> list[str]:
-    """The command without `data=table`, which would ask for a file."""
-    return [argument for argument in command if not argument.startswith("data")]
+    """The command without what a merge of finished runs needs not: `data=table` with its file, and the selection."""
+    return [argument for argument in command if not argument.startswith(("data", "selection"))]
 
 
 def merging_runs(output: Path) -> list[Path]:
@@ -137,6 +137,15 @@ def test_runs_of_other_layers_and_ranks(command: list[str], reviews: list[str], 
     report = content(both.merging)
     assert report["conflicts"][0]["verdict"] == "disjoint"
     assert report["total_lost"] < 1e-10
+    labels = content(both.identity)["labels"]
+    assert {name: labels[name] for name in ("selection", "n", "adapter", "rank")} == {
+        "selection": None,
+        "n": None,
+        "adapter": "lora",
+        "rank": None,
+    }
+    named = content(merged.identity)["labels"]
+    assert (named["selection"], named["rank"]) == ("last", 8)
 
 
 @pytest.mark.parametrize("search", ["common", "each"])
@@ -305,6 +314,16 @@ def test_runs_that_cannot_be_members_are_refused(
     assert here("train.py", *command[:-1], f"data.path={reviews[0]}", f"output={tmp_path}", *options) == 0
     (run,) = cells(tmp_path)
     assert says in refused(capfd, *without_review(command), "merging=ties", f"merging.runs=[{run},{run}x]")
+
+
+@pytest.mark.parametrize("option", ["selection=fisher", "adapter.rank=2", "ranks=gora", "regime=lisa"])
+def test_options_of_a_training_that_is_over_are_refused(
+    command: list[str], merged: RunFolder, option: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The runs were trained by others, which the cell is labelled by."""
+    runs = ",".join(str(run.path) for run in members(merged).values())
+    line = refused(capfd, *without_review(command), "merging=ties", f"merging.runs=[{runs}]", option)
+    assert f"merging.runs: expected no {option} beside it, as these runs have trained their" in line
 
 
 def test_a_merged_run_is_not_merged_again(

@@ -8,8 +8,8 @@ from models import tiny
 from peft import LoraConfig, get_peft_model
 
 from layersel.adapters.change import Change
+from layersel.adapters.factoring import numerical_rank, svd_of, truncate
 from layersel.errors import UserError
-from layersel.merging.factoring import numerical_rank, svd_of, truncate
 from layersel.merging.merge import check_mergeable, merge_adapters
 from layersel.merging.method import MergeMethod
 from layersel.merging.methods.average import Average

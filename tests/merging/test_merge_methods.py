@@ -27,9 +27,9 @@ from made_changes import (
 from torch import Tensor
 
 from layersel.adapters.change import Change
-from layersel.merging.clusters import rescaled_centroid, units
+from layersel.merging.clusters import merged_units, rescaled_centroid, units
 from layersel.merging.entries import elected_mean, entrywise_quantile, largest, trimmed
-from layersel.merging.factoring import joint_basis
+from layersel.merging.joint_basis import joint_basis
 from layersel.merging.merge import merge_adapters
 from layersel.merging.method import MergeMethod
 from layersel.merging.methods.adamerging import AdaMerging
@@ -153,7 +153,7 @@ def test_a_method_is_its_naive_reference(case: str, weights: list[float] | None)
     """Three adapters of differing layers and ranks, one of them without factors."""
     method, own_weight, naive = REFERENCES[case]
     factors = [own_weight] * 3 if weights is None else weights
-    if weights is not None and isinstance(method, Average):
+    if weights is not None and (isinstance(method, Average) or getattr(method, "inner", None) == "average"):
         factors = [weight / sum(weights) * 3 for weight in weights]
     given = None if weights is None else torch.tensor(weights)[:, None]
     scaled = [
@@ -456,10 +456,23 @@ def test_lego_takes_no_more_clusters_than_there_are_units() -> None:
 def test_units_of_a_change_without_factors_are_those_of_its_svd() -> None:
     """They make the same matrix, balanced between the two sides."""
     change = dense(1)["layer.0.query"]
-    pool = units(change)
+    pool = units(change, None)
     down, up = pool.split([5, 6], dim=1)
     torch.testing.assert_close(up.T @ down, change.dense.double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(up.norm(dim=1), down.norm(dim=1))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4])
+def test_lego_takes_as_many_units_of_a_change_without_factors_as_are_wanted(rank: int) -> None:
+    """Its SVD has as many as the matrix has columns: all of them, in few, would be √(64/rank) times so long."""
+    draws = generator()
+    changes = [Change(torch.randn(64, 64, generator=draws)) for _ in range(2)]
+    kept = max(float(torch.linalg.svdvals(change.dense)[:rank].norm()) for change in changes)
+    assert float(merged_units(changes, rank, 10, generator()).norm()) <= 1.5 * kept
+    best = merged(Lego(rank=rank), [dense(1)], at_one(1))
+    for name, matrix in whole(dense(1)).items():
+        u, s, v = np.linalg.svd(matrix.numpy())
+        np.testing.assert_allclose(best[name].numpy(), (u[:, :rank] * s[:rank]) @ v[:rank], atol=1e-5)
 
 
 def test_a_centroid_that_cancels_out_is_zero() -> None:

@@ -132,7 +132,7 @@ def test_long_texts_are_cut_to_the_length_allowed(tokenizer: PreTrainedTokenizer
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        ([], "expected strings or token batches, but got 0 and 0"),
+        ([], "texts: expected some 100 texts, at which selection=cka looks, but got none"),
         (["a", {"input_ids": torch.ones(1, 2)}], "but got 1 and 1"),
         (WORDS, "expected the model's tokenizer for texts, but got None"),
     ],
@@ -149,13 +149,28 @@ ROW = {"input_ids": [2, 7, 9], "attention_mask": [1, 1, 1]}
 @pytest.mark.parametrize(
     ("texts", "options", "expected"),
     [
-        (WORDS[0], {}, "^texts: expected a list of texts or of token batches, but got one str; put it into a list"),
-        ({name: torch.tensor([own]) for name, own in ROW.items()}, {}, "but got one dict; put it into a list"),
+        (WORDS[0], {}, "^texts: expected a list of texts or of token batches, but got one str; put some 100 texts"),
+        (
+            {name: torch.tensor([own]) for name, own in ROW.items()},
+            {},
+            "but got one dict; put some 100 texts into a list",
+        ),
+        (None, {}, "but got one NoneType; put some 100 texts into a list"),
+        ([*WORDS, float("nan")], {}, f"expected strings or token batches, but got nan at place {len(WORDS)}"),
+        ([{"text": "a"}] * 5, {}, "but got one with text; of a dataset give the column of texts"),
+        (
+            [{name: torch.tensor([[999]]) for name in ROW}],
+            {},
+            "expected token ids below .*, the model.s voc.* but got 999",
+        ),
         ([ROW] * 5, {}, "expected batches of tensors, .* but got input_ids of list; give the strings, or pad the rows"),
         ([{name: torch.tensor(own) for name, own in ROW.items()}] * 5, {}, "but got input_ids of a 1-dimensional"),
         ([{name: torch.tensor([own]) for name, own in ROW.items()} | {"text": ["a"]}], {}, "but got text of list"),
-        ([None] * 5, {}, "expected token batches with input_ids and attention_mask, but one lacks them"),
+        ([None] * 5, {}, "expected strings or token batches, but got None at place 0"),
         (WORDS, {"n": "3"}, r"^selection\.n: expected a number of layers, or a share of them below 1, but got '3'"),
+        (WORDS, {"n": True}, r"^selection\.n: expected a number of layers, or a share of them below 1, but got True"),
+        (WORDS, {"seed": "abc"}, "^seed: expected a whole number, but got 'abc'"),
+        (WORDS, {"tokenizer": "minilm"}, "^tokenizer: expected one of transformers, but got str"),
         (WORDS, {"max_length": 0}, "^max_length: expected at least 3 tokens, special ones included, but got 0"),
         (WORDS, {"max_length": 2}, "^max_length: expected at least 3 tokens"),
     ],
@@ -165,7 +180,7 @@ def test_other_kinds_of_probe_and_budget_are_refused(
 ) -> None:
     """One text alone, one batch, the rows of a tokenised dataset, and what is no number: one line each."""
     with pytest.raises(UserError, match=expected) as refused:
-        select_layers(tiny("bert"), texts, tokenizer=tokenizer, **options)
+        select_layers(tiny("bert"), texts, **{"tokenizer": tokenizer} | options)
     assert "\n" not in str(refused.value)
 
 
@@ -412,7 +427,15 @@ def test_a_users_own_exclusion_gives_its_reason() -> None:
     assert selection.reasons[0] == "kept for later; beyond the budget of 1"
 
 
+def test_a_model_without_weights_is_refused() -> None:
+    """One on the device meta has nothing to score."""
+    with torch.device("meta"):
+        model = tiny("bert")
+    with pytest.raises(UserError, match=r"^model: expected its weights, but got them on the device meta"):
+        select_layers(model, WORDS)
+
+
 def test_a_batch_without_mask_is_refused() -> None:
     """The pooling's KeyError becomes one line."""
-    with pytest.raises(UserError, match="token batches with input_ids and attention_mask, but one lacks them"):
+    with pytest.raises(UserError, match="token batches with input_ids and attention_mask, but got one with input_ids"):
         select_layers(tiny("bert"), [{"input_ids": torch.ones(4, 3, dtype=torch.long)}], pooling="mean")

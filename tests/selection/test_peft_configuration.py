@@ -159,12 +159,14 @@ def test_projections_that_do_not_exist_are_refused_with_those_that_do() -> None:
         UserError, match="one of query, key, value, output, up, down, but got 'gate'; this model has no"
     ):
         selection.lora_config(projections=["gate"])
+    with pytest.raises(UserError, match=r"^projections: expected a list, such as \['query'\], but got 'query'$"):
+        selection.lora_config(projections="query")
 
 
-@pytest.mark.parametrize("rank", [0, -1])
-def test_a_rank_below_one_is_refused(rank: int) -> None:
+@pytest.mark.parametrize("rank", [0, -1, 1.5])
+def test_a_rank_that_is_none_is_refused(rank: float) -> None:
     """The message has the value that was given."""
-    with pytest.raises(UserError, match=f"rank of at least 1, but got {rank}"):
+    with pytest.raises(UserError, match=f"whole number of at least 1, but got {rank}"):
         _selection(tiny("bert"), [0]).lora_config(r=rank)
 
 

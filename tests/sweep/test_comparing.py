@@ -1,5 +1,6 @@
 """Configurations over their seeds and datasets, and against a reference."""
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,14 @@ def test_ranked_configurations_are_averaged_over_the_same_seeds(tmp_path: Path) 
     assert (overall.loc["n=4", "lacks"], overall.loc["n=4", "mean"]) == ("A: seeds 0, 1", 0.8)
 
 
+def test_many_seeds_of_one_configuration_do_not_put_the_other_out(tmp_path: Path) -> None:
+    """Two are compared over what both have, however much more one of them has."""
+    make(tmp_path, {("cka", 1): [0.5, 0.5, 0.5, 0.5, 0.5], ("last", 1): [0.6, 0.6]})
+    overall = groups_of(tmp_path).xs(ALL_DATASETS, level="dataset")
+    assert overall.loc[["selection=cka", "selection=last"], "kind"].tolist() == ["ranked", "ranked"]
+    assert overall.loc[["selection=cka", "selection=last"], "n"].tolist() == [2, 2]
+
+
 def test_a_dataset_that_fails_everywhere_makes_nothing_incomplete(tmp_path: Path) -> None:
     """Nobody can be judged there; with no value at all, or none that goes together, nothing is ranked."""
     make(tmp_path, {("cka", 1): [0.3], ("cka", 2): [0.4]}, dataset="A")
@@ -166,7 +175,7 @@ def test_cells_without_a_value_are_counted_not_averaged(tmp_path: Path) -> None:
     for seed, state in enumerate(("failed", "running", "interrupted", "finished"), start=3):
         folder = make_cell(tmp_path, 0.99, state, seed=seed)
     (folder / "metrics.json").write_text("{")
-    row = groups_of(tmp_path).loc[("all", "NSAIDS")]
+    row = groups_of(tmp_path).loc[("selection=cka n=3", "NSAIDS")]
     assert (row["n"], row["expected"], row["failed"], row["missing"]) == (2, 7, 2, 2)
     assert row["mean"] == pytest.approx(0.5)
 
@@ -203,8 +212,8 @@ def test_the_front_is_marked_over_all_datasets(tmp_path: Path) -> None:
 def test_the_same_values_have_the_same_interval_in_any_table(tmp_path: Path) -> None:
     """Each interval draws for itself."""
     make(tmp_path, {("cka", 1): [math.sqrt(seed) % 1 for seed in range(2, 14)]})
-    alone = groups_of(tmp_path).loc[("all", "NSAIDS"), ["low", "high"]].tolist()
-    make(tmp_path, {("last", 1): [0.1, 0.5, 0.9]})
+    alone = groups_of(tmp_path).loc[("selection=cka n=1", "NSAIDS"), ["low", "high"]].tolist()
+    make(tmp_path, {("last", 1): [0.1, 0.5, 0.9] * 4})
     assert groups_of(tmp_path).loc[("selection=cka", "NSAIDS"), ["low", "high"]].tolist() == alone
 
 
@@ -367,7 +376,7 @@ def test_doubled_cells_are_not_paired(tmp_path: Path) -> None:
 
 
 NAMED = [
-    ([{}], ["all"]),
+    ([{}], ["selection=cka n=3"]),  # nothing differs
     ([{"n": 1}, {"n": 2}], ["n=1", "n=2"]),
     ([{"n": 0.5}, {"n": 2}], ["n=0.5", "n=2"]),
     (
@@ -414,7 +423,7 @@ def test_names_tell_what_differs(tmp_path: Path, several: list[dict[str, Any]], 
 def test_options_that_go_with_the_dataset_name_nothing(tmp_path: Path) -> None:
     """They differ within a configuration."""
     options = pd.DataFrame({"n": ["1", "1"]}, index=["abcdefgh1", "abcdefgi2"])
-    assert names(options) == {"abcdefgh1": "all configuration=abcdefgh", "abcdefgi2": "all configuration=abcdefgi"}
+    assert names(options) == {"abcdefgh1": "n=1 configuration=abcdefgh", "abcdefgi2": "n=1 configuration=abcdefgi"}
 
 
 def test_the_reference_agrees_in_all_that_its_options_leave_open(tmp_path: Path) -> None:
@@ -431,7 +440,42 @@ def test_the_reference_agrees_in_all_that_its_options_leave_open(tmp_path: Path)
     assert table["difference"].tolist() == pytest.approx([0.01, 0.01])
     assert len(lines) == 1
     assert lines[0].startswith("no comparison of selection=cka n=3 rank=16: ")
-    assert lines[0].endswith("of selection=none n=0 rank=4 | selection=none n=0 rank=8")
+    assert lines[0].endswith("but got selection=none n=0 rank=4 | selection=none n=0 rank=8")
+
+
+def test_a_reference_agrees_in_no_more_than_what_was_chosen(tmp_path: Path) -> None:
+    """The steps and what is kept of a model follow from precision and pruning: nobody chose them."""
+    for precision, pruning in itertools.product(("fp32", "int8"), ("none", "wanda")):
+        steps = ["train", *["prune"] * (pruning != "none"), *["quantise"] * (precision != "fp32")]
+        options = {"precision.infer": precision, "pruning": pruning, "order": ",".join(steps)}
+        options["keep_model"] = len(steps) > 1
+        make_cell(tmp_path, 0.5, precision=precision, pruning=pruning, options=options)
+    table, lines = compared(tmp_path, "precision=fp32")
+    assert lines == []
+    assert table["reference"].to_dict() == {
+        f"precision=int8 pruning={pruning}": f"precision=fp32 pruning={pruning}" for pruning in ("none", "wanda")
+    }
+
+
+def test_references_that_cannot_be_told_apart_are_one_line(tmp_path: Path) -> None:
+    """However many configurations find none."""
+    for choice in (1, 2):
+        make_cell(tmp_path, 0.5, selection="random", options={"selection.choice": choice})
+    make(tmp_path, {(score, 3): [0.4] for score in ("a", "b", "c", "d", "e", "f")})
+    table, lines = compared(tmp_path, "selection=random")
+    assert table.empty
+    assert len(lines) == 1
+    assert lines[0].startswith("no comparison of selection=a, selection=b, selection=c, 3 more: expected one reference")
+
+
+def test_a_list_is_a_reference_as_it_is_typed(tmp_path: Path) -> None:
+    """With its brackets and spaces, or without; a wrong one is told with what there is."""
+    for layers in ("0", "1,2"):
+        make_cell(tmp_path, 0.5, selection="manual", n=None, options={"selection.layers": layers})
+    for typed in ("[1,2]", "[1, 2]", "1,2"):
+        assert compared(tmp_path, f"selection.layers={typed}")[0]["reference"].tolist() == ["selection.layers=1,2"]
+    with pytest.raises(UserError, match=r"^reference: selection\.layers: expected one of 0, \[1,2\], but got '\[3\]'$"):
+        compared(tmp_path, "selection.layers=[3]")
 
 
 @pytest.mark.parametrize(

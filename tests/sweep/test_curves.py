@@ -106,7 +106,7 @@ def test_cells_without_curves_have_none(tmp_path: Path) -> None:
     frame = as_frame(means(tmp_path))
     assert frame[["curve", "name", "kind", "n", "x", "mean"]].to_numpy().tolist()[0] == [
         "gain",
-        "all",
+        "selection=cka n=3",
         "ranked",
         1,
         0.0,

@@ -18,6 +18,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pandas as pd
 import pytest
 from cell_folders import make_cell, make_grid
 from chromium import CHROMIUM, Page, chromium
@@ -500,7 +501,7 @@ def test_the_front_is_what_nothing_beats(opened: Callable[..., Page]) -> None:
 
 
 def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[..., Page]) -> None:
-    """Over the datasets and seeds that every point has, with the deviation over seeds; no adapter is at zero."""
+    """Over the datasets and seeds that every point has, with the deviation of the mean; no adapter is at zero."""
     cells = grid(
         random.Random(1), selection=["cka", "none"], n=[1, 3], dataset=["NSAIDS", "ADHD", "Statins"], seed=[0, 1, 2]
     )
@@ -515,8 +516,7 @@ def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[...
             for dataset, seeds in (("NSAIDS", (0, 1, 2)), ("ADHD", (0, 1)))
         ]
         mean = statistics.mean(statistics.mean(one["awss@95"] for one in some) for some in common)
-        seeds = [[one["awss@95"] for some in common for one in some if one["seed"] == seed] for seed in range(3)]
-        std = statistics.stdev(statistics.mean(values) for values in seeds if len(values) == 2)
+        std = math.sqrt(sum(statistics.variance(one["awss@95"] for one in some) for some in common)) / 2
         count = sum(map(len, common))
         expected = f"{selection}\nN = {layers}: AWSS@95 {mean:.3f} ± {std:.3f}\n{count} cells"
         assert expected in tips(page, "budget")
@@ -524,6 +524,29 @@ def test_the_budget_figure_averages_over_datasets_and_seeds(opened: Callable[...
     legend = page.texts("#budget svg text")
     assert "tfidf" in legend
     assert not any("svm_head" in words for words in legend), "a further head of the adapted model is no baseline"
+
+
+def test_several_sets_of_layers_are_one_mark_that_says_so(browser: Page, tmp_path: Path) -> None:
+    """Their mean; and every figure has the deviation that the table has of the same mean."""
+    for dataset, seed in itertools.product(("A", "B"), (0, 1)):
+        for layer, value in ((0, 0.3), (1, 0.5)):
+            options = {"selection.layers": str(layer)}
+            own = value + 0.1 * seed * (dataset == "B")
+            make_cell(
+                tmp_path, own, selection="manual", n=None, layers=[layer], options=options, dataset=dataset, seed=seed
+            )
+        make_cell(tmp_path, 0.4 + 0.2 * seed * (dataset == "A"), n=2, dataset=dataset, seed=seed)
+    summarise(tmp_path, [tmp_path])
+    browser.look(1400)
+    browser.open(tmp_path / "report.html")
+    assert browser.complaints() == []
+    assert {tip.partition("\n")[2] for tip in tips(browser, "budget")} >= {
+        "N = 1: AWSS@95 0.425 ± 0.087\n8 cells of 2 sets of layers",
+        "N = 2: AWSS@95 0.450 ± 0.071\n4 cells",
+    }
+    assert "A mark of several sets of layers is their mean" in browser.texts("#budget figcaption")[0]
+    table = pd.read_csv(tmp_path / "groups.csv").set_index(["name", "dataset"])["std"]
+    assert table["selection=cka n=2", "all datasets"] == pytest.approx(0.0707, abs=1e-4)
 
 
 def test_choices_of_layers_by_dataset_and_budget(browser: Page, tmp_path: Path) -> None:
@@ -782,7 +805,7 @@ def test_incomplete_configurations_stand_apart(browser: Page, tmp_path: Path) ->
     ]  # fmt: skip
     assert len(tips(browser, "pareto-parameters", "circle")) == 2
     assert [tip.splitlines()[1] for tip in tips(browser, "datasets", "rect")] == ["n=1", "n=2", "n=3 (incomplete)"]
-    assert [tip.splitlines()[1] for tip in tips(browser, "budget", "circle")] == ["N = 2: AWSS@95 0.281 ± 0.133"]
+    assert [tip.splitlines()[1] for tip in tips(browser, "budget", "circle")] == ["N = 2: AWSS@95 0.281 ± 0.157"]
     assert browser.texts("#budget figcaption")[0].endswith("Not shown: 1 incomplete configuration.")
 
 

@@ -153,6 +153,7 @@ def test_means_and_deviations_by_hand() -> None:
     """Datasets weigh the same however many seeds they have; deviations of independent datasets add as variances."""
     assert mean_of_means([[1, 3], [10, 12, 14]]) == 7
     assert deviation([[1, 3], [10, 12, 14]]) == pytest.approx((2 + 4) ** 0.5 / 2)
+    assert deviation([[0.4] * 3]) == 0  # their rounded mean is not .4
     assert deviation([[1, 3, 8]]) == pytest.approx(np.std([1, 3, 8], ddof=1))
     assert np.isnan(mean_of_means([]))
     assert np.isnan(mean_of_means([[1], []]))

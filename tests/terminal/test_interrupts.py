@@ -57,7 +57,7 @@ def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     try:
-        _, errors = process.communicate(timeout=12)
+        _, errors = process.communicate(timeout=6)
     except subprocess.TimeoutExpired:  # before layersel is imported, Python loses one that falls into a destructor
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=90)

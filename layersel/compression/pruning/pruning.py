@@ -40,6 +40,13 @@ class Pruning(Choice):
         """
         return depth
 
+    def check(self, backbone: "Backbone") -> None:
+        """Checks that the options fit the model, before anything slow starts.
+
+        Raises:
+            UserError: They do not.
+        """
+
     def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":
         """Prunes the model of `backbone` in place.
 

@@ -37,6 +37,10 @@ class WeightPruning(Pruning):
     projections: list[str] | None = None
     """Which projections: query, key, value, output, gate, up, down; null = every linear layer inside the blocks."""
 
+    def check(self, backbone: "Backbone") -> None:
+        """Checks that there are linear modules to prune, and that a pattern fits them."""
+        self._chosen(backbone)
+
     def prune(self, backbone: "Backbone", tokens: "Sequence[TokenIds]", generator: "torch.Generator") -> "Pruned":
         """Puts zeros into the chosen linear layers."""
         from layersel.compression.pruning.pruned import Pruned, weight_sparsity

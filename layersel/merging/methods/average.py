@@ -33,21 +33,33 @@ class Average(MergeMethod):
         Raises:
             UserError: The sum is 0 in some layer.
         """
-        sums_L = weights_TL.sum(0)
-        if bool((sums_L == 0).any()):
-            raise UserError(ZERO_SUM)
-        return weights_TL / sums_L
+        return normalised(weights_TL)
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong: weights that sum to 0, a search that changes nothing."""
-        found = super().problems()
-        if self.search is not None and any(weight <= 0 for weight in self.grid):
-            found.append(f"merging.grid: expected numbers above 0 for the average, but got {self.grid}")
-        if self.search == "common":
-            found.append("merging.search: expected each or null, for the average normalises weights, but got common")
-        return found or self._sum_problems()
+        return super().problems() or average_problems(self)
 
-    def _sum_problems(self) -> list[str]:
-        rows = self.layer_weights if self.layer_weights is not None else [[own] for own in self.weights or [1.0]]
-        sums = [sum(column) for column in zip(*rows, strict=True)]
-        return [ZERO_SUM] if 0 in sums else []
+
+def normalised(weights_TL: "Tensor") -> "Tensor":
+    """Returns λ divided by its sum in each layer.
+
+    Raises:
+        UserError: The sum is 0 in some layer.
+    """
+    sums_L = weights_TL.sum(0)
+    if bool((sums_L == 0).any()):
+        raise UserError(ZERO_SUM)
+    return weights_TL / sums_L
+
+
+def average_problems(method: MergeMethod) -> list[str]:
+    """Returns one line for each option that does not fit a method that normalises λ."""
+    found = []
+    if method.search is not None and any(weight <= 0 for weight in method.grid):
+        found.append(f"merging.grid: expected numbers above 0 for the average, but got {method.grid}")
+    if method.search == "common":
+        found.append("merging.search: expected each or null, for the average normalises weights, but got common")
+    rows = method.layer_weights if method.layer_weights is not None else [[own] for own in method.weights or [1.0]]
+    if 0 in [sum(column) for column in zip(*rows, strict=True)]:
+        found.append(ZERO_SUM)
+    return found

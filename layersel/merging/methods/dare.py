@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from layersel.errors import one_of
 from layersel.merging.method import Changes, MergeMethod
+from layersel.merging.methods.average import average_problems, normalised
 from layersel.merging.methods.task_arithmetic import OWN_WEIGHT
 
 if TYPE_CHECKING:
@@ -47,10 +48,16 @@ class Dare(MergeMethod):
         dropped = dropped_out(stacked(changes), self.drop, generator)
         return {name: inner(stack) for name, stack in dropped.items()}
 
+    def scale(self, weights_TL: "Tensor") -> "Tensor":
+        """Returns λ; with inner=average it is T·λ divided by its sum, for the mean over the T adapters comes after."""
+        return normalised(weights_TL) * len(weights_TL) if self.inner == "average" else weights_TL
+
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong: the probability, the inner method among them."""
         found = super().problems() + drop_problems(self.drop)
-        return found + ([] if self.inner in INNER else [str(one_of("merging.inner", self.inner, INNER))])
+        if self.inner not in INNER:
+            found.append(str(one_of("merging.inner", self.inner, INNER)))
+        return found or (average_problems(self) if self.inner == "average" else [])
 
 
 def drop_problems(drop: float) -> list[str]:

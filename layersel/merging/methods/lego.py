@@ -16,9 +16,9 @@ class Lego(MergeMethod):
 
     A centroid μ is rescaled to the mean length of its members, and the result by √(r/k), with r the mean rank of the
     adapters that change the module and k the number of centroids: the wanted rank, or that of distinct units if there
-    are fewer. With k = r, merging one adapter, or A with A, returns it. A change without low-rank factors gives those
-    of its SVD. A unit and its negative make the same rank-one change but are far apart; like the paper, this does not
-    join them.
+    are fewer. With k = r, merging one adapter, or A with A, returns it. A change without low-rank factors gives the
+    first k of its SVD. A unit and its negative make the same rank-one change but are far apart; like the paper, this
+    does not join them.
 
     Reference: Zhao et al. 2025, "Merging LoRAs like playing LEGO": clustering, parameter and output reweighting. That r
     is the mean of differing ranks is this project's reading.

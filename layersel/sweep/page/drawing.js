@@ -17,6 +17,7 @@ function draw(tag, attributes = {}, ...children) {
 const label = (x, y, words, attributes = {}) => draw("text", {x, y, fill: "var(--ink)", ...attributes}, words);
 const line = (x1, y1, x2, y2, attributes = {}) => draw("line", {x1, y1, x2, y2, stroke: "var(--ink)", ...attributes});
 const colour = (index) => `var(--series-${index % SERIES})`;
+const shapeOf = (index) => Math.floor(index / SERIES); // tells apart what has the same colour
 
 const pen = document.createElement("canvas").getContext("2d");
 
@@ -89,6 +90,9 @@ function logTicks(low, high) {
   const values = powers.flatMap((power) => factors.map((factor) => factor * 10 ** power));
   return values.filter((value) => Math.log10(value) >= low && Math.log10(value) <= high);
 }
+
+/** Where a box begins, in pixels, whose left axis has room for its title and the numbers of a scale. */
+const leftOf = (scale) => Math.max(62, 34 + Math.max(0, ...scale.ticks.map(({words}) => widthOf(words))));
 
 /** The left axis of a box {left, right, top, bottom} with lines across it. */
 function leftAxis(box, scale, title) {

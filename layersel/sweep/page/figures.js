@@ -36,21 +36,22 @@ function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
     .map((group) => ({...group, x: group[cost], y: group.mean, selection: selectionOf.get(group.configuration)}));
   if (!points.length) return {why: `No configuration has both ${title} and ${metricTitle} in all of its cells.`};
   const front = frontOf(points);
-  const box = {left: 62, right: width - 16, top: 16, bottom: 300};
+  const y = linearAround(points.map((point) => point.y), 300, 16);
+  const box = {left: leftOf(y), right: width - 16, top: 16, bottom: 300};
   const costs = points.map((point) => point.x);
   const least = Math.min(...costs);
   const wide = least >= 0 && (least === 0 || Math.max(...costs) > 20 * least);
   const x = wide ? logarithmic(costs, box.left, box.right) : linearAround(costs, box.left + 8, box.right - 8);
-  const y = linearAround(points.map((point) => point.y), box.bottom, box.top);
   const stairs = front.map((point, place) => (place ? `H${x(point.x)}V${y(point.y)}` : `M${x(point.x)} ${y(point.y)}`));
   const tip = (point) => `${point.name}\n${metricTitle} ${number(point.y)}${spread(point.std)}\n${plural(point.n, "cell")}\n${title} ${number(point.x)}`;
   const marks = points.map((point) => {
     const best = front.includes(point);
     const paint = {fill: colour(hue(point.selection)), "fill-opacity": best ? 1 : 0.35, stroke: "var(--surface)"};
-    return mark(0, x(point.x), y(point.y), {...paint, tip: tip(point)}, best ? 7 : 5);
+    return mark(shapeOf(hue(point.selection)), x(point.x), y(point.y), {...paint, tip: tip(point)}, best ? 7 : 5);
   });
-  const numbers = front.map((point, place) => label(x(point.x), y(point.y) - 11, String(place + 1),
-    {"text-anchor": "middle", "font-weight": "bold"}));
+  const places = groupBy(front.map((point, place) => ({...point, number: place + 1})), (point) => keyOf(point, ["x", "y"]));
+  const numbers = [...places.values()].map((some) => label(x(some[0].x), y(some[0].y) - 11,
+    some.map((point) => point.number).join(", "), {"text-anchor": "middle", "font-weight": "bold"}));
   const names = legend(front.map((point, place) => ({
     words: `${point.name}: ${number(point.y)}`, tip: tip(point),
     key: (atX, atY) => label(atX, atY + 4, String(place + 1), {"text-anchor": "middle", "font-weight": "bold"}),
@@ -68,7 +69,7 @@ function paretoFigure({groups, metric, selectionOf, hue}, cost, title, width) {
 
 function hueLegend(selections, hue, width, top) {
   return legend(selections.toSorted(compare).map((selection) => ({
-    words: text(selection) || "other", key: (x, y) => mark(0, x, y, {fill: colour(hue(selection))}),
+    words: text(selection) || "other", key: (x, y) => mark(shapeOf(hue(selection)), x, y, {fill: colour(hue(selection))}),
   })), 16, width - 8, top);
 }
 
@@ -90,22 +91,23 @@ function budgetFigure({cells, metric, hue}, width) {
   lines.sort((one, other) => columns.map((column) => compare(one.first[column], other.first[column])).find(Boolean) ?? 0);
   for (const each of lines) {
     each.means = [...each.points].sort(([one], [other]) => one - other)
-      .map(([n, some]) => ({n, ...meanOverDatasets(within(some), metric, datasets)}));
+      .map(([n, some]) => ({n, sets: unique(some.map((cell) => cell.configuration)).length, ...meanOverDatasets(within(some), metric, datasets)}));
   }
   const apart = unique(all.map((cell) => cell.configuration).filter((each) => incomplete.has(each))).length;
   const note = `Mean over seeds and ${plural(datasets.length, "dataset")}` +
     (shared.length < known.length ? ", those that every point has" : "") +
-    "; error bars: standard deviation from seed to seed." +
+    "; error bars: standard deviation of that mean." +
+    (lines.some(({means}) => means.some(({sets}) => sets > 1)) ? " A mark of several sets of layers is their mean, and its bar tells their differences too." : "") +
     (apart ? ` Not shown: ${plural(apart, "incomplete configuration")}.` : "");
   return budgetDrawing({known: shared, lines, columns, datasets, metric, hue, note}, width);
 }
 
 function budgetDrawing({known, lines, columns, datasets, metric, hue, note}, width) {
-  const box = {left: 62, right: width - 16, top: 16, bottom: 300};
   const means = lines.flatMap((each) => each.means);
   const baselines = baselinesOf(known, metric, datasets);
   const ends = means.flatMap((point) => [point.mean - (point.std ?? 0), point.mean + (point.std ?? 0)]);
-  const y = linearAround([...ends, ...baselines.map((each) => each.mean)], box.bottom, box.top);
+  const y = linearAround([...ends, ...baselines.map((each) => each.mean)], 300, 16);
+  const box = {left: leftOf(y), right: width - 16, top: 16, bottom: 300};
   const most = Math.max(1, ...means.map((point) => point.n));
   const x = linear(-0.4, most + 0.4, box.left, box.right);
   const step = Math.ceil(most / 12);
@@ -113,10 +115,13 @@ function budgetDrawing({known, lines, columns, datasets, metric, hue, note}, wid
   const shapes = unique(lines.map((each) => keyOf(each.first, columns.slice(1))));
   const selections = unique(lines.map((each) => text(each.first.selection))).length;
   const sharing = (n) => lines.filter((each) => each.means.some((point) => point.n === n));
-  const gap = Math.min(5, (x(1) - x(0)) / 2 / lines.length); // pixels between the marks of one N
+  const budgets = unique(means.map((point) => point.n)).sort((one, other) => one - other);
+  const nearest = Math.min(most, ...budgets.slice(1).map((n, place) => n - budgets[place]));
+  const crowd = Math.max(...budgets.map((n) => sharing(n).length));
+  const gap = Math.min(10, (x(nearest) - x(0)) * 0.8 / crowd); // pixels between the marks of one N
   const looks = lines.map((each, place) => ({
     paint: colour(selections > 1 ? hue(each.first.selection) : place),
-    shape: shapes.indexOf(keyOf(each.first, columns.slice(1))),
+    shape: shapes.indexOf(keyOf(each.first, columns.slice(1))) + shapes.length * shapeOf(selections > 1 ? hue(each.first.selection) : place),
     at: (n) => x(n) + (sharing(n).indexOf(each) - (sharing(n).length - 1) / 2) * gap,
   }));
   const drawn = lines.map((each, place) => budgetLine(each, looks[place], describe(each.first, columns), y));
@@ -143,7 +148,8 @@ function budgetLine({means}, look, name, y) {
     ...(point.std === null ? [] : [errorBar(at(point.n), point.mean, point.std, y, {stroke: paint})]),
     mark(shape, at(point.n), y(point.mean), {
       fill: paint, stroke: paint,
-      tip: `${name}\nN = ${point.n}: ${metricTitle} ${number(point.mean)}${spread(point.std)}\n${plural(point.cells, "cell")}`,
+      tip: `${name}\nN = ${point.n}: ${metricTitle} ${number(point.mean)}${spread(point.std)}\n${plural(point.cells, "cell")}` +
+        (point.sets > 1 ? ` of ${point.sets} sets of layers` : ""),
     }),
   ]);
   return draw("g", {}, draw("path", {d: `M${path}`, fill: "none", ...strokeOf(look)}), ...marks);
@@ -169,11 +175,12 @@ function baselineEntries(baselines) {
 function curvesFigure({several, chosen, allBands}, width) {
   const shown = several.lines.filter((own) => own.kind === "baseline" || chosen.has(own.configuration));
   if (!shown.length) return {why: "No configuration is chosen."};
-  const box = {left: 62, right: width - 16, top: 16, bottom: 360};
+  const [top, bottom] = [16, 360];
   const banded = (own) => own.n > 1 && (own.kind === "ranked" || allBands);
-  const x = linear(Math.min(...shown.map((own) => own.x[0])), Math.max(...shown.map((own) => own.x.at(-1))), box.left, box.right);
   const ends = shown.flatMap((own) => (banded(own) ? [...own.mean, ...own.low, ...own.high] : own.mean));
-  const y = linear(Math.min(...ends), Math.max(...ends), box.bottom, box.top);
+  const y = linear(Math.min(...ends), Math.max(...ends), bottom, top);
+  const box = {left: leftOf(y), right: width - 16, top, bottom};
+  const x = linear(Math.min(...shown.map((own) => own.x[0])), Math.max(...shown.map((own) => own.x.at(-1))), box.left, box.right);
   const configurations = shown.filter((own) => own.kind === "ranked").length;
   const looks = new Map(shown.map((own, place) => [own, curveLook(own.kind, place, configurations)]));
   const entries = shown.map((own) => ({words: own.name, key: (atX, atY) => draw("g", {},
@@ -237,9 +244,10 @@ function datasetsFigure({cells, metric, chosen}, width) {
   }));
   const ends = measured.flatMap(({bars, baselines}) => [...bars, ...baselines])
     .flatMap((each) => (each.mean === null ? [] : [each.mean + (each.std ?? 0), each.mean - (each.std ?? 0)]));
-  const group = Math.max((width - 78) / datasets.length, ranked.length * 9 + 24, 44);
-  const box = {left: 62, right: Math.max(width - 16, 62 + group * datasets.length), top: 16, bottom: 300};
-  const y = linear(Math.min(0, ...ends) * 1.05, Math.max(0.01, ...ends) * 1.05, box.bottom, box.top);
+  const y = linear(Math.min(0, ...ends) * 1.05, Math.max(0.01, ...ends) * 1.05, 300, 16);
+  const left = leftOf(y);
+  const group = Math.max((width - 16 - left) / datasets.length, ranked.length * 9 + 24, 44);
+  const box = {left, right: Math.max(width - 16, left + group * datasets.length), top: 16, bottom: 300};
   const bar = Math.min(48, (group - 20) / ranked.length);
   const drawn = measured.map((each, place) => datasetBars(each, box.left + place * group, group, bar, y));
   const entries = ranked.map((each, place) => ({
@@ -278,7 +286,8 @@ function choicesFigure({cells, metric}, width) {
     .filter((panel) => panel.rows.length);
   if (!panels.length) return {why: "No two finished cells differ in nothing but their precision, pruning or merging."};
   const names = panels.flatMap((panel) => panel.rows.map((row) => clip(row.name, Math.min(240, width * 0.35))));
-  const box = {left: Math.max(...names.map((name) => widthOf(name))) + 24, right: width - 150};
+  const values = panels.flatMap((panel) => panel.rows.map((row) => widthOf(differenceWords(row))));
+  const box = {left: Math.max(...names.map((name) => widthOf(name))) + 24, right: width - Math.max(...values) - 24};
   const x = linearAround([0, ...panels.flatMap((panel) => panel.rows.flatMap((row) => row.differences))], box.left, box.right, 4);
   let top = 8;
   const drawn = panels.map((panel) => {
@@ -293,6 +302,8 @@ function choicesFigure({cells, metric}, width) {
       "large: their mean, with standard deviation.",
   };
 }
+
+const differenceWords = (row) => `${signed(mean(row.differences))} (mean ${number(row.mean)})`;
 
 /** Differences of each choice of a group to its plain one (or to the first that can be compared). */
 function choicesOf(cells, group, metric) {
@@ -335,7 +346,7 @@ function choicesPanel({title, rows}, x, box, top, width) {
     const bar = deviation === null ? [] : [line(x(centre - deviation), y, x(centre + deviation), y, {"stroke-width": 2})];
     return [label(box.left - 12, y + 4, clip(row.name, box.left - 20), {"text-anchor": "end", tip: row.name}),
       ...dots, ...bar, mark(3, x(centre), y, {fill: "var(--series-3)", stroke: "var(--surface)", tip}, 6),
-      label(box.right + 12, y + 4, `${signed(centre)} (mean ${number(row.mean)})`, {tip})];
+      label(box.right + 12, y + 4, differenceWords(row), {tip})];
   });
   return draw("g", {}, label(8, top + 18, clip(title, width - 16), {"font-weight": "bold"}), ...drawn);
 }

@@ -156,7 +156,7 @@ function addScores() {
 function addChosen() {
   const redrawn = () => redraw([figure]);
   const datasets = choiceOf("Dataset", unique(chosen.map((one) => text(one.dataset))), "each dataset apart", redrawn);
-  const budgets = choiceOf("Budget", unique(chosen.map((one) => text(one.budget))), "all", redrawn);
+  const budgets = choiceOf("Budget", unique(chosen.map((one) => text(one.budget))).filter(Boolean), "all", redrawn);
   budgets.select.value = "";
   const figure = addFigure("layers", "Layers that each score chose",
     (width) => chosenFigure({chosen, dataset: datasets.select.value, budget: budgets.select.value}, width), [...datasets.shown, ...budgets.shown]);
@@ -286,6 +286,7 @@ addLengths();
 fillSelects();
 addFigure("pareto-parameters", `${metricTitle} against trainable parameters`, cost("parameters", "trainable parameters"));
 addFigure("pareto-seconds", `${metricTitle} against time`, cost("seconds", "seconds a cell"));
+at("pareto-beside").hidden = !data.metric.beside;
 if (data.metric.beside) addFigure("pareto-beside", `${metricTitle} against ${data.metric.beside}`, cost("beside", data.metric.beside));
 addFigure("budget", `${metricTitle} against the number of layers`, (width) => budgetFigure({cells: shown, metric, hue}, width));
 const bars = addFigure("datasets", `${metricTitle} by dataset`,

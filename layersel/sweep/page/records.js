@@ -41,9 +41,12 @@ const unique = (values) => [...new Set(values)];
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const mean = (values) => sum(values) / values.length;
 
+const TIE = 1e-12; // differences up to this size count as none
+
 /** Standard deviation with n − 1; null where there is none. */
 function std(values) {
   if (values.length < 2) return null;
+  if (Math.max(...values) - Math.min(...values) <= TIE) return 0;
   const centre = mean(values);
   return Math.sqrt(sum(values.map((value) => (value - centre) ** 2)) / (values.length - 1));
 }
@@ -93,20 +96,18 @@ function layersOf(cell) {
 }
 
 /**
- * Mean over datasets of the means over seeds, and its deviation from seed to seed.
+ * Mean over datasets of the means over seeds, and its deviation where each dataset has one seed: √Σs² / number of datasets.
  *
- * Only the given datasets count; a seed counts for the deviation when it has all of them.
+ * Only the given datasets count; there is no deviation unless each of them has two values.
  */
 function meanOverDatasets(cells, column, datasets) {
   const wanted = cells.filter((cell) => isNumber(cell[column]) && datasets.includes(text(cell.dataset)));
-  const over = (some) => mean(some.map((cell) => cell[column]));
-  const byDataset = [...groupBy(wanted, (cell) => text(cell.dataset)).values()];
-  const bySeed = [...groupBy(wanted, (cell) => text(cell.seed)).values()];
-  const whole = bySeed.filter((some) => unique(some.map((cell) => text(cell.dataset))).length === datasets.length);
+  const samples = [...groupBy(wanted, (cell) => text(cell.dataset)).values()].map((some) => some.map((cell) => cell[column]));
+  const deviations = samples.map(std);
+  const deviates = samples.length > 0 && samples.length === datasets.length && !deviations.includes(null);
   return {
-    mean: byDataset.length ? mean(byDataset.map(over)) : null,
-    std: std(whole.map(over)),
-    seeds: whole.length,
+    mean: samples.length ? mean(samples.map(mean)) : null,
+    std: deviates ? Math.sqrt(sum(deviations.map((own) => own ** 2))) / samples.length : null,
     cells: wanted.length,
   };
 }

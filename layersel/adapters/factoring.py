@@ -1,7 +1,6 @@
 """Singular values of weight changes: a matrix becomes two factors of a given rank, and what these leave out."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,9 +9,6 @@ from torch import Tensor
 from layersel.adapters.change import Change
 
 # Shapes: O outputs and I inputs of a weight matrix, R rank.
-
-CUTOFF = 1e-5
-"""Singular values up to this one are dropped from a joint basis, as in the published code of KnOTS."""
 
 
 class SVD(NamedTuple):
@@ -84,14 +80,3 @@ def truncate(matrix_OI: Tensor, rank: int | None) -> tuple[tuple[Tensor, Tensor]
     kept = max(numerical_rank(whole.s_R, matrix_OI.shape), 1) if rank is None else rank
     up_OR, down_RI = whole.cut(kept).balanced()
     return (up_OR.float().contiguous(), down_RI.float().contiguous()), math.fsum(whole.s_R[kept:].square())
-
-
-def joint_basis(changes_T: Sequence[Change]) -> Tensor:
-    """Returns U (O×R), the left singular vectors of the ΔW side by side whose singular value is above `CUTOFF`.
-
-    They are those of the U_t·Σ_t side by side, a narrow matrix if the changes are low rank: what stands on the right
-    of it has orthonormal rows. So Σ·V_t is Uᵀ·ΔW_t, exactly zero for an adapter without this module.
-    """
-    parts = [svd_of(change) for change in changes_T]
-    joint = svd(torch.cat([part.u_OR * part.s_R for part in parts], dim=1))
-    return joint.u_OR[:, joint.s_R > CUTOFF]
