@@ -347,7 +347,9 @@ EVALUATION = {
         ["run={folder}/unfinished"], r"run: .*is interrupted, not finished", base=[], subprocess=True
     ),
     "no data": Bad([], r"data: expected labelled data.*data=table", base=MODEL),
-    "adapter missing": Bad(["adapter_folder={folder}/none"], r"adapter: .*has no adapter_config", base=EVALUATE),
+    "adapter missing": Bad(
+        ["adapter_folder={folder}/none"], r"adapter_folder: expected a folder with an .*none' is none", base=EVALUATE
+    ),
     "adapter of another model": Bad(["adapter_folder={adapter}"], r"adapter: .*another model", base=EVALUATE),
     "records missing": Bad(
         ["records={folder}/none.ris", "out={out}/r.csv"], r"records: .*none\.ris.*check the path", base=EVALUATE

@@ -143,10 +143,15 @@ def training_configs(cell: Cell, method: MergeMethod, config: DictConfig) -> lis
 
 
 def named_runs(method: MergeMethod) -> list[RunFolder]:
-    """Returns the folders of the runs that are named.
+    """Returns the folders of the runs that are named."""
+    return [RunFolder(Path(run).expanduser()) for run in method.runs]
+
+
+def check_unread(method: MergeMethod) -> None:
+    """Checks that no options of a training were given where runs alone are merged, and nothing is trained.
 
     Raises:
-        UserError: No dataset is, so that nothing is trained, but options of a training were given.
+        UserError: Some were.
     """
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() and not method.datasets else []
     unread = [override for override in given if re.match(r"[+~]*(selection|ranks|adapter|regime)\b", override)]
@@ -155,7 +160,6 @@ def named_runs(method: MergeMethod) -> list[RunFolder]:
             f"merging.runs: expected no {' '.join(unread)} beside it, as these runs have trained their adapters; leave "
             "it out, or name merging.datasets, which are trained by it"
         )
-    return [RunFolder(Path(run).expanduser()) for run in method.runs]
 
 
 def name_a_dataset(config: DictConfig) -> DictConfig:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from layersel.cell.finding import CellMatch, chosen_folder, match
 from layersel.cell.identity import Identity, merging_identity, training_identity
-from layersel.cell.members import Member, check_datasets, name_a_dataset, named_runs, training_configs
+from layersel.cell.members import Member, check_datasets, check_unread, name_a_dataset, named_runs, training_configs
 from layersel.cell.options import Cell
 from layersel.cell.printing import show_merging, show_metrics
 from layersel.cell.steps import TRAIN
@@ -137,6 +137,7 @@ def trained_members(call: Call, method: MergeMethod, config: DictConfig) -> list
     """Returns the runs of the datasets, trained if missing, and those that are named, checked before any training."""
     cell = call.cell
     found = [Member.of(folder, cell) for folder in named_runs(method)]
+    check_unread(method)
     calls = [
         Call(replace(build(OmegaConf.create(own), Cell), retry=cell.retry), own)
         for own in training_configs(cell, method, config)

@@ -111,6 +111,9 @@ class Evaluation:
     def problems(self) -> list[str]:
         """Returns a line for each thing that does not fit together."""
         found = self._contradictions()
+        if self.adapter_folder is not None and not Path(self.adapter_folder).expanduser().is_dir():
+            got = f"but {self.adapter_folder!r} is none; a run's is RUN/adapter"
+            found.append(f"adapter_folder: expected a folder with an adapter, {got}")
         refused = None if self.task is None or self.model is None else self.task.model_refusal(self.model)
         found += [] if refused is None else [refused]
         if self.data is not None and self.run is not None and self.effective_head == "saved":

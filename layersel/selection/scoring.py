@@ -14,10 +14,12 @@ from layersel.backbone.projection_names import PROJECTIONS
 from layersel.config import build, build_group, choice, choices
 from layersel.data.texts.text import Text
 from layersel.errors import UserError, one_of
+from layersel.runs.folder import check_writable
 from layersel.seeding import stream
 from layersel.selection.rank_rule import RankRule
 from layersel.selection.score import STATES, Measure, Score, uncounted
 from layersel.selection.similarity_names import MIN_TEXTS
+from layersel.terminal.tables import note
 
 if TYPE_CHECKING:
     from layersel.data.texts.examples import Example
@@ -32,6 +34,7 @@ OWN_NAMES = {
     "data.path": "texts",
     ", data.prompt_column, data.response_column, data.messages_column": "=NAME",
     "data.text_column": "column",
+    "data.label_column": "labels",
 }
 """What is called otherwise in a cell, and how it is called here."""
 PROBE_SIZE = 128
@@ -88,7 +91,17 @@ class Scoring:
         unknown = [name for name in self.projections or [] if name not in PROJECTIONS]
         if unknown:
             found.append(str(one_of("projections", unknown[0], PROJECTIONS)))
-        return found + self.pretrained().problems()
+        return found + self._file_problems() + self.pretrained().problems()
+
+    def _file_problems(self) -> list[str]:
+        """Returns a line for each thing that cannot be written, or that would be lost."""
+        out = Path(self.out)
+        if self.texts is not None and out.resolve() == Path(self.texts).expanduser().resolve():
+            return [f"out: expected a new file, but got {self.out}, which is read; give another name"]
+        if out.is_dir():
+            return [f"out: expected a file, but got the folder {self.out}; give the name of a file in it"]
+        folders = {"out": out.parent} | ({} if self.figures is None else {"figures": Path(self.figures)})
+        return [line for name, folder in folders.items() if (line := check_writable(folder, name)) is not None]
 
     def pretrained(self) -> Pretrained:
         """Returns the model's options; what stands for a text and where it is cut are decided when it is loaded."""
@@ -200,10 +213,15 @@ def _examples(options: Scoring, score: Score) -> "list[Example]":
     problems = source.problems()
     if problems:
         raise UserError("\n".join(problems))
-    found = source.load().examples
+    dataset = source.load()
+    found = dataset.examples
     if len(found) < MIN_TEXTS:
         raise UserError(f"texts: expected at least {MIN_TEXTS} texts in {options.texts!r}, but got {len(found)}")
+    for line in dataset.lines():
+        note(line)
     count = score.n_texts or PROBE_SIZE
+    if count < len(found):
+        note(f"{'the first' if score.takes_first else 'a random'} {count} of them are looked at")
     if score.takes_first:
         return list(found[:count])
     import torch

@@ -186,7 +186,16 @@ BAD = {
     "broken value": (["n=[1"], r"n: expected a value such as 3 or \[query,value\], but got '\[1'"),
     "folder for a file": (
         ["score=last", "out=folder.txt"],
-        "'folder.txt': expected a file or nothing there, but got a folder",
+        r"out: expected a file, but got the folder folder\.txt; give the name of a file in it",
+    ),
+    "what is read": (
+        ["texts=texts.txt", "score=spectrum", "out=./texts.txt"],
+        r"out: expected a new file, but got \./texts\.txt, which is read; give another name",
+    ),
+    "file for a folder": (["texts=texts.txt", "figures=three.txt"], r"figures: cannot write to 'three\.txt'"),
+    "no such labels": (
+        ["texts=texts.csv", "column=abstract", "labels=lable", "figures=f"],
+        "labels: expected one of id, abstract, but got 'lable'",
     ),
 }
 
@@ -208,6 +217,18 @@ def test_what_is_wrong_is_one_line(
     assert re.match(f"error: {expected}", error), error
     assert error.count("\n") == 1
     assert not (folder / "selection.json").exists()
+    assert (folder / "texts.txt").read_text(encoding="utf-8-sig").splitlines() == TEXTS
+
+
+def test_it_tells_what_was_read_and_looked_at(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows without a text are counted, and of many texts the number that is drawn."""
+    rows = "".join(f"{i},{text}\n" for i, text in enumerate(TEXTS * 4))
+    (folder / "gaps.csv").write_text("id,text\n" + rows + "98,\n99,\n")
+    run("texts=gaps.csv", "score.probe_size=16", "score.bootstrap=2", "pooling=mean")
+    printed = capsys.readouterr().out
+    assert "32 examples" in printed
+    assert "2 rows without a text" in printed
+    assert "a random 16 of them are looked at" in printed
 
 
 def test_all_that_is_wrong_with_the_options_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,7 +142,7 @@ def recognise_columns(
         if name is not None:
             found[role] = [_named(role, name, columns)]
     if not found["title"]:
-        raise one_of("data.title_column", None, columns, hint="name the column that holds the titles")
+        raise one_of("data.title_column", None, columns, hint="name the titles' with data=table data.title_column=NAME")
     if not found["label"] and label_level != "none":
         _refuse_other_level(columns, label_level)
     roles = {role: candidates[0] for role, candidates in found.items() if candidates}

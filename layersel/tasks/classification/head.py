@@ -26,11 +26,13 @@ class LinearHead:
         weight_KD: W, float64.
         bias_K: b, float64.
         classes: The names of the classes; none where a number is predicted.
+        of_pairs: Whether it has learnt from pairs of texts; None where a file of an earlier version does not say.
     """
 
     weight_KD: Tensor
     bias_K: Tensor
     classes: tuple[str, ...]
+    of_pairs: bool | None = None
 
     def outputs(self, vectors_ND: Tensor) -> Tensor:
         """Returns the outputs (N×K, float64) for vectors.
@@ -50,7 +52,8 @@ class LinearHead:
         """Writes a safetensors file."""
         tensors = {"weight": self.weight_KD.contiguous(), "bias": self.bias_K.contiguous()}
         with atomic_path(path) as draft:
-            save_file(tensors, str(draft), metadata={"classes": json.dumps(self.classes)})
+            about = {"classes": json.dumps(self.classes), "of_pairs": json.dumps(self.of_pairs)}
+            save_file(tensors, str(draft), metadata=about)
 
     @classmethod
     def load(cls, path: Path) -> "LinearHead":
@@ -61,8 +64,9 @@ class LinearHead:
         """
         try:
             with safe_open(str(path), framework="pt") as file:
-                classes = tuple(json.loads(file.metadata()["classes"]))
-                return cls(file.get_tensor("weight"), file.get_tensor("bias"), classes)
+                about = file.metadata()
+                classes, of_pairs = tuple(json.loads(about["classes"])), json.loads(about.get("of_pairs", "null"))
+                return cls(file.get_tensor("weight"), file.get_tensor("bias"), classes, of_pairs)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"head: {str(path)!r} cannot be read ({error}); train again with force=true") from error
 

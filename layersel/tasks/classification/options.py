@@ -103,8 +103,9 @@ class Classification(Task):
         return UnlabelledTexts(path)
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
-        """Returns how many examples were tested on, and what the pretrained model is judged by."""
-        return f"{metrics['n_test']} test examples; pretrained = a linear probe on its vectors"
+        """Returns how many examples were tested on, and what the pretrained model is judged by if it was."""
+        judged = any(name.startswith("base/") for name in metrics)
+        return f"{metrics['n_test']} test examples" + ("; pretrained = a linear probe on its vectors" if judged else "")
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is out of range."""

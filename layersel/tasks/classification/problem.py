@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +139,8 @@ class ClassificationProblem(Problem):
             UserError: There are classes that the head does not know.
         """
         targets_N = self.targets if head is None else self._as_head_has_them(head)
+        if head is not None:
+            self._check_pairs(head)
         vectors_ND = subject.vectors()
         if head is None:
             known = sorted([*self.train, *self.validation])
@@ -175,15 +177,31 @@ class ClassificationProblem(Problem):
         if not isinstance(outcome, ClassificationOutcome) or not isinstance(outcome.head, LinearHead):
             raise TypeError("expected the outcome of a model")
         folder.mkdir(parents=True, exist_ok=True)
-        outcome.head.save(folder / HEAD)
+        replace(outcome.head, of_pairs=self.of_pairs).save(folder / HEAD)
         file = folder / PREDICTIONS
         write_predictions(file, self.dataset.examples, self.test, outcome.outputs, outcome.head, labelled=True)
 
     def predict(self, subject: Subject, head: LinearHead, path: Path) -> int:
-        """Writes what is predicted for all texts that are not learnt from."""
+        """Writes what is predicted for all texts that are not learnt from.
+
+        Raises:
+            UserError: They are pairs and the head has learnt from single texts, or the other way round.
+        """
+        self._check_pairs(head)
         outputs_NK = head.outputs(subject.vectors().cpu())
         write_predictions(path, self.dataset.examples, self.unlabelled, outputs_NK, head, labelled=False)
         return len(self.unlabelled)
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether the examples are pairs of texts."""
+        return any(own.pair is not None for own in self.dataset.examples)
+
+    def _check_pairs(self, head: LinearHead) -> None:
+        if head.of_pairs is not None and head.of_pairs != self.of_pairs:
+            learnt, given = ("pairs of texts", "single texts") if head.of_pairs else ("single texts", "pairs of texts")
+            hint = "records have them in the columns text and pair" if head.of_pairs else "leave the second ones out"
+            raise UserError(f"data: expected {learnt}, which the run has learnt from, but got {given}; {hint}")
 
     def figures(self, outcomes: Mapping[str, Outcome]) -> dict[str, "Figure"]:
         """Draws the confusion matrix of the adapted model, or its numbers over the true ones."""

@@ -34,16 +34,30 @@ class UnlabelledTexts(LabelledSource):
         return [Path(self.path).expanduser()]
 
     def load(self) -> TextDataset:
-        """Reads the texts.
+        """Reads the texts, and says which columns were read.
 
         Raises:
-            UserError: The file cannot be read, or has no column `text`.
+            UserError: The file cannot be read, has no column `text` or no row, or a row lacks a text.
         """
         raw = read_unpacked(Path(self.path).expanduser())
         table = parse_delimited(decode(raw, self.path).text, self.path, lambda names: TEXT in names)
         if TEXT not in table.columns:
+            named = ", ".join(table.columns) or "none"
             raise UserError(
-                f"records: expected a column {TEXT!r} in {self.path!r}, but got {', '.join(table.columns) or 'none'}"
+                f"records: expected a table with a column {TEXT!r} in {self.path!r}, but got {named}; rename that of "
+                "the texts"
             )
-        examples = tuple(Example(text=row.get(TEXT), pair=row.get(PAIR)) for row in table.rows)
-        return TextDataset(self.name, examples, table.notes)
+        if not table.rows:
+            raise UserError(f"records: expected texts in {self.path!r}, but found only a header; export it again")
+        read = [name for name in (TEXT, PAIR) if name in table.columns]
+        for name in read:
+            empty = [row for row, own in enumerate(table.rows, start=1) if not (own.get(name) or "").strip()]
+            if empty:
+                raise UserError(
+                    f"records: expected a {name} in every row, but row {empty[0]} of {self.path!r} has none; leave it "
+                    "out"
+                )
+        examples = tuple(Example(text=row[TEXT], pair=row.get(PAIR)) for row in table.rows)
+        unread = [name for name in table.columns if name not in read]
+        what = f"read: {', '.join(read)}" + (f"; not read: {', '.join(unread)}" if unread else "")
+        return TextDataset(self.name, examples, (what, *table.notes))

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -144,11 +145,19 @@ def test_unlabelled_texts_are_predicted(lab: Lab, tmp_path: Path) -> None:
     found = pd.read_csv(out)
     assert found["predicted"].tolist() == own["predicted"].head(4).tolist()
     assert found["probability of closing"].tolist() == pytest.approx(own["probability of closing"].head(4), abs=1e-4)
-    (tmp_path / "wrong.csv").write_text("title\nA\n", encoding="utf-8")
-    printed = script(
-        "evaluate.py", f"run={lab.cell(PLACE)}", f"records={tmp_path / 'wrong.csv'}", f"out={out}", status=2
-    )
-    assert "records: expected a column 'text'" in printed
+    assert "read: text" in printed
+    refused = {
+        "title\nA\n": "records: expected a table with a column 'text' in .*, but got title; rename that of the texts",
+        "text\n": "records: expected texts in .*, but found only a header; export it again",
+        "text,id\nA,1\n,2\n": "records: expected a text in every row, but row 2 of .* has none; leave it out",
+        "text,pair\nA,B\n": "data: expected single texts, which the run has learnt from, but got pairs of texts; .*",
+    }
+    for content, line in refused.items():
+        (tmp_path / "wrong.csv").write_text(content, encoding="utf-8")
+        wrong = ["evaluate.py", f"run={lab.cell(PLACE)}", f"records={tmp_path / 'wrong.csv'}"]
+        printed = script(*wrong, f"out={tmp_path / 'none.csv'}", status=2)
+        assert re.search(f"^error: {line}$", printed, re.MULTILINE), printed
+        assert not (tmp_path / "none.csv").exists()
 
 
 @pytest.mark.real
