@@ -100,8 +100,10 @@ class Scoring:
             return [f"out: expected a new file, but got {self.out}, which is read; give another name"]
         if out.is_dir():
             return [f"out: expected a file, but got the folder {self.out}; give the name of a file in it"]
-        folders = {"out": out.parent} | ({} if self.figures is None else {"figures": Path(self.figures)})
-        return [line for name, folder in folders.items() if (line := check_writable(folder, name)) is not None]
+        if self.figures is not None and Path(self.figures).is_file():
+            return [f"figures: expected a folder, but got the file {self.figures}; give another name"]
+        unwritable = check_writable(out.parent, "out")
+        return [] if unwritable is None else [unwritable]
 
     def pretrained(self) -> Pretrained:
         """Returns the model's options; what stands for a text and where it is cut are decided when it is loaded."""

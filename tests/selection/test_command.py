@@ -192,7 +192,7 @@ BAD = {
         ["texts=texts.txt", "score=spectrum", "out=./texts.txt"],
         r"out: expected a new file, but got \./texts\.txt, which is read; give another name",
     ),
-    "file for a folder": (["texts=texts.txt", "figures=three.txt"], r"figures: cannot write to 'three\.txt'"),
+    "file for a folder": (["texts=texts.txt", "figures=three.txt"], r"figures: expected a folder, but got the file"),
     "no such labels": (
         ["texts=texts.csv", "column=abstract", "labels=lable", "figures=f"],
         "labels: expected one of id, abstract, but got 'lable'",
