@@ -5,6 +5,7 @@ object that does the work. Everything wrong with the options is found here, befo
 together.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -76,6 +77,14 @@ def build_group(name: str, node: dict[str, Any]) -> Any:
     if problems:
         raise UserError("\n".join(problems))
     return instance
+
+
+def given_options(*groups: str) -> list[str]:
+    """Returns what the command line says of these groups and single options, as it was typed; without Hydra nothing."""
+    from hydra.core.hydra_config import HydraConfig
+
+    typed = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return [override for override in typed if re.match(rf"[+~]*({'|'.join(groups)})\b", override)]
 
 
 def new_spelling(name: str) -> str | None:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,12 @@ def _move_unless_there(draft: Path, path: Path) -> None:
     except OSError:  # a folder with files is never renamed onto
         if not path.is_dir():
             raise
+
+
+def are_among(files: Iterable[Path], others: Iterable[Path]) -> bool:
+    """Returns whether one of the files is one of the others, whatever each is called by."""
+    resolved = {path.expanduser().resolve() for path in others}
+    return any(path.expanduser().resolve() in resolved for path in files)
 
 
 def make_folder(folder: Path) -> None:

@@ -18,8 +18,8 @@ class SVD(NamedTuple):
     s_R: Tensor
     v_RI: Tensor
 
-    def cut(self, rank: int) -> "SVD":
-        """Returns the first `rank` terms."""
+    def cut(self, rank: int | None) -> "SVD":
+        """Returns the first `rank` terms; None for all."""
         return SVD(self.u_OR[:, :rank], self.s_R[:rank], self.v_RI[:rank])
 
     def balanced(self) -> tuple[Tensor, Tensor]:

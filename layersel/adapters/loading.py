@@ -22,9 +22,9 @@ from layersel.adapters.placement import adapted_layers, without_peft_notes
 from layersel.adapters.qlora_placed import NF4, QloraPlaced
 from layersel.adapters.saving import KEY
 from layersel.backbone.backbone import Backbone
+from layersel.backbone.initialisations import changing_initialisation
 from layersel.backbone.layers import widths
 from layersel.errors import UserError
-from layersel.selection.select import CHANGING
 
 Shapes = dict[str, tuple[int, ...]]
 """The shapes of tensors, by name."""
@@ -134,8 +134,8 @@ def _by_module(config: PeftConfig, shapes: Shapes, folder: Path) -> dict[str, Sh
 
 def _check_base(config: PeftConfig, folder: Path) -> None:
     """Raises a `UserError` for an adapter for which PEFT changes the pretrained weights, anew at each loading."""
-    initial = str(getattr(config, "init_lora_weights", None))
-    if initial.lower().startswith(CHANGING):
+    initial = changing_initialisation(config)
+    if initial is not None:
         raise UserError(
             f"adapter: {str(folder)!r} has init_lora_weights={initial!r}, by which PEFT changes the pretrained weights "
             "each time that it loads it; save it as a plain LoRA, by path_initial_model_for_weight_conversion"

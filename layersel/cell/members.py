@@ -1,21 +1,19 @@
 """The adapters that a merging cell merges: finished training runs, found or made."""
 
 import copy
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from layersel.backbone.pretrained import Pretrained
 from layersel.cell.options import Cell
 from layersel.cell.steps import TRAIN
-from layersel.config import TARGET, build_group, choice
+from layersel.config import TARGET, build_group, choice, given_options
 from layersel.data.source import Dataset, Source
 from layersel.errors import UserError
 from layersel.merging.method import MergeMethod
@@ -153,8 +151,7 @@ def check_unread(method: MergeMethod) -> None:
     Raises:
         UserError: Some were.
     """
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() and not method.datasets else []
-    unread = [override for override in given if re.match(r"[+~]*(selection|ranks|adapter|regime)\b", override)]
+    unread = [] if method.datasets else given_options("selection", "ranks", "adapter", "regime")
     if unread:
         raise UserError(
             f"merging.runs: expected no {' '.join(unread)} beside it, as these runs have trained their adapters; leave "

@@ -1,19 +1,18 @@
 """The options of evaluate.py."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from layersel.backbone.pretrained import Pretrained
 from layersel.compression.precision import Precision
-from layersel.config import TARGET, build, build_group
+from layersel.config import TARGET, build, build_group, given_options
 from layersel.data.source import Dataset, Source
 from layersel.errors import UserError, one_of
+from layersel.files import are_among
 from layersel.runs.folder import RunFolder, check_writable
 from layersel.tasks.simulation import Simulation
 from layersel.tasks.stopping import Stopping
@@ -106,7 +105,7 @@ class Evaluation:
     def _reads_records(self) -> bool:
         if self.records is None or self.data is None:
             return False
-        return _same(self.data.files(), [Path(self.records)])
+        return are_among(self.data.files(), [Path(self.records)])
 
     def problems(self) -> list[str]:
         """Returns a line for each thing that does not fit together."""
@@ -123,7 +122,7 @@ class Evaluation:
         if self.head is not None and self.head not in HEADS:
             found.append(str(one_of("head", self.head, HEADS)))
         inputs = [Path(self.records)] if self.records is not None else []
-        if self.out is not None and _same([Path(self.out)], [*inputs, *(self.data.files() if self.data else [])]):
+        if self.out is not None and are_among([Path(self.out)], [*inputs, *(self.data.files() if self.data else [])]):
             found.append(f"out: expected a new file, but got {self.out}, which is read; give another name")
         written = {"out": Path(self.out).parent} if self.out is not None else {}
         written |= {"figures": Path(self.figures)} if self.figures is not None else {}
@@ -228,8 +227,7 @@ def read_options(config: DictConfig) -> Evaluation:
         UserError: Options are wrong, or do not fit together: one line each.
     """
     own = config.get("run") is not None and config.get("model") is None  # both are refused
-    given = HydraConfig.get().overrides.task if own and HydraConfig.initialized() else []
-    of_the_run = [override for override in given if re.match(r"[+~]*(task|precision|seed)\b", override)]
+    of_the_run = given_options("task", "precision", "seed") if own else []
     if of_the_run:
         raise UserError(
             f"run: expected no {' '.join(of_the_run)} beside it, as a run brings its own task, precision and seed; "
@@ -241,11 +239,6 @@ def read_options(config: DictConfig) -> Evaluation:
         if named_by is not None and OmegaConf.is_missing(source, named_by):
             source[named_by] = config.records
     return build(config, Evaluation)
-
-
-def _same(files: Sequence[Path], others: Sequence[Path]) -> bool:
-    resolved = {path.expanduser().resolve() for path in others}
-    return any(path.expanduser().resolve() in resolved for path in files)
 
 
 def _out_problems(out: str | None, suffixes: Sequence[str]) -> list[str]:

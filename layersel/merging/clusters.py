@@ -42,7 +42,7 @@ def units(change: Change, rank: int | None) -> Tensor:
     One without factors has those of the first `rank` terms of its SVD, None for all: as many units as a weight matrix
     has columns would be joined into few, and these made longer by √(columns/rank).
     """
-    up_OR, down_RI = change.factors or (svd_of(change) if rank is None else svd_of(change).cut(rank)).balanced()
+    up_OR, down_RI = change.factors or svd_of(change).cut(rank).balanced()
     return torch.cat([down_RI.double(), up_OR.double().T], dim=1)
 
 

@@ -14,6 +14,7 @@ from layersel.backbone.projection_names import PROJECTIONS
 from layersel.config import build, build_group, choice, choices
 from layersel.data.texts.text import Text
 from layersel.errors import UserError, one_of
+from layersel.files import are_among
 from layersel.runs.folder import check_writable
 from layersel.seeding import stream
 from layersel.selection.rank_rule import RankRule
@@ -96,7 +97,7 @@ class Scoring:
     def _file_problems(self) -> list[str]:
         """Returns a line for each thing that cannot be written, or that would be lost."""
         out = Path(self.out)
-        if self.texts is not None and out.resolve() == Path(self.texts).expanduser().resolve():
+        if self.texts is not None and are_among([out], [Path(self.texts)]):
             return [f"out: expected a new file, but got {self.out}, which is read; give another name"]
         if out.is_dir():
             return [f"out: expected a file, but got the folder {self.out}; give the name of a file in it"]

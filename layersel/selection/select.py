@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from layersel.backbone.backbone import Backbone, Batch
 from layersel.backbone.encode import token_batches
+from layersel.backbone.initialisations import changing_initialisation
 from layersel.backbone.layers import find_linear, namesakes, widths
 from layersel.backbone.loading import positions
 from layersel.backbone.modes import adapters_off
@@ -27,9 +28,6 @@ from layersel.selection.budget import (
 )
 from layersel.selection.score import LayerScores, Probe, Score, score_named
 from layersel.selection.selection import Selection, Stability
-
-CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""How the `init_lora_weights` begin with which PEFT takes something out of the pretrained weights."""
 
 
 def select_layers(
@@ -114,8 +112,8 @@ def backbone_of(
             f"model: expected a PreTrainedModel of transformers or a PeftModel, but got {type(base).__name__}"
         )
     for config in getattr(base, "peft_config", {}).values():
-        initial = str(getattr(config, "init_lora_weights", None))
-        if initial.lower().startswith(CHANGING):
+        initial = changing_initialisation(config)
+        if initial is not None:
             raise UserError(
                 f"model: expected the pretrained weights beside the adapters, but init_lora_weights={initial!r} has "
                 "changed them; give the model as it was before get_peft_model, or what merge_and_unload() returns"
@@ -265,18 +263,14 @@ def _batches(texts: Sequence[str | Batch], backbone: Backbone) -> list[Batch]:
         batches = token_batches(backbone, tokenize(strings, backbone.tokenizer, backbone.max_length))
     else:
         batches = [_on_device(batch, backbone) for batch in batches]
-    largest, rows = max(int(batch["input_ids"].max()) for batch in batches), _vocabulary(backbone)
+    rows = len(backbone.model.get_input_embeddings().weight)
+    largest = max(int(batch["input_ids"].max()) for batch in batches)
     if largest >= rows:
         raise UserError(
             f"texts: expected token ids below {rows}, the model's vocabulary, but got {largest}; give the model's own "
             "tokenizer"
         )
     return batches
-
-
-def _vocabulary(backbone: Backbone) -> int:
-    """Returns for how many tokens the model has embeddings."""
-    return len(backbone.model.get_input_embeddings().weight)
 
 
 def _on_device(batch: Batch, backbone: Backbone) -> Batch:

@@ -421,7 +421,7 @@ def test_pissa_takes_the_largest_singular_components() -> None:
 
 @pytest.mark.parametrize("name", MOVED)
 def test_the_factors_of_what_moves_the_base_are_no_larger_than_the_change(name: str) -> None:
-    """Of the base's own components, which cancel out in B·A − B₀·A₀, nothing is left in them."""
+    """The factors hold nothing of the base's own components, which cancel out in B·A − B₀·A₀."""
     adapted = in_place(name).shaken()
     for change in adapted.placed.changes().values():
         up, down = change.factors  # type: ignore[misc]

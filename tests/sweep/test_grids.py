@@ -98,7 +98,7 @@ DEEDS = {
     "deeds", [["raise", "kill", "none"], pytest.param([*DEEDS], marks=pytest.mark.real)], ids=["three", "all"]
 )
 def test_whatever_a_cell_does_the_others_finish(deeds: list[str], base: list[str], tmp_path: Path) -> None:
-    """It raises, exits, runs out of memory, is interrupted, kills its process."""
+    """The other cells finish where one raises, exits, runs out of memory, is interrupted, or kills its process."""
     grid = [*base, "data._target_=evil.Evil", f"output={tmp_path}"]
     status, output, errors = finish(start(*grid, f"+data.deed={','.join(deeds)}", "grid=deeds"))
     assert status == 2

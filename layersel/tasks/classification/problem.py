@@ -138,8 +138,9 @@ class ClassificationProblem(Problem):
         Raises:
             UserError: There are classes that the head does not know.
         """
-        targets_N = self.targets if head is None else self._as_head_has_them(head)
+        targets_N = self.targets
         if head is not None:
+            targets_N = self._as_head_has_them(head)
             self._check_pairs(head)
         vectors_ND = subject.vectors()
         if head is None:
@@ -194,7 +195,7 @@ class ClassificationProblem(Problem):
 
     @property
     def of_pairs(self) -> bool:
-        """Whether the examples are pairs of texts."""
+        """Returns whether the examples are pairs of texts."""
         return any(own.pair is not None for own in self.dataset.examples)
 
     def _check_pairs(self, head: LinearHead) -> None:
