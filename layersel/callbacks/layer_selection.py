@@ -73,12 +73,16 @@ class LayerSelection(Callback):
             raise RuntimeError("the model carries adapters already; LayerSelection needs the pretrained one")
         if self.selection is None:
             self.selection = self._select(trainer, backbone)
-        generator = stream(self.seed, "adapter")
-        chosen = self.selection
-        self.placed = self.adapter.place(backbone, chosen, generator) if chosen.layers else Unadapted(backbone)
+        self.placed = self.place(backbone, self.selection)
         pl_module.placed = self.placed  # type: ignore[assignment]
         if not any(parameter.requires_grad for parameter in pl_module.parameters()):
             trainer.fit_loop.max_epochs = 0  # neither an adapter nor a head to train
+
+    def place(self, backbone: Backbone, selection: Selection) -> Placed:
+        """Places the adapter in the chosen layers, with the initial values that the seed gives."""
+        if not selection.layers:
+            return Unadapted(backbone)
+        return self.adapter.place(backbone, selection, stream(self.seed, "adapter"))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the selection and the options that led to it, for checkpoints."""

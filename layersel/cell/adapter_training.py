@@ -1,8 +1,10 @@
 """The training of a cell's adapter in its chosen layers, in one process or in several."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 
@@ -13,6 +15,7 @@ from layersel.callbacks.moving_layers import MovingLayers
 from layersel.callbacks.training_progress import TrainingProgress
 from layersel.cell.options import Cell
 from layersel.runs.folder import RunFolder
+from layersel.runs.store import Tensors
 from layersel.selection.selection import Selection
 from layersel.tasks.problem import Problem
 from layersel.training.adapter_module import AdapterModule
@@ -20,6 +23,9 @@ from layersel.training.compiling import compiled
 from layersel.training.datamodule import TrainingData
 from layersel.training.devices import RankEnvironment, helper_processes
 from layersel.training.trainer import Training, fit, make_trainer
+
+ABOUT = "about"
+"""The name, among packed tensors, of what is none."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,11 @@ class Trained:
     precision: str
     logged: list[dict[str, float]]
     selection: Selection
+
+    def packed(self) -> Tensors:
+        """Returns all but the selection as tensors, for `AdapterTraining.restored`."""
+        about = json.dumps({"precision": self.precision, "logged": self.logged})
+        return self.module.trained_state() | {ABOUT: torch.tensor(list(about.encode()), dtype=torch.uint8)}
 
 
 @dataclass
@@ -63,11 +74,15 @@ class AdapterTraining:
     resumes: bool
     what: str = "training"
 
+    @property
+    def trains(self) -> bool:
+        """Returns whether there is anything to train."""
+        return self.cell.task.trains_head or (self.cell.adapter.trains and bool(self.selection.layers))
+
     def run(self, loggers: Sequence[Logger]) -> Trained:
         """Trains on as many devices as the cell wants, if there is anything to train."""
         cell = self.cell
-        trains = cell.task.trains_head or (cell.adapter.trains and bool(self.selection.layers))
-        with helper_processes(self.help, cell.trainer.devices if trains else 1) as environment:
+        with helper_processes(self.help, cell.trainer.devices if self.trains else 1) as environment:
             trainer, module = self._fit([TrainingProgress(self.what)], loggers, environment)
         cell.trainer.apply_threads()  # Lightning has shared them out among the processes
         module.to(cell.trainer.device)  # Lightning's teardown took it to the CPU
@@ -77,6 +92,20 @@ class AdapterTraining:
             if isinstance(moving, MovingLayers):
                 selection = moving.regime.chosen(selection, moving.state)
         return Trained(module, str(trainer.precision), logged, selection)
+
+    def restored(self, packed: Tensors, loggers: Sequence[Logger]) -> Trained:
+        """Returns what another cell's training of these layers has left, and logs what that had logged."""
+        about = json.loads(bytes(packed[ABOUT].tolist()))
+        module = self.problem.module(self.backbone)
+        module.placed = self._placing().place(self.backbone, self.selection)
+        module.load_trained_state({name: value for name, value in packed.items() if name != ABOUT})
+        module.to(self.cell.trainer.device)
+        for logger in loggers:
+            for row in about["logged"]:
+                values = {name: value for name, value in row.items() if name != "step"}
+                logger.log_metrics(values, int(row["step"]))
+            logger.save()
+        return Trained(module, about["precision"], about["logged"], self.selection)
 
     def help(self, environment: RankEnvironment) -> None:
         """Does the part of one further rank in a process of its own, which logs nothing."""
@@ -90,7 +119,6 @@ class AdapterTraining:
         self, callbacks: Sequence[Callback], loggers: Sequence[Logger], environment: RankEnvironment | None
     ) -> tuple[Trainer, AdapterModule]:
         cell = self.cell
-        placing = LayerSelection(cell.selection, cell.adapter, cell.seed, selection=self.selection, ranks=cell.ranks)
         moving = [MovingLayers(cell.regime, cell.seed)] if cell.regime.moves else []
         resume_from = self.folder.checkpoint if self.resumes else None
         training = Training(
@@ -103,9 +131,13 @@ class AdapterTraining:
             cell.task.clip,
         )
         trainer = make_trainer(
-            cell.trainer, cell.precision, training, [placing, *moving, *callbacks], loggers, environment
+            cell.trainer, cell.precision, training, [self._placing(), *moving, *callbacks], loggers, environment
         )
         module = self.problem.module(self.backbone)
         with compiled(self.backbone.layers if cell.trainer.compile else ()):
             fit(trainer, module, self.data)
         return trainer, module
+
+    def _placing(self) -> LayerSelection:
+        cell = self.cell
+        return LayerSelection(cell.selection, cell.adapter, cell.seed, selection=self.selection, ranks=cell.ranks)

@@ -65,8 +65,8 @@ class Cell:
     output: str = "runs"
     """Folder in which the run makes a folder of its own."""
     shared: str | None = None
-    """Folder of what cells share (token ids, base vectors, layer scores, references), safe for several processes; null
-    shares nothing, within a process either."""
+    """Folder of what cells share (token ids, base vectors, layer scores, references; those of a grid trainings of the
+    same layers too), safe for several processes; null shares nothing, within a process either."""
     keep_model: bool = True
     """Write a pruned or quantised model to the run's folder, which evaluate.py needs."""
     figures: str = AUTO

@@ -1,4 +1,4 @@
-"""What the cells of a grid compute once for all of them: tokens, references, base vectors, layer scores, prefix states.
+"""What the cells of a grid compute once for all of them: tokens, references, base vectors, scores, trainings, states.
 
 Whatever comes from another cell is, to the last bit, what this one would have computed.
 """
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.prefix import PrefixCache, PrefixMemory
+from layersel.cell.adapter_training import AdapterTraining, Trained
 from layersel.cell.options import Cell
 from layersel.cell.steps import TRAIN
 from layersel.cell.warm_up import WarmUp, plain_lora
@@ -25,6 +27,7 @@ from layersel.runs.store import Store, Tensors
 from layersel.selection.score import BUDGET, WARM_UP, LayerScores, Probe
 from layersel.selection.select import score_layers
 from layersel.tasks.problem import Problem, Recall
+from layersel.terminal.tables import note
 
 PREFIXES = PrefixMemory()
 """States that the cells of this process leave to each other."""
@@ -57,12 +60,14 @@ class Shared:
 
     def of_pretrained(self, texts: TokenizedTexts, backbone: Backbone) -> Recall:
         """Returns what finds, or else computes and keeps, a tensor of these texts and the pretrained model."""
-        encoding = [self._encoding(backbone), texts.tokens]
+        return self._recall([self._encoding(backbone), texts.tokens], [])
 
-        def recall(kind: str, key: Any, compute: Callable[[], Tensor], code: Sequence[Any]) -> Tensor:
-            return self.store.tensors(kind, [encoding, key], lambda: {kind: compute()}, [*code, self.cell.model])[kind]
-
-        return recall
+    def of_trained(self, texts: TokenizedTexts, training: AdapterTraining) -> Recall | None:
+        """Returns the same of the model as a training leaves it; None if only this cell trains so."""
+        if not self.spares(training):
+            return None
+        encoding = [self._encoding(training.backbone), texts.tokens]
+        return self._recall([encoding, self._training_key(training)], self._training_code())
 
     def layer_scores(self, backbone: Backbone, probe: Probe, problem: Problem) -> LayerScores:
         """Returns the layers' scores, whatever the budget; those that look at the pretrained model are stored."""
@@ -88,6 +93,28 @@ class Shared:
         found = self.store.tensors("scores", key, lambda: _packed_scores(score_layers(score, backbone, probe)), code)
         return _unpacked_scores(found)
 
+    def trained(self, training: AdapterTraining, loggers: Sequence[Logger]) -> Trained:
+        """Trains, or finds what another cell of the grid has trained that chose the same layers by another score."""
+        if not self.spares(training):
+            return training.run(loggers)
+        here: list[Trained] = []
+
+        def packed() -> Tensors:
+            here.append(training.run(loggers))
+            return here[0].packed()
+
+        found = self.store.tensors("trainings", self._training_key(training), packed, self._training_code())
+        if here:
+            return here[0]
+        note("training: another cell has trained these layers; its result is taken")
+        return training.restored(found, loggers)
+
+    def spares(self, training: AdapterTraining) -> bool:
+        """Returns whether another cell may do this training: the pretrained model's, in layers that stay the same."""
+        cell = self.cell
+        shares = cell.grid is not None and not cell.force
+        return shares and training.trains and cell.steps[0] == TRAIN and not cell.regime.moves
+
     def prefixes(self, texts: TokenizedTexts, backbone: Backbone, start: int) -> PrefixCache:
         """Returns a cache of what enters the pretrained layer `start`, in a grid with what other cells have left."""
         max_bytes = self.cell.task.prefix_cache_bytes
@@ -95,6 +122,30 @@ class Shared:
             return PrefixCache(backbone, texts.tokens, start, max_bytes)
         content = fingerprint([self._encoding(backbone), texts.tokens])
         return PrefixCache(backbone, texts.tokens, start, max_bytes, PREFIXES, content)
+
+    def _recall(self, about: list[Any], about_code: Sequence[Any]) -> Recall:
+        """Returns what finds, or else computes and keeps, a tensor that what `about` says decides."""
+
+        def recall(kind: str, key: Any, compute: Callable[[], Tensor], code: Sequence[Any]) -> Tensor:
+            code = [*code, *about_code, self.cell.model]
+            return self.store.tensors(kind, [about, key], lambda: {kind: compute()}, code)[kind]
+
+        return recall
+
+    def _training_key(self, training: AdapterTraining) -> list[Any]:
+        """Returns what decides a training: the chosen layers and all options but those that led to them."""
+        cell, allocation = self.cell, training.selection.allocation
+        backbone, task, adapter = training.backbone, cell.task, cell.adapter
+        return [
+            [self._model(backbone), _hardware(backbone.device), backbone.batch_tokens],
+            [training.problem.dataset.fingerprint(), task.content(), cell.seed],
+            [class_path(task), flat_options("task", task), class_path(adapter), flat_options("adapter", adapter)],
+            [cell.precision.train, cell.trainer.compile, cell.trainer.devices],
+            [training.selection.layers, None if allocation is None else allocation.ranks],
+        ]
+
+    def _training_code(self) -> list[Any]:
+        return [AdapterTraining, self.cell.task, self.cell.adapter, self.cell.model]
 
     def _model(self, backbone: Backbone) -> list[str | None]:
         """Returns the pretrained model, and which commit of it if it is from the hub."""

@@ -45,7 +45,12 @@ class TrainingCell:
         cell: The options.
         problem: The dataset, read and split.
         attempt: The folder, the loggers and the clock of the attempt.
+
+    Attributes:
+        training: The training, from its step on.
     """
+
+    training: AdapterTraining
 
     def __init__(self, cell: Cell, problem: Problem, attempt: CellAttempt):
         self.cell, self.problem, self.attempt = cell, problem, attempt
@@ -144,10 +149,10 @@ class TrainingCell:
         Returns:
             The selection that the training has left: a regime may have chosen again.
         """
-        training = AdapterTraining(
+        self.training = AdapterTraining(
             self.cell, self.problem, model.backbone, data, selection, self.folder, self.attempt.resumes
         )
-        trained = training.run(self.attempt.tracker.loggers)
+        trained = self.shared.trained(self.training, self.attempt.tracker.loggers)
         module, model.report["train precision"], self.logged = trained.module, trained.precision, trained.logged
         model.placed, self.head, self.n_tokens = module.placed, module.trained_head(), module.n_tokens
         self.parameters = count_parameters(model.backbone.model)
@@ -168,8 +173,9 @@ class TrainingCell:
                 base = self.judge_base(model, texts, cache)
             if not model.placed.layers and self.head is None:
                 return {ADAPTED: base, BASE: base}
+        recall = self.shared.of_trained(texts, self.training) if self.cell.steps == [TRAIN] else None
         with self.clock("judge_adapted"):
-            return {ADAPTED: self.problem.judge(model.subject(texts, cache, ADAPTED), self.head), BASE: base}
+            return {ADAPTED: self.problem.judge(model.subject(texts, cache, ADAPTED, recall), self.head), BASE: base}
 
     def judge_base(self, model: AdaptedModel, texts: TokenizedTexts, cache: PrefixCache) -> Outcome:
         """Judges the pretrained model, of which another cell may have computed what is needed."""

@@ -91,7 +91,10 @@ class AdapterModule(LightningModule):
         return [Part(self._trained(), self.options.learning_rate, self.adapter_start(steps))]
 
     def trained_head(self) -> Any:
-        """Returns what has been trained beside the adapter, as `Problem.judge` takes a head; None for nothing."""
+        """Returns what has been trained beside the adapter, as `Problem.judge` takes a head; None for nothing.
+
+        It is made of the module's parameters and buffers, which is what checkpoints and other cells know of it.
+        """
         return None
 
     def prepare(self, tokens: Sequence[TokenIds], start: int) -> None:
@@ -230,6 +233,17 @@ class AdapterModule(LightningModule):
         if set(state_dict) != expected:
             raise RuntimeError(f"the checkpoint's parameters differ in {sorted(set(state_dict) ^ expected)[:4]}")
         return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Returns copies on the CPU of all that a training has changed: parameters, and the buffers of a head."""
+        buffers = {name: value for name, value in self.named_buffers() if not name.startswith("backbone.")}
+        return {name: value.detach().cpu().clone() for name, value in (self.state_dict() | buffers).items()}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Makes the module, its adapter placed but untrained, the one whose `trained_state` it is given."""
+        if set(state) != set(self.trained_state()):
+            raise RuntimeError("the trained state is of another module")
+        super().load_state_dict(state, strict=False)
 
     def _trained_names(self) -> set[str]:
         return {name for name, parameter in self.named_parameters() if parameter.requires_grad}
