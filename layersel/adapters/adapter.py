@@ -39,6 +39,9 @@ class Adapter(Choice):
     def place(self, backbone: "Backbone", selection: "Selection", generator: "torch.Generator") -> "Placed":
         """Freezes the model and puts the adapter into the chosen layers, of which there is at least one.
 
+        Of the selection it looks at the layers, their modules and the ranks alone: cells that agree in these share a
+        training.
+
         Args:
             backbone: The backbone with the pretrained model, on its device.
             selection: The chosen layers and the names of their projections.

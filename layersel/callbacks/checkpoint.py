@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
-from layersel.callbacks.logged_rows import LOGGED, LoggedRows
+from layersel.callbacks.logged_rows import LOGGED, LoggedRows, log_again
 from layersel.callbacks.waiting_signals import WaitingSignals
 
 LAST = "last.ckpt"
@@ -83,8 +83,7 @@ class TrainingCheckpoint(Callback):
         self._logged.rows = list(checkpoint[LOGGED])
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
-                for row in self._logged.rows:
-                    logger.log_metrics({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
+                log_again(logger, self._logged.rows)
 
     def _pause(self, trainer: Trainer, due: bool) -> None:
         """Writes what is due, and delivers a waiting signal; all processes of a distributed run do the same."""

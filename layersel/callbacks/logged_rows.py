@@ -1,6 +1,7 @@
 """Keeps what a training has logged for its checkpoint."""
 
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ class LoggedRows(Logger):
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Keeps nothing: the hyperparameters are in the cell's config."""
+
+
+def log_again(logger: Logger, rows: Sequence[Mapping[str, float]]) -> None:
+    """Gives a logger rows, each with its `step`, that were logged elsewhere."""
+    for row in rows:
+        logger.log_metrics({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
+    logger.save()
 
 
 def logged_before(checkpoint: Path) -> list[dict[str, float]]:

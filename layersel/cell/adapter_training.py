@@ -1,6 +1,7 @@
 """The training of a cell's adapter in its chosen layers, in one process or in several."""
 
-import json
+import io
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 
 from layersel.backbone.backbone import Backbone
 from layersel.callbacks.layer_selection import LayerSelection
-from layersel.callbacks.logged_rows import LoggedRows
+from layersel.callbacks.logged_rows import LoggedRows, log_again
 from layersel.callbacks.moving_layers import MovingLayers
 from layersel.callbacks.training_progress import TrainingProgress
 from layersel.cell.options import Cell
@@ -22,10 +23,10 @@ from layersel.training.adapter_module import AdapterModule
 from layersel.training.compiling import compiled
 from layersel.training.datamodule import TrainingData
 from layersel.training.devices import RankEnvironment, helper_processes
-from layersel.training.trainer import Training, fit, make_trainer
+from layersel.training.trainer import Training, fit, make_deterministic, make_trainer
 
 ABOUT = "about"
-"""The name, among packed tensors, of what is none."""
+"""The name, among the packed tensors of a training, of all the rest, in the format of `torch.save`."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,21 @@ class Trained:
         precision: The training's effective precision.
         logged: What was logged, a dict of values and `step` for each step.
         selection: The layers whose adapter is left, with what the training has found of each.
+        seconds: How long it took, wherever it was done.
     """
 
     module: AdapterModule
     precision: str
     logged: list[dict[str, float]]
     selection: Selection
+    seconds: float
 
     def packed(self) -> Tensors:
         """Returns all but the selection as tensors, for `AdapterTraining.restored`."""
-        about = json.dumps({"precision": self.precision, "logged": self.logged})
-        return self.module.trained_state() | {ABOUT: torch.tensor(list(about.encode()), dtype=torch.uint8)}
+        content = io.BytesIO()
+        about = {name: getattr(self, name) for name in ("precision", "logged", "seconds")}
+        torch.save(about | {"n_tokens": self.module.n_tokens, "adapter": self.module.placed.state()}, content)
+        return self.module.trained_state() | {ABOUT: torch.frombuffer(content.getbuffer(), dtype=torch.uint8)}
 
 
 @dataclass
@@ -81,7 +86,7 @@ class AdapterTraining:
 
     def run(self, loggers: Sequence[Logger]) -> Trained:
         """Trains on as many devices as the cell wants, if there is anything to train."""
-        cell = self.cell
+        cell, begin = self.cell, time.perf_counter()
         with helper_processes(self.help, cell.trainer.devices if self.trains else 1) as environment:
             trainer, module = self._fit([TrainingProgress(self.what)], loggers, environment)
         cell.trainer.apply_threads()  # Lightning has shared them out among the processes
@@ -91,21 +96,21 @@ class AdapterTraining:
         for moving in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(moving, MovingLayers):
                 selection = moving.regime.chosen(selection, moving.state)
-        return Trained(module, str(trainer.precision), logged, selection)
+        return Trained(module, str(trainer.precision), logged, selection, time.perf_counter() - begin)
 
     def restored(self, packed: Tensors, loggers: Sequence[Logger]) -> Trained:
         """Returns what another cell's training of these layers has left, and logs what that had logged."""
-        about = json.loads(bytes(packed[ABOUT].tolist()))
+        make_deterministic()
+        about = torch.load(io.BytesIO(packed[ABOUT].numpy().tobytes()), weights_only=True)
         module = self.problem.module(self.backbone)
         module.placed = self._placing().place(self.backbone, self.selection)
         module.load_trained_state({name: value for name, value in packed.items() if name != ABOUT})
+        module.placed.load_state(about["adapter"])
+        module.n_tokens = about["n_tokens"]
         module.to(self.cell.trainer.device)
         for logger in loggers:
-            for row in about["logged"]:
-                values = {name: value for name, value in row.items() if name != "step"}
-                logger.log_metrics(values, int(row["step"]))
-            logger.save()
-        return Trained(module, about["precision"], about["logged"], self.selection)
+            log_again(logger, about["logged"])
+        return Trained(module, about["precision"], about["logged"], self.selection, about["seconds"])
 
     def help(self, environment: RankEnvironment) -> None:
         """Does the part of one further rank in a process of its own, which logs nothing."""

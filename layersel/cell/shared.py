@@ -4,6 +4,7 @@ Whatever comes from another cell is, to the last bit, what this one would have c
 """
 
 import json
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -63,7 +64,7 @@ class Shared:
         return self._recall([self._encoding(backbone), texts.tokens], [])
 
     def of_trained(self, texts: TokenizedTexts, training: AdapterTraining) -> Recall | None:
-        """Returns the same of the model as a training leaves it; None if only this cell trains so."""
+        """Returns the same of the trained model instead of the pretrained one; None where only this cell trains so."""
         if not self.spares(training):
             return None
         encoding = [self._encoding(training.backbone), texts.tokens]
@@ -110,10 +111,14 @@ class Shared:
         return training.restored(found, loggers)
 
     def spares(self, training: AdapterTraining) -> bool:
-        """Returns whether another cell may do this training: the pretrained model's, in layers that stay the same."""
+        """Returns whether another cell may do this training: the pretrained model's, in layers that stay the same.
+
+        One that resumes may have begun on other hardware.
+        """
         cell = self.cell
-        shares = cell.grid is not None and not cell.force
-        return shares and training.trains and cell.steps[0] == TRAIN and not cell.regime.moves
+        if cell.grid is None or cell.shared is None or cell.force or training.resumes:
+            return False
+        return training.trains and cell.steps[0] == TRAIN and not cell.regime.moves
 
     def prefixes(self, texts: TokenizedTexts, backbone: Backbone, start: int) -> PrefixCache:
         """Returns a cache of what enters the pretrained layer `start`, in a grid with what other cells have left."""
@@ -140,7 +145,8 @@ class Shared:
             [self._model(backbone), _hardware(backbone.device), backbone.batch_tokens],
             [training.problem.dataset.fingerprint(), task.content(), cell.seed],
             [class_path(task), flat_options("task", task), class_path(adapter), flat_options("adapter", adapter)],
-            [cell.precision.train, cell.trainer.compile, cell.trainer.devices],
+            [training.data.train_tokens, list(training.data.train)],
+            [cell.precision.train, cell.trainer.compile, cell.trainer.devices, os.environ.get("OMP_NUM_THREADS")],
             [training.selection.layers, None if allocation is None else allocation.ranks],
         ]
 

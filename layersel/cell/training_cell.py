@@ -68,9 +68,7 @@ class TrainingCell:
         base = None if self.adapter_is_all else self.judge_base(model, texts, model.cache(texts.tokens, start=0))
         for step in self.cell.steps:
             if step == TRAIN:
-                selection = self.select(backbone, data)
-                with self.clock(TRAIN):
-                    selection = self.train(model, data, selection)
+                selection = self.train(model, data, self.select(backbone, data))
             else:
                 with self.clock(step):
                     model.compress(step)
@@ -152,7 +150,9 @@ class TrainingCell:
         self.training = AdapterTraining(
             self.cell, self.problem, model.backbone, data, selection, self.folder, self.attempt.resumes
         )
-        trained = self.shared.trained(self.training, self.attempt.tracker.loggers)
+        with self.clock(TRAIN):
+            trained = self.shared.trained(self.training, self.attempt.tracker.loggers)
+        self.clock.replace(TRAIN, trained.seconds)
         module, model.report["train precision"], self.logged = trained.module, trained.precision, trained.logged
         model.placed, self.head, self.n_tokens = module.placed, module.trained_head(), module.n_tokens
         self.parameters = count_parameters(model.backbone.model)

@@ -19,6 +19,11 @@ class Stopwatch:
         yield
         self.seconds[stage] = time.perf_counter() - begin
 
+    def replace(self, stage: str, seconds: float) -> None:
+        """Sets the seconds of a stage, and the total accordingly, to what it took where it was done."""
+        self.started -= seconds - self.seconds[stage]
+        self.seconds[stage] = seconds
+
     def metrics(self) -> dict[str, float]:
         """Returns `seconds/STAGE` of each stage, and `seconds/total` since it was made."""
         seconds = {**self.seconds, "total": time.perf_counter() - self.started}

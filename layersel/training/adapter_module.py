@@ -93,7 +93,7 @@ class AdapterModule(LightningModule):
     def trained_head(self) -> Any:
         """Returns what has been trained beside the adapter, as `Problem.judge` takes a head; None for nothing.
 
-        It is made of the module's parameters and buffers, which is what checkpoints and other cells know of it.
+        It is made of the module's parameters and persistent buffers, all that another cell is given of a training.
         """
         return None
 
@@ -235,14 +235,15 @@ class AdapterModule(LightningModule):
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
     def trained_state(self) -> dict[str, Tensor]:
-        """Returns copies on the CPU of all that a training has changed: parameters, and the buffers of a head."""
-        buffers = {name: value for name, value in self.named_buffers() if not name.startswith("backbone.")}
-        return {name: value.detach().cpu().clone() for name, value in (self.state_dict() | buffers).items()}
+        """Returns copies on the CPU of what a training has changed: trained parameters, and the module's own state."""
+        own = {name: value for name, value in super().state_dict().items() if not name.startswith("backbone.")}
+        return {name: value.detach().cpu().clone() for name, value in (self.state_dict() | own).items()}
 
     def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
         """Makes the module, its adapter placed but untrained, the one whose `trained_state` it is given."""
-        if set(state) != set(self.trained_state()):
-            raise RuntimeError("the trained state is of another module")
+        expected = set(self.trained_state())
+        if set(state) != expected:
+            raise RuntimeError(f"the trained state differs in {sorted(set(state) ^ expected)[:4]}")
         super().load_state_dict(state, strict=False)
 
     def _trained_names(self) -> set[str]:

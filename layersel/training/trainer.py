@@ -1,6 +1,7 @@
 """The Lightning Trainer of a cell."""
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment
 from lightning.pytorch.loggers import Logger
@@ -64,6 +66,13 @@ def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule) ->
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from stop
+
+
+def make_deterministic() -> None:
+    """Sets PyTorch's flags as a deterministic Trainer does and leaves them: what follows a training is computed so."""
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
 
 
 def make_trainer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -12,9 +13,12 @@ from small_reviews import write_reviews
 from toy_instructions import small_training, write_instructions, write_rows
 
 from layersel.cell.adapter_training import AdapterTraining
+from layersel.cell.shared import Shared
+from layersel.cell.steps import TRAIN
 from layersel.config import choices
 from layersel.files import read_json
 from layersel.runs.folder import RunFolder
+from layersel.selection.regimes.fixed import Fixed
 
 ONE, OTHER = ["selection=last", "selection.n=2"], ["selection=manual", "selection.layers=[2,3]"]
 QUICK = ["lora", "adalora", "full"]
@@ -58,11 +62,16 @@ def screening(small_cell: list[str], tmp_path: Path) -> list[str]:
 
 
 def assert_trained_once(run: Run, command: list[str], shared: Path) -> None:
-    """Parameters, metrics, predictions and log are those of a cell that trains for itself."""
+    """Parameters, metrics, predictions and log are those of a cell that trains for itself, its times the first one's."""
     alone = run(command, *OTHER)
     run(command, *ONE, "grid=one", shared=shared)
     with patch.object(AdapterTraining, "run", side_effect=AssertionError("trained")):
         assert run(command, *OTHER, "grid=one", shared=shared) == alone
+    folders = [folder for output in sorted(shared.parent.glob("output*"))[1:] for folder in cells(output)]
+    one, other = (RunFolder(folder).read_metrics() for folder in folders)
+    for name in ("seconds/train", "seconds/train_1000_tokens"):
+        assert other[name] == one[name]
+    assert other["seconds/total"] > other["seconds/train"]
 
 
 @pytest.mark.parametrize(
@@ -94,12 +103,28 @@ def test_a_decoder_is_trained_once(run: Run, tiny_decoder_folder: Path, tmp_path
 
 
 def test_what_decides_a_training_is_not_shared(run: Run, screening: list[str], tmp_path: Path) -> None:
-    """Another seed, rank, loss or length is another training; so are other layers, and layers that take turns."""
+    """Another seed, rank, loss, length or precision is another training; so are other layers."""
     shared = tmp_path / "shared"
     changes = [[], ["seed=1"], ["adapter.rank=4"], ["task/loss=supcon"], ["task.max_steps=2"], ["selection.n=1"]]
+    changes += [["precision=bf16"], ["adapter=dora"]]
     for number, options in enumerate(changes, start=1):
         run(screening, *ONE, *options, "grid=one", shared=shared)
         assert len(list(shared.glob("trainings/*.safetensors"))) == number, options
-    for options in (["regime=lisa", "grid=one"], ["adapter=frozen", "grid=one"], []):  # the last is no grid's
-        run(screening, *ONE, *options, shared=shared)
-    assert len(list(shared.glob("trainings/*.safetensors"))) == len(changes)
+
+
+@pytest.mark.parametrize(
+    "options", [["regime=lisa"], ["order=[prune,train]", "pruning=magnitude"], ["force=true"], ["grid=null"]]
+)
+def test_some_train_for_themselves(options: list[str], run: Run, screening: list[str], tmp_path: Path) -> None:
+    """Layers that take turns, a model that is pruned before, a cell that is forced, and one that is of no grid."""
+    run(screening, *ONE, "grid=one", shared=tmp_path / "shared")
+    with patch.object(AdapterTraining, "restored", side_effect=AssertionError("not trained")):
+        run(screening, *ONE, "grid=one", *options, shared=tmp_path / "shared")
+    assert len(list(tmp_path.glob("shared/trainings/*.safetensors"))) == 1
+
+
+def test_a_resumed_training_is_its_own() -> None:
+    """It may have begun on other hardware, and its checkpoint must not wait for another cell."""
+    cell: Any = SimpleNamespace(grid="one", shared="store", force=False, steps=[TRAIN], regime=Fixed())
+    trainings: list[Any] = [SimpleNamespace(resumes=resumes, trains=True) for resumes in (False, True)]
+    assert [Shared(cell).spares(training) for training in trainings] == [True, False]

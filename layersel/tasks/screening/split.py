@@ -67,15 +67,11 @@ def _possible_shots(counts: dict[int, int], shots: int | None, if_too_few: str, 
         raise one_of("task.if_too_few", if_too_few, IF_TOO_FEW)
     if shots is not None and shots < 1:
         raise UserError(f"task.shots: expected 1 or more, but got {shots}")
+    spare = 0 if shots is None else spare
     most = min(counts.values()) - spare
     if shots is not None and shots <= most:
         return shots
     found = f"{counts[1]} included and {counts[0]} excluded records"
-    if shots is None and spare:
-        raise UserError(
-            f"task.shots: null learns from all labelled records, but of {found} none is unlabelled, so none would be "
-            "left to rank; give task.shots=8"
-        )
     if most < 1:
         raise UserError(
             f"task.shots: expected {1 + spare} or more labelled records of each class, but got {found}; label more"
