@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from layersel.data.header import Header, Wanted, place_of_header
+from layersel.data.header import Header, Wanted, never, place_of_header
 from layersel.errors import UserError
 from layersel.terminal.tables import counted
 
@@ -39,7 +39,7 @@ class Rows:
     empty: int = 0
 
 
-def parse_delimited(text: str, source: str, wanted: Wanted) -> Rows:
+def parse_delimited(text: str, source: str, wanted: Wanted, header_like: Wanted = never) -> Rows:
     r"""Returns the table in a text; `source` names the file in errors.
 
     Lines that end before the last column that has a name are told: a break within a value, a cut end, or another
@@ -53,10 +53,12 @@ def parse_delimited(text: str, source: str, wanted: Wanted) -> Rows:
         >>> parse_delimited("id;title\n1;One\n2;Two, or three\n", "file", lambda names: "title" in names).rows
         [{'id': '1', 'title': 'One'}, {'id': '2', 'title': 'Two, or three'}]
     """
-    return table_rows(_cells(text, source, wanted), source, wanted, delimited=True)
+    return table_rows(_cells(text, source, wanted), source, wanted, header_like, delimited=True)
 
 
-def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted, delimited: bool = False) -> Rows:
+def table_rows(
+    lines: Iterable[list[str]], source: str, wanted: Wanted, header_like: Wanted = never, delimited: bool = False
+) -> Rows:
     """Returns the table in lines of cells, of which empty ones are left out.
 
     Its header is the first line, unless names that are wanted stand further down: databases write the search before
@@ -67,6 +69,7 @@ def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted, delimite
         lines: The cells of each line.
         source: What errors name.
         wanted: Whether names are those of the table that is looked for.
+        header_like: Whether cells can be nothing but names, whatever the header's are.
         delimited: Whether the cells are what stands between delimiters: then short lines are told.
 
     Raises:
@@ -87,7 +90,7 @@ def table_rows(lines: Iterable[list[str]], source: str, wanted: Wanted, delimite
             order = repeated
             again.append(number)
             continue
-        if header.shares_names(cells) and wanted(cells):
+        if header_like(cells) or (header.shares_names(cells) and wanted(cells)):
             raise UserError(
                 f"{source}, row {number}: expected values, but got the header of another table "
                 f"({', '.join(cells)[:60]}); give all the same columns, or each a file of its own"
@@ -158,8 +161,13 @@ def _cells(text: str, source: str, wanted: Wanted) -> Iterator[list[str]]:
     table = None
     try:
         delimiter = detect_delimiter(text, wanted) if named is None else named[1]
-        table = csv.reader(
-            io.StringIO(text[0 if named is None else named.end() :], newline=""), delimiter=delimiter, strict=True
+        content = text[0 if named is None else named.end() :]
+        bare = delimiter == "\t" and _has_bare_quotes(content)
+        lines = io.StringIO(content, newline="")
+        table = (
+            csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+            if bare
+            else csv.reader(lines, delimiter=delimiter, strict=True)
         )
         yield from table
     except csv.Error as error:
@@ -168,3 +176,20 @@ def _cells(text: str, source: str, wanted: Wanted) -> Iterator[list[str]]:
         if "field limit" in str(error):
             remedy += ", or save values this long in a form that is no table"
         raise UserError(f"{source}, near line {line}: a quoted value is broken ({error}); {remedy}") from error
+
+
+def _has_bare_quotes(text: str) -> bool:
+    r"""Returns whether quotes are a part of the values in a text of tabs, as Web of Science writes it.
+
+    They are where some value's quotes do not stand around it, or hold a tab and a line's end, so that two records would
+    become one.
+
+    Example:
+        >>> [_has_bare_quotes(text) for text in ('a\t"b\nc"', '"On" sleep\tb', 'a\t"b\n2\tc"')]
+        [False, True, True]
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), "excel-tab", strict=True))
+    except csv.Error:
+        return True
+    return any("\t" in cell and "\n" in cell for cells in lines for cell in cells)

@@ -23,6 +23,8 @@ _WESTERN_ENCODINGS = ("cp1252", "mac_roman")
 _FEWEST_LINES = 5
 """Lines by which one western encoding is told from another at least."""
 
+_MOST_BYTES_A_NULL = 100
+"""Text with fewer zero bytes than one in so many is of no encoding that has them in every line end."""
 _WITH_NULS = ["utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"]
 """Encodings in which every line end has a zero byte."""
 
@@ -58,9 +60,14 @@ def decode(raw: bytes, source: str, encoding: str | None = None) -> DecodedText:
         >>> decode("title\nMüller".encode("latin-1"), "a.csv").guesses[0]
         "not UTF-8: 1 character in 1 line read as cp1252 (line 2: 'Müller'); data.encoding=NAME names another encoding"
     """
+    nulls = raw.count(b"\0")
+    notes = []
+    if encoding is None and 0 < _MOST_BYTES_A_NULL * nulls < len(raw) and not raw.startswith(tuple(_BOMS)):
+        raw = raw.replace(b"\0", b"")
+        notes.append(f"{counted(nulls, 'NUL character')} in a file of text, left out")
     text, encoding, read_as, places = _decoded(raw, source, encoding)
-    notes = (_guess_line(text, places, read_as),) if places else ()
-    return DecodedText(text.removeprefix("\ufeff"), encoding, notes)
+    notes += [_guess_line(text, places, read_as)] if places else []
+    return DecodedText(text.removeprefix("\ufeff"), encoding, tuple(notes))
 
 
 def _decoded(raw: bytes, source: str, encoding: str | None) -> tuple[str, str, str, list[int]]:

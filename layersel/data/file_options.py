@@ -1,6 +1,5 @@
 """What is wrong with options that name a file of the user's, as far as it shows without reading it."""
 
-import codecs
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,9 +33,10 @@ def path_problems(option: str, path: str, what: str, extensions: Sequence[str]) 
 
 def encoding_problems(encoding: str | None) -> list[str]:
     """Returns a line if the encoding is none that Python knows."""
+    if encoding is None:
+        return []
     try:
-        if encoding is not None:
-            codecs.lookup(encoding)
-    except LookupError:
+        b"four".decode(encoding, "replace")
+    except (LookupError, ValueError):
         return [f"data.encoding: expected an encoding (utf-8, cp1252, mac_roman, …), but got {encoding!r}"]
     return []

@@ -1,6 +1,7 @@
 """Files as they are, or packed with gzip or in a zip archive."""
 
 import gzip
+import lzma
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -82,5 +83,5 @@ def _only_member(archive: ZipFile, path: Path) -> str:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, zlib.error, BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, BadZipFile, NotImplementedError, RuntimeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); check that the file exists and is whole") from error

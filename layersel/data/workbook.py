@@ -2,23 +2,32 @@
 
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from layersel.data.delimited import Rows, has_header, table_rows
-from layersel.data.header import Wanted
+from layersel.data.header import Wanted, never
 from layersel.errors import UserError
 from layersel.terminal.progress import progress
+from layersel.terminal.tables import counted
 
+_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+_SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+_FORMULA_ALONE = re.compile(rb"<c\b[^>]*>\s*<f\b[^>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
+_MERGED = re.compile(rb'<mergeCell\b[^>]*\bref="[A-Z]+(\d+):[A-Z]+(\d+)"')
 # limits of the format
 _LONGEST_CELL = 32_767
 _MOST_ROWS = 1_048_576
 
 
-def parse_workbook(raw: bytes, source: str, wanted: Wanted, only: str | None = None) -> Rows:
+def parse_workbook(
+    raw: bytes, source: str, wanted: Wanted, header_like: Wanted = never, only: str | None = None
+) -> Rows:
     """Returns the table in one sheet, with a line that names the sheet if others were read.
 
     The sheet is the first with a header that is wanted; if none has, the first that is not empty.
@@ -27,6 +36,7 @@ def parse_workbook(raw: bytes, source: str, wanted: Wanted, only: str | None = N
         raw: The workbook.
         source: The name of the file in errors.
         wanted: Whether the names of a sheet's columns are those of the table that is looked for.
+        header_like: As in `table_rows`.
         only: The name of the sheet, if the others are not to be read.
 
     Raises:
@@ -47,10 +57,26 @@ def parse_workbook(raw: bytes, source: str, wanted: Wanted, only: str | None = N
     if not filled:
         return Rows([], [])
     chosen = next((title for title, lines in filled.items() if has_header(lines, wanted)), next(iter(filled)))
-    table = table_rows(filled[chosen], source if len(filled) == 1 else f"{source}, sheet {chosen!r}", wanted)
+    where = source if len(filled) == 1 else f"{source}, sheet {chosen!r}"
+    table = table_rows(filled[chosen], where, wanted, header_like)
     others = [repr(title) for title in filled if title != chosen]
     notes = (f"sheet {chosen!r} was read; not read: {', '.join(others)}",) if others else ()
-    return replace(table, notes=(*notes, *table.notes))
+    return replace(table, notes=(*notes, *_lacking(raw), *table.notes))
+
+
+def _lacking(raw: bytes) -> Iterator[str]:
+    """Yields a line each on cells that look filled in a spreadsheet and are read as empty."""
+    with ZipFile(io.BytesIO(raw)) as archive:
+        sheets = [archive.read(name) for name in archive.namelist() if _SHEET.fullmatch(name)]
+    formulas = sum(len(_FORMULA_ALONE.findall(sheet)) for sheet in sheets)
+    merged = [found for sheet in sheets for found in _MERGED.findall(sheet) if found[0] != found[1]]
+    if formulas:
+        yield (
+            f"{counted(formulas, 'formula')} without a stored value, read as empty; open the workbook in a spreadsheet "
+            "program and save it"
+        )
+    if merged:
+        yield f"{counted(len(merged), 'cell')} merged over several rows: the value is read in the first row alone"
 
 
 def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> None:
@@ -64,14 +90,18 @@ def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> None:
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet("records")
-    for number, row in enumerate(rows, start=1):
-        if number > _MOST_ROWS:
-            raise UserError(f"out: expected at most {_MOST_ROWS} rows in .xlsx, but got more; write .csv instead")
-        cells = [WriteOnlyCell(sheet, _writable(value)) for value in row]
-        for cell in cells:
-            if cell.data_type == "f":
-                cell.data_type = "s"
-        sheet.append(cells)
+    try:
+        for number, row in enumerate(rows, start=1):
+            if number > _MOST_ROWS:
+                raise UserError(f"out: expected at most {_MOST_ROWS} rows in .xlsx, but got more; write .csv instead")
+            cells = [WriteOnlyCell(sheet, _writable(value)) for value in row]
+            for cell in cells:
+                if cell.data_type == "f":
+                    cell.data_type = "s"
+            sheet.append(cells)
+    except UserError:
+        sheet.close()  # or else its writer complains when it is collected
+        raise
     book.save(path)
 
 
@@ -103,4 +133,6 @@ def _text(value: Any) -> str:
         value = value.date()
     if isinstance(value, date):
         return str(value)
+    if isinstance(value, str):
+        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -34,9 +34,15 @@ def see_gradients(backbone: Backbone, probe: Probe, see: Callable[[dict[str, Ten
     those of the next are there, unless `see` keeps them; the model is left as it was.
 
     Raises:
-        UserError: The loss is undefined for all batches, or a gradient is not finite.
+        UserError: A weight is packed, the loss is undefined for all batches, or a gradient is not finite.
     """
     matrices = {name: own for layer in layer_matrices(backbone) for name, own in layer.items()}
+    packed = [name for name, own in matrices.items() if not own.is_floating_point()]
+    if packed:
+        raise UserError(
+            f"selection: expected floating-point weights, but those of {packed[0]} are packed; score the model before "
+            "it is quantised"
+        )
     with _trainable(backbone, list(matrices.values())), eval_mode(backbone), torch.enable_grad():
         for loss in probe.losses():
             see(_gradients(loss, matrices))

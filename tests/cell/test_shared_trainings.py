@@ -62,7 +62,7 @@ def screening(small_cell: list[str], tmp_path: Path) -> list[str]:
 
 
 def assert_trained_once(run: Run, command: list[str], shared: Path) -> None:
-    """Parameters, metrics, predictions and log are those of a cell that trains for itself, its times the first one's."""
+    """Parameters, metrics, predictions and log are those of a cell that trains for itself, the times the first ones."""
     alone = run(command, *OTHER)
     run(command, *ONE, "grid=one", shared=shared)
     with patch.object(AdapterTraining, "run", side_effect=AssertionError("trained")):

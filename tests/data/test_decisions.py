@@ -164,3 +164,28 @@ def test_the_label_option_is_not_needed_to_rank(tmp_path: Path) -> None:
     """A library to rank is read whatever its decisions look like."""
     (tmp_path / "a.csv").write_text("title,included\nA,who knows\n", encoding="utf-8")
     assert Table(path=str(tmp_path / "a.csv"), label_level="none").load().labels == [None]
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        'RAYYAN-INCLUSION: {"Ada"=>"Included"}; RAYYAN-INCLUSION: {"Bo"=>"Excluded"}',
+        r'RAYYAN-INCLUSION: {"Bo"=>"Excluded", "Ada \"Q\" L"=>"Included"}',
+        "RAYYAN-INCLUSION: {“Ada”=>“Included”, “Bo”=>“Excluded”} | RAYYAN-LABELS: x",
+        'RAYYAN-INCLUSION: {"Ada": "Included", "Bo": "Excluded"}',
+    ],
+)
+def test_reviewers_of_rayyan_disagree_however_that_is_written(notes: str) -> None:
+    """In several notes, with quotes in a name, with typographic quotes, with colons: none of them counts alone."""
+    assert rayyan_decision(notes) == "conflict"
+
+
+def test_open_decisions_are_told_and_kept() -> None:
+    """They are no labels, and would be gone from the ranking that is written; Covidence capitalises its conflicts."""
+    found = review({"decision": ["include", "Maybe", "Duplicate", "Conflict", "", "- 1", "exclude"]})
+    assert found.labels == [1, None, None, None, None, None, 0]
+    assert [record.fields for record in found.records] == [
+        *({}, {"decision": "Maybe"}, {"decision": "Duplicate"}, {"decision": "Conflict"}, {}, {}, {})
+    ]
+    assert "1 of the decisions are conflicts between reviewers" in told(found)
+    assert "1 of the decisions are open ('duplicate'), read as unlabelled" in told(found)

@@ -127,3 +127,20 @@ def test_sheets_that_are_no_tables_are_left_out(tmp_path: Path) -> None:
     book.save(tmp_path / "b.xlsx")
     with pytest.raises(UserError, match=r"sheet 'Records', row 7: expected 4 values, but got 5; give each"):
         Table(path=str(tmp_path / "b.xlsx")).load()
+
+
+@pytest.mark.parametrize("extension", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    "second", [["Title", "DOI", "Abstract Note", ""], ["", "Primary Title", "AB", "Decision"], ["TI", "x", "PY", "AU"]]
+)
+def test_the_header_of_a_table_with_other_names_is_refused(second: list[str], extension: str, tmp_path: Path) -> None:
+    """Its values would be read under the names of the first table."""
+    path = write(tmp_path, [COLUMNS, *RECORDS[:2], second, *RECORDS[2:]], extension)
+    with pytest.raises(UserError, match=r"row 3: expected values, but got the header of another table"):
+        Table(path=path).load()
+
+
+def test_titles_that_are_words_of_headers_are_titles(tmp_path: Path) -> None:
+    """One known word more is no header yet."""
+    rows = [["1", "Title", "An abstract of some length", "1"], ["2", "TI", "no label", "0"]]
+    assert [record.title for record in Table(path=write(tmp_path, [COLUMNS, *rows])).load().records] == ["Title", "TI"]

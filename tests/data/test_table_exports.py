@@ -208,6 +208,10 @@ def test_wrong_dimensions_hide_no_cell(tmp_path: Path) -> None:
         ("a.bib", b"@article{a, title={x},\n\n@article{b, title={y}}", "broken entries, which begin in line 1; mend"),
         ("a.bib", b"@article{a, title={x}}\n@article{b, title={y}\n", "broken entries, which begin in line 2; mend"),
         ("a.bib", b"@article{a, title={x}}\n\n@article{b title={y}}", "broken entries, which begin in line 3; mend"),
+        ("a.bib", b"@article{a,\n title={x}\n abstract={y}\n}", "broken entries, which begin in line 1; mend"),
+        ("a.bib", b'@article{a,\n title="x"\n abstract="y"\n}', "broken entries, which begin in line 1; mend"),
+        ("a.bib", b"@article{a,\n year=2001\n abstract={y}\n}", "broken entries, which begin in line 1; mend"),
+        ("a.bib", b"@article{a, title={x}}\nTY  - JOUR\nTI  - A\nER  - \n", "broken entries, which begin in line 2"),
         (
             "a.csv",
             b'"Search Query","q"\n"TITLE","A"\n"AUTHOR NAMES","B","C"\n',
@@ -324,7 +328,7 @@ def test_what_a_database_writes_before_the_header_is_no_header(tmp_path: Path, p
 
 def test_a_header_of_unknown_names_is_the_first_line(tmp_path: Path) -> None:
     """The option names its title; values that say "title" make no header of a line that is no longer."""
-    (tmp_path / "a.csv").write_text("Titel,title,Kurz\nA,1,x\ntitle,abstract,year\n", encoding="utf-8")
+    (tmp_path / "a.csv").write_text("Titel,title,Kurz\nA,1,x\ntitle,y,z\n", encoding="utf-8")
     records = Table(path=str(tmp_path / "a.csv"), title_column="Titel").load().records
     assert [record.title for record in records] == ["A", "title"]
 
@@ -354,6 +358,12 @@ def test_texts_without_latex_are_as_pylatexenc_has_them(parts: list[str]) -> Non
     ("written", "read"),
     [
         ("{{R&D}} and {B \\& B}", "R&D and B & B"),
+        ("p{\\textless}0.05, {\\textgreater}~50\\%", "p<0.05, > 50%"),
+        ("about ~50\\% of Fig.~2", "about ~50% of Fig. 2"),
+        ("{\\it E. coli}, \\textalpha-synuclein, \\mbox{x y}", "E. coli, \u03b1-synuclein, x y"),
+        ("See \\href{http://x}{the site}.", "See the site."),
+        ("\\href{http://x}", "\\href{http://x}"),
+        ("\\unheard{of} and \\unheard", "\\unheardof and \\unheard"),
         ("from $5 to $10", "from $5 to $10"),
         (r"from \$5 to \$10", "from $5 to $10"),
         ("costs of $5", "costs of $5"),

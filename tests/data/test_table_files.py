@@ -277,3 +277,45 @@ def test_a_title_like_a_header_of_another_delimiter(delimiter: str, tmp_path: Pa
     path = tmp_path / "a.csv"
     path.write_text("id;title;included\nr1;1 T ,,TI,;1\nr2;2 T a;0\n".replace(";", delimiter), encoding="utf-8")
     assert [record.title for record in Table(path=str(path)).load().records] == ["1 T ,,TI,", "2 T a"]
+
+
+def test_quotes_within_the_values_of_tabs(tmp_path: Path) -> None:
+    """Web of Science writes them as they are: one that opens in a record and closes in another swallows none."""
+    path = save(tmp_path / "a.tsv", 'TI\tAB\n"Quoted" start\tone\nB\t"open\nC\tclosed"\n')
+    assert [record.title for record in Table(path=path).load().records] == ['"Quoted" start', "B", "C"]
+    path = save(tmp_path / "b.tsv", 'TI\tAB\nA\t"two\nlines"\nB\t"a\ttab"\n')
+    assert [record.abstract for record in Table(path=path).load().records] == ["two\nlines", "a\ttab"]
+
+
+def test_cells_of_workbooks_that_look_filled(tmp_path: Path) -> None:
+    """A formula that no program has computed, and labels merged over rows, are empty, which is told."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["title", "included"], ["A_x000D_ B", "=1*1"], ["C", 1], ["D", None], ["E", 0]):
+        book.active.append(row)
+    book.active.merge_cells("B3:B4")
+    book.save(tmp_path / "a.xlsx")
+    review = Table(path=str(tmp_path / "a.xlsx")).load()
+    assert review.labels == [None, 1, None, 0]
+    assert review.records[0].title.split() == ["A", "B"]
+    assert [note.partition(",")[0].partition(":")[0] for note in review.report.notes] == [
+        "1 formula without a stored value",
+        "1 cell merged over several rows",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "hex", "undefined", "a\0b", "nope"])
+def test_encodings_that_give_no_text(encoding: str, tmp_path: Path) -> None:
+    """One line, instead of Python's errors."""
+    path = save(tmp_path / "a.csv", "title\nA\n")
+    assert [line.partition(",")[0] for line in Table(path=path, encoding=encoding).problems()] == [
+        "data.encoding: expected an encoding (utf-8"
+    ]
+
+
+def test_nul_characters_are_told(tmp_path: Path) -> None:
+    """They are no part of a text."""
+    review = Table(path=save(tmp_path / "a.csv", "title,abstract\nMü\0ller," + 300 * "x" + "\n")).load()
+    assert review.records[0].title == "Müller"
+    assert review.report.notes == ("1 NUL character in a file of text, left out",)

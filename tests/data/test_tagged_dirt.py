@@ -210,3 +210,23 @@ def test_anything_is_read_or_refused(text: str, dialect: Dialect) -> None:
     assert re.match(r"a\.ris, line \d+: expected", message)
     assert not set("\r\n") & set(message)
     assert all(value.strip() for row in rows for value in row.values() if value)
+
+
+def test_lines_between_records_are_told() -> None:
+    """Counters and the frame of Web of Science's files are none; records of another format are refused."""
+    text = "1.\nTY  - JOUR\nTI  - A\nER  - \n\nid,title\n2,B\nTY  - JOUR\nTI  - C\nER  - \n"
+    rows, doubts = parse_tagged(text, RIS)
+    assert titles(rows) == ["A", "C"]
+    assert doubts == ("outside of records, not read: line 6 ('id,title'), line 7 ('2,B')",)
+    wos = "FN Clarivate\nVR 1.0\nPT J\nTI A\nER\n\nEF\n"
+    assert parse_tagged(wos, WOS)[1] == ()
+    for other in ("@article{k, title={x}}", "<xml><records>"):
+        with pytest.raises(UserError, match=r"line 4: expected nothing but records that begin with 'TY  - '"):
+            parse_tagged(f"TY  - JOUR\nTI  - A\nER  - \n{other}\n", RIS)
+
+
+@pytest.mark.parametrize("line", [" AB  - x", "\xa0AB  - x", "AB \u2013 x", "ER \u2013 ", "AU: B, C"])
+def test_what_may_be_a_tag_is_told(line: str) -> None:
+    """It is read as a part of the title, and a line says so."""
+    doubts = parse_tagged(f"TY  - JOUR\nTI  - A\n{line}\nER  - \n", RIS)[1]
+    assert [doubt.split(":")[0] for doubt in doubts] == ["like a tag, but read as text"]

@@ -75,6 +75,13 @@ def test_inverse_condition_is_numpys(shape: tuple[int, int]) -> None:
     assert inverse_condition(normal(20, 3) @ normal(3, 20)) == 0
 
 
+def test_a_large_condition_number_is_no_singular_matrix() -> None:
+    """Wide matrices of pretrained models have 10⁴ to 10⁵; what counts as 0 must not grow with the width."""
+    left, right = (torch.linalg.qr(normal(400, 400)).Q for _ in range(2))
+    weight = left @ torch.diag(torch.logspace(0, -5, 400)) @ right
+    assert inverse_condition(weight) == pytest.approx(1e-5, rel=0.05)
+
+
 def found(name: str, backbone: Backbone) -> LayerScores:
     """The scores of a model, no text being there."""
     return score_named(name).scores(backbone, NOTHING)

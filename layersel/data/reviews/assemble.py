@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,11 +17,13 @@ from layersel.data.reviews.columns import (
 )
 from layersel.data.reviews.duplicates import drop_duplicates, find_duplicates, known_labels
 from layersel.data.reviews.labels import (
+    CONFLICT,
     MAYBE,
     all_decisions,
     is_empty_label,
     is_maybe,
     odd_decision,
+    open_decision,
     parse_label,
     rayyan_decision,
 )
@@ -97,10 +100,7 @@ def _with_noted_decisions(raw: RawRecords) -> RawRecords:
     noted = notes_columns(raw.columns)
     if RAYYAN in raw.columns or not any("=>" in row.get(column, "") for column in noted for row in raw.rows):
         return raw
-    rows = [
-        {**row, RAYYAN: next(filter(None, (rayyan_decision(row.get(column, "")) for column in noted)), "")}
-        for row in raw.rows
-    ]
+    rows = [{**row, RAYYAN: rayyan_decision(" | ".join(row.get(column, "") for column in noted))} for row in raw.rows]
     return replace(raw, columns=[*raw.columns, RAYYAN], rows=rows)
 
 
@@ -119,12 +119,11 @@ def _labels(
         return [None] * len(raw.rows), []
     first = columns.roles["label"]
     further = [column for column in columns.others.get("label", []) if decisions.get(column, False)]
-    labels, filled, disagreeing, maybes, conflicts = [], dict.fromkeys(further, 0), dict.fromkeys(further, 0), 0, 0
+    labels, filled, disagreeing, undecided = [], dict.fromkeys(further, 0), dict.fromkeys(further, 0), Counter[str]()
     for number, row in enumerate(raw.rows, start=1):
         value = row.get(first, "")
         label = parse_label(value, f"row {number}, column {first!r}", maybe)
-        maybes += is_maybe(value)
-        conflicts += value == "conflict"
+        undecided[open_decision(value)] += 1
         empty = is_empty_label(value)
         for column in further:
             other = parse_label(row.get(column, ""), f"row {number}, column {column!r}", maybe)
@@ -139,11 +138,22 @@ def _labels(
         f"{disagreeing[column]} disagree and are not taken; data.label_column=NAME reads one column only"
         for column in further
     ]
+    return labels, [*lines, *_undecided(undecided, maybe)]
+
+
+def _undecided(counts: Mapping[str, int], maybe: str) -> list[str]:
+    """Returns a line for each kind of open decisions, of which there are so many."""
+    maybes = sum(count for word, count in counts.items() if is_maybe(word))
+    others = {word: count for word, count in counts.items() if word not in ("", CONFLICT) and not is_maybe(word)}
+    lines = []
     if maybes:
         lines.append(f"{maybes} of the decisions are 'maybe', read as {maybe}; data.maybe={'|'.join(MAYBE)} decides")
-    if conflicts:
-        lines.append(f"{conflicts} of the decisions are conflicts between reviewers, read as unlabelled")
-    return labels, lines
+    if counts.get(CONFLICT):
+        lines.append(f"{counts[CONFLICT]} of the decisions are conflicts between reviewers, read as unlabelled")
+    if others:
+        named = ", ".join(map(repr, sorted(others)))
+        lines.append(f"{sum(others.values())} of the decisions are open ({named}), read as unlabelled")
+    return lines
 
 
 def _not_taken(raw: RawRecords, columns: Columns, decisions: Mapping[str, bool], label_level: str) -> list[str]:
@@ -172,13 +182,22 @@ def _records(
     names = field_names(raw.columns)
     used = {column for role, column in roles.items() if role != "id" or names[column] not in ("pmid", "doi")}
     fields = {column: field for column, field in names.items() if column not in (*used, RAYYAN)}
+
+    def kept(row: Mapping[str, str], label: int | None) -> dict[str, str]:
+        """Returns what a record has beside its text and label: decisions that are open, too, so that none is lost."""
+        found = {fields[column]: value for column, value in row.items() if column in fields and value.strip()}
+        decision = _cell(row, roles, "label")
+        if label is None and decision != CONFLICT and open_decision(decision):
+            found[names[roles["label"]]] = decision
+        return found
+
     return [
         Record(
             id=name,
             title=plain_text(_cell(row, roles, "title")),
             abstract=plain_text(_cell(row, roles, "abstract")),
             label=label,
-            fields={fields[column]: value for column, value in row.items() if column in fields and value.strip()},
+            fields=kept(row, label),
         )
         for row, name, label in zip(progress(raw.rows, "reading records"), ids, labels, strict=True)
     ]

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from layersel.errors import UserError
 
@@ -17,7 +17,15 @@ _VERBATIM = ("url", "doi", "file", "eprint")
 _LATEX = re.compile(r"[\\{}$]")
 # more than braces and single characters with a backslash: what needs pylatexenc, which takes 5 ms for an abstract
 _COMMAND = re.compile(r"\\(?![%&_#])|[`$]|''|(?<!\\)&")
-_ENTRY = re.compile(r"^\s*@\w+\s*[{(]", re.MULTILINE)
+_ENTRY = re.compile(r"^\s*(?:@\w+\s*[{(]|TY  - |<records?>|<xml>)", re.MULTILINE)
+# a field that begins within the value of another one, as a comma is missing between them
+_FIELD_WITHIN = re.compile(r"^\s*[a-z][\w-]*\s*=\s*[{\"]", re.IGNORECASE | re.MULTILINE)
+_TIE = re.compile(r"(?<=\S)~(?=\S)")
+# what pylatexenc does not know; macros that neither knows are kept as they are
+_SIGNS = {"textless": "<", "textgreater": ">", "textbar": "|", "textminus": "\u2212", "textquotedbl": '"'}
+_SIGNS |= {"micro": "µ", "copyright": "©", "LaTeX": "LaTeX", "TeX": "TeX"}
+_STYLES = ("it", "bf", "em", "rm", "sc", "sl", "tt", "sf", "small", "large", "normalsize", "noindent")
+_UPRIGHT = re.compile(r"\\(?:text|up)(?=(?:alpha|beta|gamma|delta|epsilon|kappa|lambda|sigma|tau|chi|psi|omega)\b)")
 
 
 def parse_bibtex(text: str, source: str) -> list[dict[str, str]]:
@@ -35,9 +43,9 @@ def parse_bibtex(text: str, source: str) -> list[dict[str, str]]:
     rows, broken = [], []
     for block in _blocks(text):
         entry = _entry(block)
-        if entry is not None:
+        if entry is not None and not any(_holds_another(str(field.value)) for field in entry.fields):
             rows.append(_row(entry))
-        elif _is_lost(block):
+        elif entry is not None or _is_lost(block):
             broken.append(str((block.start_line or 0) + 1))
     if broken:
         lines = ", ".join(broken[:5]) + (", …" if len(broken) > 5 else "")
@@ -79,6 +87,16 @@ def _is_lost(block: "Block") -> bool:
     return isinstance(block, ParsingFailedBlock) and not isinstance(block, DuplicateBlockKeyBlock)
 
 
+def _holds_another(value: str) -> bool:
+    """Whether a field's value goes on in another field, beyond the brace, the quote or the number that ends it."""
+    for found in _FIELD_WITHIN.finditer(value):
+        before = value[: found.start()].rstrip()
+        depth = before.count("{") - before.count("}")
+        if depth < 0 or before.endswith('"') or before.isdigit() or (depth == 0 and before[:1] + before[-1:] == "{}"):
+            return True
+    return False
+
+
 def _row(entry: "Entry") -> dict[str, str]:
     row = {"record_id": entry.key, "entry_type": entry.entry_type}
     for field in entry.fields:
@@ -98,7 +116,7 @@ def _plain(name: str, value: str) -> str:
 
 
 def _decoded(value: str) -> str:
-    text = re.sub("---?", "\u2013", " ".join(value.replace("~", " ").split()))
+    text = re.sub("---?", "\u2013", " ".join(_TIE.sub(" ", value).split()))
     if _LATEX.search(text) is None:
         return text
     if _COMMAND.search(text) is None:
@@ -107,11 +125,23 @@ def _decoded(value: str) -> str:
     signs = re.findall(r"(?<!\\)\$(\d?)", text)
     if len(signs) % 2 or all(signs):  # dollars, not formulas
         text = re.sub(r"(?<!\\)\$", r"\\$", text)
-    return " ".join(_latex_to_text()(text).split())
+    text = _UPRIGHT.sub(r"\\", text.replace("~", r"\textasciitilde{}"))
+    try:
+        return " ".join(_latex_to_text()(text).split())
+    except (LookupError, ValueError):  # arguments are missing
+        return text
 
 
 @cache
-def _latex_to_text() -> Callable[[str], Any]:
-    from pylatexenc.latex2text import LatexNodes2Text
+def _latex_to_text() -> Callable[[str], str]:
+    from pylatexenc import latex2text, latexwalker
+    from pylatexenc.macrospec import MacroSpec
 
-    return LatexNodes2Text(math_mode="text").latex_to_text  # type: ignore[no-any-return]
+    written, read = latex2text.get_default_latex_context_db(), latexwalker.get_default_latex_context_db()
+    signs = {**_SIGNS, **dict.fromkeys(_STYLES, ""), "mbox": "%s", "href": "%(2)s"}
+    macros = [latex2text.MacroTextSpec(name, text) for name, text in signs.items()]
+    written.add_context_category("more", macros, prepend=True)
+    read.add_context_category("more", [MacroSpec("mbox", "{"), MacroSpec("href", "{{")], prepend=True)
+    written.set_unknown_macro_spec(latex2text.MacroTextSpec("", lambda node, **_: node.latex_verbatim()))
+    converter = latex2text.LatexNodes2Text(math_mode="text", latex_context=written)
+    return lambda text: str(converter.latex_to_text(text, latex_context=read))

@@ -155,6 +155,14 @@ def has_titles(columns: Sequence[str]) -> bool:
     return bool(_matching(columns, _ROLES["title"]))
 
 
+def names_only(cells: Sequence[str]) -> bool:
+    """Returns whether cells are a header by their words: a title's name, and three known names or two of three."""
+    names = [name for cell in cells if (name := squash(cell))]
+    known = {name for usual in (*_ROLES.values(), *_FIELDS.values(), *_LABELS.values()) for name in usual}
+    count = len({*names} & known)
+    return has_titles(cells) and (count >= 3 or (count == 2 and len(names) <= 3))
+
+
 def names_decisions(column: str) -> bool:
     """Returns whether a column of this name is read as the label."""
     return squash(column) in _LABELS["full_text"]

@@ -90,7 +90,10 @@ _RIS_PROPER = Form(
     last=re.compile(r"ER[ \t\xa0]{1,4}-\s*$"),
     next=re.compile(r"(?P<tag>TY)  -(?: +(?P<value>[A-Z][\w /-]*))?\s*$"),
     known=_tags(f"{_RIS_MANY}|{_RIS_ONCE}|{_RIS_MORE}"),
-    taglike=re.compile(rf"[A-Z][A-Z0-9]  -(?: |$)|(?:{_RIS_MANY}|{_RIS_ONCE})(?:[ \t\xa0]+-|-[ \t\xa0])"),
+    taglike=re.compile(
+        rf"[A-Z][A-Z0-9]  -(?: |$)|(?:{_RIS_MANY}|{_RIS_ONCE})(?:[ \t\xa0]+-|-[ \t\xa0])|"
+        rf"[ \t\xa0]+[A-Z][A-Z0-9] {{1,2}}-(?: |$)|(?:AB|N2|TI|T1|AU|A1|ER)[ \t\xa0]*(?:[\u2010-\u2015]|:[ \t])"
+    ),
     loose=re.compile(
         r"(?P<tag>AB|N2|TI|T1|AU|A1|PY|Y1|DO|KW|N1)(?:[ \t\xa0]+-[ \t\xa0]*|-[ \t\xa0]+)(?P<value>[^a-z\s].*)"
     ),

@@ -24,7 +24,11 @@ _MEANING: dict[str, int | None] = {
     **dict.fromkeys(_EXCLUDED, 0),
     **dict.fromkeys((*_EMPTY, *_UNDECIDED), None),
 }
-_RAYYAN = re.compile(r'RAYYAN-INCLUSION:\s*\{?((?:\s*"[^"]*"\s*=>\s*"[^"]*"\s*,?)*)')
+_QUOTED = r'\s*"(?:[^"\\]|\\.)*"\s*'
+_VOTE = re.compile(rf'{_QUOTED}(?:=>|:)\s*"((?:[^"\\]|\\.)*)"\s*,?')
+_RAYYAN = re.compile(r"RAYYAN-INCLUSION:([^|}]*)")
+CONFLICT = "conflict"
+"""What readers write where several decisions stand in the notes of one record."""
 
 
 def parse_label(value: str, where: str, maybe: str = "unlabelled") -> int | None:
@@ -62,6 +66,17 @@ def is_empty_label(value: str) -> bool:
 def is_maybe(value: str) -> bool:
     """Returns whether the decision is "maybe"."""
     return _word(value) in _MAYBE
+
+
+def open_decision(value: str) -> str:
+    """Returns the decision, in lower case, if it is neither for nor against, but one; nothing for any other.
+
+    Example:
+        >>> open_decision("Duplicate"), open_decision("maybe"), open_decision("no"), open_decision("-1")
+        ('duplicate', 'maybe', '', '')
+    """
+    word = _word(value)
+    return word if word in (*_UNDECIDED, *_MAYBE) else ""
 
 
 def all_decisions(values: Iterable[str]) -> bool | None:
@@ -103,12 +118,14 @@ def rayyan_decision(notes: str) -> str:
         >>> rayyan_decision('RAYYAN-INCLUSION: {"Ada"=>"Included", "Bo"=>"Excluded"}')
         'conflict'
     """
-    found = _RAYYAN.search(notes)
-    votes = set() if found is None else set(re.findall(r'=>\s*"([^"]*)"', found[1]))
+    plain = re.sub("[\u201c\u201d]", '"', notes)
+    votes = {vote for found in _RAYYAN.finditer(plain) for vote in _VOTE.findall(found[1])}
     if len(votes) > 1:
-        return "conflict"
+        return CONFLICT
     return votes.pop() if votes else ""
 
 
 def _word(value: str) -> str:
-    return " ".join(re.sub(r"[\s-]+", " ", value).split()).lower() if value.strip() not in ("-1", "-1.0") else "-1"
+    if re.fullmatch(r"\s*-\s*1(?:\.0)?\s*", value):
+        return "-1"
+    return " ".join(re.sub(r"[\s-]+", " ", value).split()).lower()

@@ -8,7 +8,7 @@ from pathlib import Path
 from layersel.data.delimited import parse_delimited
 from layersel.data.encoding import decode
 from layersel.data.packing import known_extension, read_unpacked
-from layersel.data.reviews.columns import has_titles
+from layersel.data.reviews.columns import has_titles, names_only
 from layersel.data.reviews.tagged import BEGINNINGS, dialect_of, parse_tagged
 from layersel.errors import UserError
 
@@ -65,7 +65,7 @@ def read_records(path: Path, encoding: str | None = None) -> RawRecords:
 def _workbook(raw: bytes, source: str) -> RawRecords:
     from layersel.data.workbook import parse_workbook
 
-    table = parse_workbook(raw, source, has_titles)
+    table = parse_workbook(raw, source, has_titles, names_only)
     return RawRecords("xlsx", "", table.columns, _some(table.rows, table.columns, source), table.notes)
 
 
@@ -93,7 +93,7 @@ def _text_records(raw: bytes, source: str, extension: str, encoding: str | None)
         raise UserError(f"{source}: expected a table or tagged records, but got markup; export it in a form of its own")
     if _FIELD_A_ROW.search(text) is not None:
         raise UserError(f"{source}: expected a record a row, but got a field a row; export the fields by column")
-    table = parse_delimited(text, source, has_titles)
+    table = parse_delimited(text, source, has_titles, names_only)
     rows = _some(table.rows, table.columns, source)
     return RawRecords("csv", decoded.encoding, table.columns, rows, (*decoded.guesses, *table.notes))
 

@@ -42,7 +42,7 @@ _TYPES = {
     "RPRT": "report",
     "BOOK": r"\bbook\b",
 }
-_MAIN_FIELDS = ("authors", "year", "doi", "journal", "keywords", "url", "notes", "rank", "score")
+_MAIN_FIELDS = ("authors", "year", "doi", "journal", "keywords", "url", "notes")
 _LABEL_NOTE = re.compile(r"ASReview_(?:relevant|irrelevant|not_seen)(?:; |$)")
 
 # "Doe, J. A., Roe, R." and "Doe JA, Roe R."
@@ -93,13 +93,25 @@ def ris_entry(record: Record, rank: int, score: float, ranks: int) -> str:
     return "".join(f"{tag}  - {text}\n" for tag, text in texts if text) + "ER  - \n\n"
 
 
+def earlier_ranking(fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the names of the fields in which a record has the rank and the score that an earlier ranking gave it.
+
+    Example:
+        >>> earlier_ranking({"rank": "3", "score": "-0.5"}), earlier_ranking({"rank": "top", "score": "7"})
+        (('rank', 'score'), ())
+    """
+    numbers = re.fullmatch(r"\d+ -?\d+(?:\.\d+)?(?:e[+-]?\d+)?", f"{fields.get('rank')} {fields.get('score')}")
+    return () if numbers is None else ("rank", "score")
+
+
 def _described(record: Record) -> tuple[Tags, list[tuple[str, str]]]:
     """Returns tag → values, and the name and value of each field that there is no tag for."""
     fields = record.fields
     own = {tag: value for tag, value in fields.items() if "TY" in fields and re.fullmatch("[A-Z][A-Z0-9]", tag)}
     tags = _main_tags(record, own)
     noted = [("doi", fields["doi"])] if re.search(r"\S\s+\S", fields.get("doi", "")) else []
-    others = {name: value for name, value in fields.items() if name not in (*own, *_MAIN_FIELDS)}
+    left_out = {*own, *_MAIN_FIELDS, *earlier_ranking(fields)}
+    others = {name: value for name, value in fields.items() if name not in left_out}
     for name in sorted(others, key=lambda name: _PLACE.get(squash(name), len(_PLACE))):
         for tag, value in _tagged(name, others[name]):
             if tag is None or not _add(tags, tag, value):

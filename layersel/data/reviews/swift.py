@@ -101,7 +101,7 @@ class Swift(PublishedReview):
         entry = self.entry
         needed = [entry.label, *([_PMID] if entry.name in _WITHOUT_TEXTS else ["Title", "Abstract"])]
         try:
-            table = parse_workbook(content, origin, set(needed).issubset, entry.name)
+            table = parse_workbook(content, origin, set(needed).issubset, only=entry.name)
         except UserError as error:
             raise UserError(f"{error}; {hint}") from error
         if not set(needed) <= set(table.columns):

@@ -25,6 +25,9 @@ _TEXT_OR_TAG = "like a tag, but read as text"
 _TAG_OR_TEXT = "like text of the abstract before it, but read as a tag"
 _LOOSE = "a tag that is spaced in another way, but read as one"
 _TWICE = "a second title or abstract in one record, which may be two records"
+_OUTSIDE = "outside of records, not read"
+_FRAME = re.compile(r"[\W\d]*|(?:FN|VR) .*|EF\s*")
+_OTHER_FORMAT = re.compile(r"\s*(?:@[A-Za-z]+\s*[{(]|<(?:\?xml|xml|records?)\b)")
 _EXAMPLES = 3
 _RIS_TAG = re.compile(r"(?:^|[\r\n\ufeff])(ER(?=  - *(?:[\r\n]|$))|(?!ER|TY)[A-Z][A-Z0-9](?=  -))")
 _PROSE = re.compile(r"[a-z]\w*[ ,.;]")
@@ -33,7 +36,7 @@ _PROSE = re.compile(r"[a-z]\w*[ ,.;]")
 _EXTRACT = {
     "year": (re.compile(r"\d{4}"), re.compile(r"\d{4}(?:\.0)?[/\s]*")),
     "doi": (
-        re.compile(r"10\.\d{4,9}/\S+"),
+        re.compile(r"10\.\d{4,9}/\S*[^\s;,]"),
         re.compile(r"(?:doi:\s*)?(?:https?://(?:dx\.)?doi\.org/)?(?:doi:\s*)?\S+(?: \[doi\])?", re.IGNORECASE),
     ),
 }
@@ -100,12 +103,17 @@ def _entries(text: str, dialect: Dialect, source: str, doubts: Doubts) -> Iterat
         if record is not None and record.ends_in(line):
             yield record.entry
             record = None
-        elif record is not None:
-            doubt = record.add(line, dialect, elsewhere)
-            if doubt is not None:
-                doubts.setdefault(doubt, []).append(f"line {number} ({line.strip()[:40]!r})")
+            continue
+        doubt = _left_out(line) if record is None else record.add(line, dialect, elsewhere)
+        if doubt is not None:
+            doubts.setdefault(doubt, []).append(f"line {number} ({line.strip()[:40]!r})")
     if record is not None:
         yield record.entry
+
+
+def _left_out(line: str) -> str | None:
+    """Returns what is doubtful about a line between records; None for a counter, and for what frames WoS's files."""
+    return None if _FRAME.fullmatch(line) else _OUTSIDE
 
 
 def _lines(text: str, dialect: Dialect) -> Iterator[tuple[int, str]]:
@@ -183,6 +191,11 @@ def _check_nothing_lost(line: str, where: str, dialect: Dialect, is_open: bool) 
     Outside of records only titles, abstracts and authors are such parts: Ovid writes other tags there.
     """
     expected = None
+    if not is_open and _OTHER_FORMAT.match(line):
+        raise UserError(
+            f"{where}: expected nothing but records that begin with {dialect.begins!r}, but got {line[:60]!r}; "
+            "give each format a file of its own"
+        )
     if any(other.lost.search(line) for other in DIALECTS):
         expected = "at the start of a line"
     elif not is_open and any(

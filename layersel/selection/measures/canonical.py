@@ -78,11 +78,12 @@ def svcca(x_ND: Tensor, y_ND: Tensor, variance: float = 0.99) -> Tensor:
 
 
 def pwcca(x_ND: Tensor, y_ND: Tensor, variance: float = 0.99) -> Tensor:
-    """Computes the canonical correlations' mean weighted by what their directions of X contribute to X.
+    """Computes the canonical correlations' mean, weighted by what their directions contribute to one representation.
 
-    The weight of direction h_i is Σ_j |⟨h_i, x_j⟩| over the dimensions x_j of the first representation (section 3 of
-    Morcos et al., where that is the one with fewer dimensions), which makes it asymmetric, and no rotation leaves it as
-    it is. The published code (google/svcca, pwcca.py) departs: its directions lack the whitening, and have a mean.
+    That is the one of which fewer directions are kept (Morcos et al., section 3), the first of two alike. The weight of
+    its direction h_i is Σ_j |⟨h_i, x_j⟩| over its dimensions x_j, which no rotation leaves as it is. Directions of the
+    other that have no partner do not count. The published code (google/svcca, pwcca.py) departs: its directions lack
+    the whitening, and have a mean.
 
     Returns:
         As `svcca`.
@@ -106,9 +107,13 @@ def mean_correlation(x: Truncated, y: Truncated) -> Tensor:
 
 
 def weighted_correlation(x: Truncated, y: Truncated) -> Tensor:
-    """Computes the canonical correlations' mean, weighted by their directions' shares in X; NaN if there is none."""
-    u_KK, correlations, _ = torch.linalg.svd(x.directions_NK.T @ y.directions_NK, full_matrices=False)
-    weights = (u_KK.T @ x.loadings_KD).abs().sum(1)
+    """Computes the canonical correlations' mean, weighted by their directions' shares in the smaller of X and Y.
+
+    NaN if there is none.
+    """
+    u_KL, correlations, v_LK = torch.linalg.svd(x.directions_NK.T @ y.directions_NK, full_matrices=False)
+    of_x = len(x.loadings_KD) <= len(y.loadings_KD)
+    weights = (u_KL.T @ x.loadings_KD if of_x else v_LK @ y.loadings_KD).abs().sum(1)
     similarity: Tensor = (weights * correlations.clamp(max=1)).sum() / weights.sum()
     return similarity
 

@@ -7,19 +7,20 @@ from torch import Tensor
 
 # Shapes: O outputs, I inputs, K singular values.
 
+ROUNDING = 8 * torch.finfo(torch.float32).eps
+"""The error of a singular value in float32, as a share of the largest one."""
+
 
 def singular_values(weight_OI: Tensor) -> Tensor:
-    """Computes the singular values (K = min(O, I), descending, float32), those below the rounding as 0.
+    """Computes the singular values (K = min(O, I), descending, float32), with errors of a few roundings of the largest.
 
     NaN where the weight is not finite, as LAPACK would raise an error.
     """
     weight_OI = weight_OI.detach().float()
     if not bool(weight_OI.isfinite().all()):
         return torch.full((min(weight_OI.shape),), torch.nan)
-    values_K = torch.linalg.svdvals(weight_OI)
-    rounding = max(weight_OI.shape) * torch.finfo(torch.float32).eps * values_K[0]
-    exact_K: Tensor = values_K.masked_fill(values_K <= rounding, 0)
-    return exact_K
+    values_K: Tensor = torch.linalg.svdvals(weight_OI)
+    return values_K
 
 
 def signal_to_noise(weight_OI: Tensor) -> float:
@@ -43,9 +44,12 @@ def signal_to_noise(weight_OI: Tensor) -> float:
 def inverse_condition(weight_OI: Tensor) -> float:
     """Computes σ_min/σ_max, the inverse of the condition number κ: 0 for a singular matrix, NaN for one of zeros.
 
+    A matrix counts as singular from κ = 10⁶ on, where float32 no longer tells.
+
     Example:
         >>> inverse_condition(torch.tensor([[4.0, 0.0], [0.0, -2.0]]))
         0.5
     """
     values_K = singular_values(weight_OI)
-    return float(values_K[-1] / values_K[0])
+    ratio = float(values_K[-1] / values_K[0])
+    return 0.0 if ratio <= ROUNDING else ratio

@@ -9,7 +9,12 @@ from layersel.selection.similarity_names import HIDDEN_STATES
 
 @dataclass
 class PaperCKA(CKA):
-    """CKA of the first texts, by the library's hidden states, of which the last one stands behind the final norm."""
+    """CKA of the first texts, by the library's hidden states, of which the last one stands behind the final norm.
+
+    What it leaves to other options: the paper's code rounds a share of the layers down (`selection.n`, here to the
+    nearest), takes [CLS] of every encoder (`model.pooling=cls`) and all training texts there
+    (`selection.probe_size`), and loads decoders in bfloat16 (`model.weights=bf16`).
+    """
 
     draw: str = FIRST
     """Which texts: random (drawn by the seed), or the first of the dataset in its order."""

@@ -23,7 +23,8 @@ class Cosine(StatesScore):
     (sramshetty/ShortGPT) departs: padding counts, a state of norm 0 has the cosine .5, and the sum stands for the mean.
 
     With `pooled` each text has the one vector that stands for it. For a decoder (`last` pooling) that is its last
-    token, as in LS-LoRA, whose layers of lowest cosine are adapted; for an encoder it is [CLS], or the tokens' mean.
+    token; for an encoder it is [CLS], or the tokens' mean. LS-LoRA adapts the layers of lowest cosine at the last token
+    of the prompt: of prompts with answers it is that of the answer here.
     """
 
     tokens: str = ALL

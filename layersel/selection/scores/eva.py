@@ -1,4 +1,4 @@
-"""EVA: the layers whose inputs vary in few directions, of which a low rank holds most."""
+"""EVA: the layers whose inputs have the most components that each explain a large share of the variance."""
 
 import math
 from collections import Counter
@@ -26,8 +26,9 @@ class Eva(ProbeScore):
     EVA's, at equal parameters instead of equal sums of ranks; EVA also starts A with the components, which is PEFT's
     `init_lora_weights=eva`. What turns a module's inputs, shifts or scales them, changes nothing.
 
-    The published code, in PEFT (`peft/tuners/lora/eva.py`), estimates the components batch by batch until they stay
-    alike; here they are those of the whole probe, and exact.
+    So a module whose inputs vary in one direction alone gets rank 1. The published code, in PEFT
+    (`peft/tuners/lora/eva.py`), estimates the components batch by batch until they stay alike, and leaves out tokens
+    that have no label; here they are those of the whole probe, prompts included, and exact.
 
     Modules that share an input, as query, key and value do, share a covariance, which takes 4·I² bytes and time that
     grows with I³ for its eigenvalues. There are no resamples, which would need that of every text.

@@ -20,13 +20,13 @@ class Gora(LabelledScore):
 
     By it He et al. 2025, "GoRA: gradient-driven adaptive low rank adaptation", share out ranks among modules; W ⊙ Ḡ is
     the sensitivity of Molchanov et al. 2019. The paper's norm is the mean of absolute values; its code takes
-    ‖W ⊙ Ḡ‖_F (`union_frobenius_norm`) by default. The mean does not depend on how large a module is, the norm grows
-    with it. The score stays as it is where W is scaled and its inputs by the inverse. It has no resamples, for the
-    reason of `grad_norm`.
+    ‖W ⊙ Ḡ‖_F (`union_frobenius_norm`) by default, but its scripts the mean, over 32 steps. The mean does not depend on
+    how large a module is, the norm grows with it. The score stays as it is where W is scaled and its inputs by the
+    inverse. It has no resamples, for the reason of `grad_norm`.
     """
 
     norm: str = MEAN_ABS
-    """mean_abs, as the paper has it, or frobenius, as its code has it by default."""
+    """mean_abs, as the paper and the scripts of its code have it, or frobenius, the default of that code."""
 
     def scores(self, backbone: "Backbone", probe: Probe) -> LayerScores:
         """Measures W ⊙ Ḡ, of a layer over all of its linear modules together.

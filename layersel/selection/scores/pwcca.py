@@ -1,4 +1,4 @@
-"""PWCCA importance: SVCCA's correlations, weighted by what they tell of the layer's input."""
+"""PWCCA importance: SVCCA's correlations, weighted by what they tell of the layer's states."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class PWCCA(SVCCA):
-    """Score of layer i = 1 − the mean of its canonical correlations, weighted by their directions' shares in its input.
+    """Score of layer i = 1 − the mean of its canonical correlations, weighted by their directions' shares in one side.
 
-    The weights make it asymmetric; Morcos et al. take them from the representation of fewer dimensions, and of a
-    layer's two sides, which are equally wide, this takes the input's: it asks how much of it the layer passes on.
+    That is the side, input or output, of which fewer directions are kept, the input of two alike: what a layer drops
+    altogether does not count. Other implementations (js-d/sim_metric) count it as a correlation of 0.
 
     Reference: Morcos et al. 2018, "Insights on representational similarity in neural networks with canonical
     correlation", section 3.

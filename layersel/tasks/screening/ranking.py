@@ -3,18 +3,22 @@
 import csv
 import math
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from layersel.data.identifiers import unique_names
+from layersel.data.reviews.assemble import assemble_review
 from layersel.data.reviews.columns import names_decisions
 from layersel.data.reviews.labels import all_decisions
+from layersel.data.reviews.readers import read_records
 from layersel.data.reviews.records import Record
-from layersel.data.reviews.ris import ris_entry
+from layersel.data.reviews.ris import earlier_ranking, ris_entry
 from layersel.data.workbook import write_workbook
 from layersel.errors import UserError, one_of
 from layersel.files import atomic_path
 from layersel.terminal.progress import progress
+from layersel.terminal.tables import counted, note
 
 _FIRST = ("authors", "year", "doi")
 _OURS = ("rank", "record_id", "title", "abstract", "score", "included")
@@ -35,11 +39,29 @@ def write_ranking(path: Path, records: Sequence[Record], scores: Sequence[float]
     if writer is None:
         raise one_of("ranking", path.name, [f"*{extension}" for extension in writers])
     order = rank(scores, len(records))
+    _keep_labels(path, records)
     try:
         with atomic_path(path) as draft:
             writer(draft, [records[index] for index in order], [float(scores[index]) for index in order])
     except OSError as error:
         raise UserError(f"ranking: cannot write {path} ({error}); choose another folder") from error
+
+
+def _keep_labels(path: Path, records: Sequence[Record]) -> None:
+    """Renames the file that is there if it has labels which the records lack: a team may have labelled a ranking."""
+    if not path.is_file():
+        return
+    known = {record.id: record.label for record in records}
+    try:
+        there = assemble_review(path.stem, read_records(path)).records
+        lost = sum(record.label is not None and known.get(record.id) != record.label for record in there)
+    except UserError as error:
+        note(f"{path} cannot be read ({error})")
+        lost = 1
+    if lost:
+        aside = next(new for place in count(1) if not (new := path.with_stem(f"{path.stem}.{place}")).exists())
+        path.rename(aside)
+        note(f"{path} had {counted(lost, 'label')} that the records do not have; it is now {aside}")
 
 
 def rank(scores: Sequence[float], expected: int) -> list[int]:
@@ -89,7 +111,9 @@ def _field_columns(records: Sequence[Record]) -> dict[str, str]:
     labels: `included` is the only one, and what a tool adds beside it is newer.
     """
     present = dict.fromkeys(name for record in records for name in record.fields)
-    others = [name for name in present if name not in (*_FIRST, "rank", "score")]
+    ranked = [record.fields for record in records if not {"rank", "score"}.isdisjoint(record.fields)]
+    earlier = {"rank", "score"} if all(map(earlier_ranking, ranked)) else set()
+    others = [name for name in present if name not in (*_FIRST, *earlier)]
     fields = [*(name for name in _FIRST if name in present), *others]
     taken = [*_OURS, *(name for name in fields if _is_label(name, records))]
     return dict(zip(fields, unique_names([*taken, *fields])[len(taken) :], strict=True))

@@ -38,11 +38,12 @@ def few_shot_split(
         generator: Source of the draw.
         if_too_few: When a class has fewer than shots + spare records: `error`, or `reduce` the shots of both classes
             alike until that many are left.
-        spare: Records of each class that must be left to test on; 0 where other records wait to be ranked.
+        spare: Records of each class that must be left to test on unless all are taken; 0 where other records wait to be
+            ranked.
 
     Raises:
-        UserError: A class has fewer than shots + spare records, or fewer than 1 + spare when shots may be reduced; all
-            are to be taken, though some must be left.
+        UserError: A class has fewer than shots + spare records, or fewer than 1 + spare when shots may be reduced, or
+            none when all are taken.
 
     Example:
         >>> import torch

@@ -1,6 +1,7 @@
 """Rankings as files: complete, in order, whole, and readable by us, by rispy and by a spreadsheet."""
 
 import csv
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,7 +30,7 @@ RECORDS = (
         "Étude",
         "",
         0,
-        {"Country": "NL", "rank": "3", "title": "old", "notes": "mine; ASReview_relevant"},
+        {"Country": "NL", "rank": "3", "score": "0.5", "title": "old", "notes": "mine; ASReview_relevant"},
     ),
     Record(
         "9",
@@ -170,3 +171,29 @@ def test_a_ranking_has_one_column_of_decisions(tmp_path: Path) -> None:
     assert (back.labels, back.report.columns["label"]) == ([1], "included")
     kept = back.records[0].fields
     assert (kept["asreview_label_2"], kept["decision_2"], kept["status"]) == ("0", "no", "Published")
+
+
+@pytest.mark.parametrize("extension", ["csv", "ris", "xlsx"])
+def test_labels_given_in_a_ranking_are_never_replaced(extension: str, tmp_path: Path) -> None:
+    """A file with labels that the records do not have is kept beside the new one; one without is replaced."""
+    path, new = tmp_path / f"next.{extension}", [Record(str(number), f"T{number}", "", None, {}) for number in range(3)]
+    labelled = [replace(new[0], label=1), *new[1:]]
+    write_ranking(path, labelled, [1, 2, 3])
+    write_ranking(path, labelled, [3, 2, 1])
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    for number in (1, 2):
+        write_ranking(path, labelled, [3, 2, 1])
+        write_ranking(path, new, [3, 2, 1])
+        aside = tmp_path / f"next.{number}.{extension}"
+        assert Table(path=str(aside)).load().labels == [1, None, None]
+        assert Table(path=str(path), label_level="none").load().labels == [None] * 3
+
+
+@pytest.mark.parametrize("extension", ["csv", "ris"])
+def test_rank_and_score_of_ones_own_stay(extension: str, tmp_path: Path) -> None:
+    """Only numbers in both are those of an earlier ranking."""
+    path = tmp_path / f"r.{extension}"
+    write_ranking(path, [Record("1", "T", "", None, {"rank": "top", "score": "quality 7"})], [1])
+    assert "quality 7" in path.read_text(encoding="utf-8-sig")
+    write_ranking(path, [Record("1", "T", "", None, {"rank": "31", "score": "0.577"})], [1])
+    assert "577" not in path.read_text(encoding="utf-8-sig")
