@@ -48,20 +48,23 @@ def write_ranking(path: Path, records: Sequence[Record], scores: Sequence[float]
 
 
 def _keep_labels(path: Path, records: Sequence[Record]) -> None:
-    """Renames the file that is there if it has labels which the records lack: a team may have labelled a ranking."""
+    """Renames the file that is there if it has labels which the records lack: a team may have labelled a ranking.
+
+    One that is no ranking is kept as well.
+    """
     if not path.is_file():
         return
     known = {record.id: record.label for record in records}
     try:
         there = assemble_review(path.stem, read_records(path)).records
         lost = sum(record.label is not None and known.get(record.id) != record.label for record in there)
-    except UserError as error:
-        note(f"{path} cannot be read ({error})")
-        lost = 1
-    if lost:
+        what = f"had {counted(lost, 'label')} that the records do not have" if lost else ""
+    except UserError:
+        what = "was no ranking"
+    if what:
         aside = next(new for place in count(1) if not (new := path.with_stem(f"{path.stem}.{place}")).exists())
         path.rename(aside)
-        note(f"{path} had {counted(lost, 'label')} that the records do not have; it is now {aside}")
+        note(f"{path} {what}; it is now {aside}")
 
 
 def rank(scores: Sequence[float], expected: int) -> list[int]:
