@@ -162,7 +162,7 @@ def _cells(text: str, source: str, wanted: Wanted) -> Iterator[list[str]]:
     try:
         delimiter = detect_delimiter(text, wanted) if named is None else named[1]
         content = text[0 if named is None else named.end() :]
-        bare = delimiter == "\t" and _has_bare_quotes(content)
+        bare = delimiter == "\t" and '"' in content and _has_bare_quotes(content)
         lines = io.StringIO(content, newline="")
         table = (
             csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
@@ -188,8 +188,8 @@ def _has_bare_quotes(text: str) -> bool:
         >>> [_has_bare_quotes(text) for text in ('a\t"b\nc"', '"On" sleep\tb', 'a\t"b\n2\tc"')]
         [False, True, True]
     """
+    lines = csv.reader(io.StringIO(text, newline=""), "excel-tab", strict=True)
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), "excel-tab", strict=True))
+        return any("\t" in cell and "\n" in cell for cells in lines for cell in cells)
     except csv.Error:
         return True
-    return any("\t" in cell and "\n" in cell for cells in lines for cell in cells)

@@ -8,15 +8,13 @@ from layersel.data.identifiers import squash, unique_names
 
 Wanted = Callable[[Sequence[str]], bool]
 """A function of this kind says whether names of columns are those of the table that is looked for."""
+_LONGEST_NAME = 60
+"""Characters of a column's name at most, by which the lines of values are told from headers at once."""
 
 
 def never(cells: Sequence[str]) -> bool:
     """Returns False for any cells."""
     return False
-
-
-_LONGEST_NAME = 60
-"""Characters of a column's name at most, by which the lines of values are told from headers at once."""
 
 
 @dataclass(frozen=True)

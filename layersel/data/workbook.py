@@ -66,17 +66,19 @@ def parse_workbook(
 
 def _lacking(raw: bytes) -> Iterator[str]:
     """Yields a line each on cells that look filled in a spreadsheet and are read as empty."""
+    formulas = merged = 0
     with ZipFile(io.BytesIO(raw)) as archive:
-        sheets = [archive.read(name) for name in archive.namelist() if _SHEET.fullmatch(name)]
-    formulas = sum(len(_FORMULA_ALONE.findall(sheet)) for sheet in sheets)
-    merged = [found for sheet in sheets for found in _MERGED.findall(sheet) if found[0] != found[1]]
+        for name in filter(_SHEET.fullmatch, archive.namelist()):
+            sheet = archive.read(name)
+            formulas += len(_FORMULA_ALONE.findall(sheet))
+            merged += sum(first != last for first, last in _MERGED.findall(sheet))
     if formulas:
         yield (
             f"{counted(formulas, 'formula')} without a stored value, read as empty; open the workbook in a spreadsheet "
             "program and save it"
         )
     if merged:
-        yield f"{counted(len(merged), 'cell')} merged over several rows: the value is read in the first row alone"
+        yield f"{counted(merged, 'cell')} merged over several rows: the value is read in the first row alone"
 
 
 def write_workbook(path: Path, rows: Iterable[Sequence[Any]]) -> None:

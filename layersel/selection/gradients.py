@@ -10,6 +10,7 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.layers import IntegerLinear, linear_modules
 from layersel.backbone.modes import eval_mode
 from layersel.errors import UserError
+from layersel.selection.module_types import check_unpacked
 from layersel.selection.score import LayerScores, Probe
 
 # Shapes: N labelled batches that have a loss, L layers; O outputs and I inputs of a weight matrix, R rank.
@@ -37,12 +38,7 @@ def see_gradients(backbone: Backbone, probe: Probe, see: Callable[[dict[str, Ten
         UserError: A weight is packed, the loss is undefined for all batches, or a gradient is not finite.
     """
     matrices = {name: own for layer in layer_matrices(backbone) for name, own in layer.items()}
-    packed = [name for name, own in matrices.items() if not own.is_floating_point()]
-    if packed:
-        raise UserError(
-            f"selection: expected floating-point weights, but those of {packed[0]} are packed; score the model before "
-            "it is quantised"
-        )
+    check_unpacked(matrices, "selection")
     with _trainable(backbone, list(matrices.values())), eval_mode(backbone), torch.enable_grad():
         for loss in probe.losses():
             see(_gradients(loss, matrices))

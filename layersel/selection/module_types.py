@@ -21,12 +21,7 @@ def linear_layers(backbone: Backbone, score: str) -> list[dict[str, nn.Module]]:
         UserError: A layer has none, or its weights are packed, so that `score` cannot be made of them.
     """
     layers = find_linear(backbone.model)
-    packed = [name for own in layers for name, module in own.items() if not weight_OI(module).is_floating_point()]
-    if packed:
-        raise UserError(
-            f"selection={score}: expected floating-point weights, but those of {packed[0]} are packed; score the model "
-            "before it is quantised"
-        )
+    check_unpacked({name: weight_OI(module) for own in layers for name, module in own.items()}, f"selection={score}")
     bare = [layer for layer, linears in enumerate(layers) if not linears]
     if bare:
         raise UserError(
@@ -34,6 +29,20 @@ def linear_layers(backbone: Backbone, score: str) -> list[dict[str, nn.Module]]:
             "use a score of states, such as cka"
         )
     return layers
+
+
+def check_unpacked(weights: Mapping[str, Tensor], argument: str) -> None:
+    """Refuses weights that are no floating-point numbers; `argument` begins the line.
+
+    Raises:
+        UserError: The weight of a module is packed.
+    """
+    packed = [name for name, weight in weights.items() if not weight.is_floating_point()]
+    if packed:
+        raise UserError(
+            f"{argument}: expected floating-point weights, but those of {packed[0]} are packed; score the model before "
+            "it is quantised"
+        )
 
 
 def mean_of_modules(layers: Sequence[Mapping[str, float]], resampled_SL: Tensor | None = None) -> LayerScores:

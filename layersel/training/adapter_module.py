@@ -236,15 +236,18 @@ class AdapterModule(LightningModule):
 
     def trained_state(self) -> dict[str, Tensor]:
         """Returns copies on the CPU of what a training has changed: trained parameters, and the module's own state."""
-        own = {name: value for name, value in super().state_dict().items() if not name.startswith("backbone.")}
-        return {name: value.detach().cpu().clone() for name, value in (self.state_dict() | own).items()}
+        return {name: value.detach().to("cpu", copy=True) for name, value in self._changed().items()}
 
     def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
         """Makes the module, its adapter placed but untrained, the one whose `trained_state` it is given."""
-        expected = set(self.trained_state())
+        expected = set(self._changed())
         if set(state) != expected:
             raise RuntimeError(f"the trained state differs in {sorted(set(state) ^ expected)[:4]}")
         super().load_state_dict(state, strict=False)
+
+    def _changed(self) -> dict[str, Tensor]:
+        own = {name: value for name, value in super().state_dict().items() if not name.startswith("backbone.")}
+        return self.state_dict() | own
 
     def _trained_names(self) -> set[str]:
         return {name for name, parameter in self.named_parameters() if parameter.requires_grad}

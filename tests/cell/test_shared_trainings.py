@@ -83,12 +83,12 @@ def assert_trained_once(run: Run, command: list[str], shared: Path) -> None:
     ],
 )
 def test_the_same_layers_are_trained_once(options: list[str], run: Run, screening: list[str], tmp_path: Path) -> None:
-    """With any adapter, and whatever is done to the model afterwards."""
+    """A training is taken with any adapter, and whatever is done to the model afterwards."""
     assert_trained_once(run, [*screening, *options], tmp_path / "shared")
 
 
 def test_a_trained_head_comes_along(run: Run, small_cell: list[str], tmp_path: Path) -> None:
-    """Its standardisation too, which is no parameter; and the weights of the best epoch, not of the last."""
+    """The head's standardisation comes too, which is no parameter; and the weights of the best epoch, not the last."""
     rows = [{"text": f"{('red', 'green')[number % 2]} thing {number}", "label": number % 2} for number in range(40)]
     data = ["data=text", f"data.path={write_rows(tmp_path / 'rows.jsonl', rows)}", "task=classification"]
     task = ["task.train=16", "task.validation=8", "task.patience=1", "task.batch_size=4"]
@@ -124,7 +124,7 @@ def test_some_train_for_themselves(options: list[str], run: Run, screening: list
 
 
 def test_a_resumed_training_is_its_own() -> None:
-    """It may have begun on other hardware, and its checkpoint must not wait for another cell."""
+    """A training that resumes may have begun on other hardware, and its checkpoint must not wait for another cell."""
     cell: Any = SimpleNamespace(grid="one", shared="store", force=False, steps=[TRAIN], regime=Fixed())
     trainings: list[Any] = [SimpleNamespace(resumes=resumes, trains=True) for resumes in (False, True)]
     assert [Shared(cell).spares(training) for training in trainings] == [True, False]

@@ -176,12 +176,12 @@ def test_the_label_option_is_not_needed_to_rank(tmp_path: Path) -> None:
     ],
 )
 def test_reviewers_of_rayyan_disagree_however_that_is_written(notes: str) -> None:
-    """In several notes, with quotes in a name, with typographic quotes, with colons: none of them counts alone."""
+    """No vote counts alone: in several notes, with quotes in a name, with typographic quotes, with colons."""
     assert rayyan_decision(notes) == "conflict"
 
 
 def test_open_decisions_are_told_and_kept() -> None:
-    """They are no labels, and would be gone from the ranking that is written; Covidence capitalises its conflicts."""
+    """Open decisions are no labels, and would be gone from the ranking; Covidence capitalises its conflicts."""
     found = review({"decision": ["include", "Maybe", "Duplicate", "Conflict", "", "- 1", "exclude"]})
     assert found.labels == [1, None, None, None, None, None, 0]
     assert [record.fields for record in found.records] == [

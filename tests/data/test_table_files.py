@@ -307,7 +307,7 @@ def test_cells_of_workbooks_that_look_filled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["rot13", "hex", "undefined", "a\0b", "nope"])
 def test_encodings_that_give_no_text(encoding: str, tmp_path: Path) -> None:
-    """One line, instead of Python's errors."""
+    """Such encodings are refused in one line, instead of by Python's errors."""
     path = save(tmp_path / "a.csv", "title\nA\n")
     assert [line.partition(",")[0] for line in Table(path=path, encoding=encoding).problems()] == [
         "data.encoding: expected an encoding (utf-8"
@@ -315,7 +315,7 @@ def test_encodings_that_give_no_text(encoding: str, tmp_path: Path) -> None:
 
 
 def test_nul_characters_are_told(tmp_path: Path) -> None:
-    """They are no part of a text."""
+    """NUL characters are no part of a text."""
     review = Table(path=save(tmp_path / "a.csv", "title,abstract\nMü\0ller," + 300 * "x" + "\n")).load()
     assert review.records[0].title == "Müller"
     assert review.report.notes == ("1 NUL character in a file of text, left out",)

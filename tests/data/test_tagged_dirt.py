@@ -227,6 +227,6 @@ def test_lines_between_records_are_told() -> None:
 
 @pytest.mark.parametrize("line", [" AB  - x", "\xa0AB  - x", "AB \u2013 x", "ER \u2013 ", "AU: B, C"])
 def test_what_may_be_a_tag_is_told(line: str) -> None:
-    """It is read as a part of the title, and a line says so."""
+    """The line is read as a part of the title, and a note says so."""
     doubts = parse_tagged(f"TY  - JOUR\nTI  - A\n{line}\nER  - \n", RIS)[1]
     assert [doubt.split(":")[0] for doubt in doubts] == ["like a tag, but read as text"]

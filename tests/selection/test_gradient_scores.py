@@ -297,3 +297,13 @@ def test_many_batches_of_half_precision_have_the_mean_of_one() -> None:
         once = scored(name, backbone, [0, 1]).values_L
         often = scored(name, backbone, *[[0, 1]] * 60).values_L
         torch.testing.assert_close(often, once, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "relative_grad_norm", "fisher"])
+def test_packed_weights_are_refused(name: str) -> None:
+    """Bytes have no gradient: PyTorch would say so in its own words."""
+    backbone = Backbone(tiny("bert"), pooling="mean")
+    module = backbone.layers[1].attention.self.query
+    module.weight = torch.nn.Parameter(torch.zeros(16, 1, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(UserError, match=r"^selection: expected floating-point weights, .*query are packed"):
+        scored(name, backbone, [0, 1])

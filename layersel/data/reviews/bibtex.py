@@ -88,7 +88,7 @@ def _is_lost(block: "Block") -> bool:
 
 
 def _holds_another(value: str) -> bool:
-    """Whether a field's value goes on in another field, beyond the brace, the quote or the number that ends it."""
+    """Returns whether a field's value goes on in another field, beyond the brace, quote or number that ends it."""
     for found in _FIELD_WITHIN.finditer(value):
         before = value[: found.start()].rstrip()
         depth = before.count("{") - before.count("}")

@@ -77,6 +77,10 @@ _DOUBTFUL_LABELS = {"decision", "screening", "screeningstatus", "status", "label
 
 LABEL_LEVELS = (*_LABELS, "none")
 
+# what `squash` makes the name of a title's column, and little else
+_APART = r"[\W_]*"
+_TITLE_LIKE = re.compile("|".join(_APART + _APART.join(name) + _APART for name in _ROLES["title"]), re.IGNORECASE)
+
 _FIELDS = {
     "authors": ["authors", "author", "authornames", "au", "af"],
     "year": ["year", "publicationyear", "pubyear", "publishedyear", "py"],
@@ -157,6 +161,8 @@ def has_titles(columns: Sequence[str]) -> bool:
 
 def names_only(cells: Sequence[str]) -> bool:
     """Returns whether cells are a header by their words: a title's name, and three known names or two of three."""
+    if not any(map(_TITLE_LIKE.fullmatch, cells)):  # texts are told at their first letters, as every row is asked
+        return False
     names = [name for cell in cells if (name := squash(cell))]
     known = {name for usual in (*_ROLES.values(), *_FIELDS.values(), *_LABELS.values()) for name in usual}
     count = len({*names} & known)

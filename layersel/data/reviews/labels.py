@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from layersel.errors import UserError
 
 MAYBE = ("unlabelled", "included", "excluded")
+CONFLICT = "conflict"
+"""What readers write where several decisions stand in the notes of one record."""
 
 _INCLUDED = ("1", "1.0", "true", "yes", "y", "include", "included", "relevant", "accept", "accepted", "extraction")
 _EXCLUDED = (
@@ -14,7 +16,7 @@ _EXCLUDED = (
 )
 _EMPTY = ("", "-1", "-1.0", "nan", "na", "n/a", "<na>", "none", "null", "not_seen", "not seen", "unlabelled")
 _UNDECIDED = (
-    *("undecided", "unscreened", "not screened", "pending", "conflict", "duplicate", "awaiting classification"),
+    *("undecided", "unscreened", "not screened", "pending", CONFLICT, "duplicate", "awaiting classification"),
     *("screen", "title and abstract screening", "select", "full text review", "full text screening"),
 )
 _MAYBE = ("maybe", "unclear", "uncertain", "unsure")
@@ -24,11 +26,8 @@ _MEANING: dict[str, int | None] = {
     **dict.fromkeys(_EXCLUDED, 0),
     **dict.fromkeys((*_EMPTY, *_UNDECIDED), None),
 }
-_QUOTED = r'\s*"(?:[^"\\]|\\.)*"\s*'
-_VOTE = re.compile(rf'{_QUOTED}(?:=>|:)\s*"((?:[^"\\]|\\.)*)"\s*,?')
+_VOTE = re.compile(r'"(?:[^"\\]|\\.)*"\s*(?:=>|:)\s*"((?:[^"\\]|\\.)*)"')
 _RAYYAN = re.compile(r"RAYYAN-INCLUSION:([^|}]*)")
-CONFLICT = "conflict"
-"""What readers write where several decisions stand in the notes of one record."""
 
 
 def parse_label(value: str, where: str, maybe: str = "unlabelled") -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from layersel.data.reviews.dialects import DIALECTS, Dialect, Form
+from layersel.data.reviews.labels import CONFLICT
 from layersel.errors import UserError
 
 Entry = dict[str, list[str]]
@@ -252,4 +253,4 @@ def _extracted(column: str, tags: Sequence[str], rest: Entry) -> str:
 def _asreview_label(notes: str) -> str | None:
     """Returns the label that ASReview's notes have, `conflict` where several differ, None where there are none."""
     labels = {_ASREVIEW[note] for note in re.findall("ASReview_(relevant|irrelevant|not_seen)", notes)}
-    return None if not labels else labels.pop() if len(labels) == 1 else "conflict"
+    return None if not labels else labels.pop() if len(labels) == 1 else CONFLICT
