@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layersel.terminal.interrupts import keep_interrupts
+from layersel.terminal.interrupts import interrupt_came, keep_interrupts
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -73,7 +73,7 @@ def _status(config_name: str, task: "str | Callable[[DictConfig], Any]") -> int:
 def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -> int:
     from hydra.utils import get_method
 
-    from layersel.errors import UserError, is_interruption
+    from layersel.errors import UserError
     from layersel.terminal.messages import print_error
     from layersel.terminal.refusals import checked, refusal
 
@@ -91,8 +91,7 @@ def _run_by_hydra(config_name: str, task: "str | Callable[[DictConfig], Any]") -
         sys.argv[1:] = checked(sys.argv[1:])
         _compose_and_run(config_name, run_task)
     except Exception as error:
-        if is_interruption(error):
-            raise KeyboardInterrupt from error
+        _raise_interruption(error)
         line = None if started else refusal(error)
         if line is None:
             raise
@@ -123,12 +122,21 @@ def _user_facing(error: Exception) -> Exception:
     """Returns the error that a user is told in one line; raises one that is a defect."""
     from omegaconf.errors import OmegaConfBaseException
 
-    from layersel.errors import UserError, is_interruption, no_room
+    from layersel.errors import UserError, no_room
 
+    _raise_interruption(error)
     facing = error if isinstance(error, UserError | OmegaConfBaseException) else no_room(error)
-    if facing is None or is_interruption(error):
+    if facing is None:
         raise error
     return facing
+
+
+def _raise_interruption(error: Exception) -> None:
+    """Raises a KeyboardInterrupt if a Ctrl-C has led to the error, or has come before it."""
+    from layersel.errors import is_interruption
+
+    if is_interruption(error) or interrupt_came():
+        raise KeyboardInterrupt from error
 
 
 def _finish_grid() -> int:

@@ -22,6 +22,7 @@ from layersel.merging.method import MergeMethod
 from layersel.runs.folder import FAILED, Attempt, RunFolder
 from layersel.runs.stopwatch import Stopwatch
 from layersel.runs.tracking import report_finished, sync_hint
+from layersel.terminal.interrupts import raise_swallowed_interrupt
 from layersel.terminal.tables import note, show_table
 
 if TYPE_CHECKING:
@@ -209,6 +210,7 @@ def attempted(call: Call, identity: Identity, taken: Attempt, clock: Stopwatch) 
     about = identity.to_dict() | {"data": call.config["data"], "model": call.config["model"]}
     results = [*call.cell.task.head_files, *call.cell.task.result_files]
     with isolated(), folder.recording(taken, about, call.config, results):
+        raise_swallowed_interrupt()  # by an import
         if taken.resumes:
             note(f"This cell was interrupted and goes on: {folder.path}")
             described = replace(described, resumed=logged_before(folder.checkpoint))

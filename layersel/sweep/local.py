@@ -123,9 +123,15 @@ class Pool:
                 self._take_in()
 
     def close(self) -> None:
-        """Ends idle workers; interrupts busy ones, waits for their checkpoints, and kills those that take too long."""
-        for worker in self._workers:
+        """Ends idle workers; interrupts busy ones, waits for their checkpoints, and kills those that take too long.
+
+        Those that still import, for seconds on a busy machine, have touched no cell yet and are killed at once.
+        """
+        for worker in list(self._workers):
             worker.stop = True
+            if worker.order is not None and not worker.begun and not worker.connection.poll():
+                worker.process.kill()
+                self._on_exit(worker, "it was interrupted before it began")
         deadline = time.monotonic() + CHECKPOINT_SECONDS
         try:
             with _second_interrupt("waiting for the running cells to write their checkpoints; Ctrl-C again kills them"):

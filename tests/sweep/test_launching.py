@@ -20,7 +20,7 @@ from layersel.runs.folder import FINISHED, INTERRUPTED
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, source_fingerprint, tally
 from layersel.sweep.launch import Sweep
-from layersel.sweep.local import Resources, Worker
+from layersel.sweep.local import Pool, Resources, Worker
 from layersel.sweep.worker import Order
 
 COMMAND_LINE = ["model=minilm", "seed=0,1"]
@@ -203,6 +203,23 @@ def test_an_interrupt_waits_until_the_job_has_begun(signals: list[tuple[int, int
     worker.begun = True
     worker.interrupt()
     assert signals == [(7, signal.SIGINT)]
+
+
+def test_a_worker_that_still_imports_is_not_waited_for(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the grid is ended its process is killed, and its cell, which it has not touched, is reported."""
+    calls: list[str] = []
+    outcomes: list[Outcome] = []
+    process = SimpleNamespace(kill=lambda: calls.append("kill"), join=lambda: calls.append("join"))
+    connection = SimpleNamespace(send=lambda order: None, poll=lambda: False)
+    worker = Worker(process, connection, 0)  # type: ignore[arg-type]
+    worker.give(Order(JOBS[0], OmegaConf.create(), wait=False, log=None))
+    pool = Pool(grid, None, Resources(1, None), outcomes.append, _workers=[worker])  # type: ignore[arg-type]
+    monkeypatch.setattr(pool, "_take_in", lambda: pytest.fail("waits"))
+    pool.close()
+    assert calls == ["kill", "join"]
+    assert [(outcome.state, outcome.error) for outcome in outcomes] == [
+        (INTERRUPTED, "it was interrupted before it began")
+    ]
 
 
 def sweep_of(output: Path, overrides: list[str]) -> Sweep:

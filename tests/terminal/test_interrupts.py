@@ -42,6 +42,40 @@ def test_an_interrupt_within_a_destructor_is_raised_again() -> None:
     assert "ValueError: is printed as ever" in done.stderr
 
 
+SWALLOWED = """
+import os, signal, sys
+from layersel import cli
+
+def task(config):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            pass
+    except KeyboardInterrupt:  # as C++ code does that clears an import's error
+        pass
+    {then}
+
+sys.argv[1:] = ["experiment=demo"]
+cli.run("train", task, options="layersel.cell.options.Cell", about="")
+"""
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        "raise ValueError('half imported')",
+        "from layersel.terminal.interrupts import raise_swallowed_interrupt; raise_swallowed_interrupt()",
+    ],
+    ids=["and another error", "and nothing"],
+)
+def test_an_interrupt_that_a_library_has_swallowed_ends_the_process(then: str) -> None:
+    """Nothing of it is left in what fails afterwards, if anything does."""
+    command = [sys.executable, "-c", SWALLOWED.format(then=then)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "interrupted\n"
+
+
 @pytest.mark.parametrize("seconds", [0.3, 1.2, 2.4])
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["cell", "grid"])
 def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path: Path) -> None:
