@@ -1,7 +1,10 @@
-"""Names: how they are compared, and made unique without losing one."""
+"""Names and numbers: how they are compared and found, and names made unique without losing one."""
 
 import re
 from collections.abc import Sequence
+
+DOI = re.compile(r"10\.\d{4,9}/\S*[^\s;,]")
+"""A DOI within a text, without what separates it from what follows."""
 
 
 def squash(name: str) -> str:

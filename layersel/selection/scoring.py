@@ -178,6 +178,10 @@ def read_options(arguments: Sequence[str]) -> tuple[Scoring, Score, RankRule]:
         )
     if isinstance(score, Measure) and score.max_parameters is not None:
         problem = uncounted("none")
+    if score.chooses_none:
+        problem = (
+            f"score={options.score}{'' if options.n is None else f' n={options.n:g}'}: expected at least one layer"
+        )
     if problem is not None:
         raise UserError(problem)
     return options, score, ranks

@@ -117,7 +117,7 @@ def test_the_probe_is_drawn_by_the_seed_or_the_first_texts(run: Run, tiny_model_
     assert len({tuple(selection.scores) for selection in (first, drawn, other)}) == 3
 
 
-@pytest.mark.parametrize("score", [name for name in LABEL_FREE if name not in LOOKING and name != "manual"])
+@pytest.mark.parametrize("score", [name for name in LABEL_FREE if name not in {*LOOKING, "manual", "none"}])
 def test_controls_and_scores_of_the_weights_need_no_texts(score: str, run: Run, tiny_model_folder: Path) -> None:
     """Nor does it look at those that it is given."""
     found = run(f"score={score}")
@@ -172,6 +172,8 @@ BAD = {
     ),
     "bad type": (["n=many"], "n: expected .*float.*, but got 'many'"),
     "half layers": (["n=2.5"], "n: expected a count of layers .*but got 2.5"),
+    "no layer": (["n=0"], "score=cka n=0: expected at least one layer"),
+    "no layers": (["score=none"], "score=none: expected at least one layer"),
     "too many layers": (["texts=texts.txt", "n=9"], "n: expected at most 4, the layers of this model, but got 9"),
     "budget of all": (["score=all", "n=2"], "n=2 contradicts score=all, which fixes the number of layers; use n=null"),
     "pooling": (["pooling=max"], "pooling: expected one of cls, mean, last, but got 'max'"),

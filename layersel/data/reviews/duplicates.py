@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from layersel.data.identifiers import DOI
 from layersel.data.reviews.records import Record
 
 Key = tuple[str, ...]
@@ -78,7 +79,7 @@ def drop_duplicates(records: Sequence[Record], groups: Sequence[Sequence[int]]) 
 def _keys(record: Record, title: str) -> list[Key]:
     """Returns what two records of one publication share; `title` is empty where no other record has it."""
     abstract = _words(record.abstract) if title else ""
-    doi = re.search(r"10\.\d{4,9}/\S+", record.fields.get("doi", "").lower())
+    doi = DOI.search(record.fields.get("doi", "").lower())
     pmid = re.fullmatch(r"0*([1-9]\d*)(\.0)?", record.fields.get("pmid", "").strip())
     keys: list[Key] = [("pmid", pmid[1])] if pmid is not None else []
     if title and abstract:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from layersel.data.identifiers import squash
+from layersel.data.identifiers import DOI, squash
 from layersel.data.reviews.records import Record
 from layersel.data.reviews.tagged import RANK_TAG, SCORE_TAG
 
@@ -130,7 +130,7 @@ def _main_tags(record: Record, own: Mapping[str, str]) -> Tags:
     fields = record.fields
     dates = [value for name, value in fields.items() if _TAG_OF.get(squash(name)) == "DA"]
     year = re.search(r"\d{4}", " ".join([fields.get("year", ""), *dates]))
-    doi = re.search(r"10\.\d{4,9}/\S+", fields.get("doi", ""))
+    doi = DOI.search(fields.get("doi", ""))
     return {
         "TY": [fields.get("TY") or _type(fields)],
         "ID": [record.id],

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from layersel.data.identifiers import DOI
 from layersel.data.reviews.dialects import DIALECTS, Dialect, Form
 from layersel.data.reviews.labels import CONFLICT
 from layersel.errors import UserError
@@ -37,7 +38,7 @@ _PROSE = re.compile(r"[a-z]\w*[ ,.;]")
 _EXTRACT = {
     "year": (re.compile(r"\d{4}"), re.compile(r"\d{4}(?:\.0)?[/\s]*")),
     "doi": (
-        re.compile(r"10\.\d{4,9}/\S*[^\s;,]"),
+        DOI,
         re.compile(r"(?:doi:\s*)?(?:https?://(?:dx\.)?doi\.org/)?(?:doi:\s*)?\S+(?: \[doi\])?", re.IGNORECASE),
     ),
 }
