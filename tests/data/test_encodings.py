@@ -1,5 +1,6 @@
 """Text whose encoding is not stated: read whole, and what was guessed is told with its line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layersel.data.encoding import decode
+from layersel.data.reviews.readers import read_records
 from layersel.data.reviews.table import Table
 from layersel.errors import UserError
 
@@ -55,6 +57,13 @@ def test_the_option_decides(tmp_path: Path) -> None:
     assert "cp1252" in " ".join(Table(path=str(tmp_path / "a.csv")).load().lines())
     review = Table(path=str(tmp_path / "a.csv"), encoding="cp1250").load()
     assert (review.records[0].title, review.report.encoding, review.report.notes) == ("Łódź Škoda", "cp1250", ())
+
+
+def test_the_option_is_told_where_it_is_of_no_use() -> None:
+    """An XML file says itself how it is encoded."""
+    own = read_records(Path(__file__).parent / "exports" / "endnote.xml", "cp1252")
+    assert own.notes == ("states its own encoding; data.encoding=cp1252 is not used",)
+    assert replace(own, notes=()) == read_records(Path(__file__).parent / "exports" / "endnote.xml")
 
 
 def test_the_option_is_checked(tmp_path: Path) -> None:

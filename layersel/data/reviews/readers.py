@@ -14,7 +14,8 @@ from layersel.errors import UserError
 
 _TABLES = (".csv", ".tsv")
 _TAGGED = (".ris", ".nbib", ".ciw", ".enw", ".ovd")
-EXTENSIONS = (*_TABLES, ".xlsx", *_TAGGED, ".txt", ".bib", ".xml")
+_SELF_DESCRIBED = (".xlsx", ".xml")
+EXTENSIONS = (*_TABLES, *_TAGGED, ".txt", ".bib", *_SELF_DESCRIBED)
 
 # what Embase calls "CSV, fields by row"
 _FIELD_A_ROW = re.compile(r'^"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE | re.MULTILINE)
@@ -53,20 +54,22 @@ def read_records(path: Path, encoding: str | None = None) -> RawRecords:
     raw = read_unpacked(path)
     if not raw.strip():
         raise UserError(f"{path}: expected records, but the file is empty; export it again")
-    if extension == ".xlsx":
-        return _workbook(raw, str(path))
+    if extension not in _SELF_DESCRIBED:
+        return _text_records(raw, str(path), extension, encoding)
+    unused = () if encoding is None else (f"states its own encoding; data.encoding={encoding} is not used",)
+    return _self_described(raw, str(path), extension, unused)
+
+
+def _self_described(raw: bytes, source: str, extension: str, notes: tuple[str, ...]) -> RawRecords:
     if extension == ".xml":
         from layersel.data.reviews.endnote_xml import parse_endnote_xml
 
-        return _records("endnote-xml", "", parse_endnote_xml(raw, str(path)))
-    return _text_records(raw, str(path), extension, encoding)
-
-
-def _workbook(raw: bytes, source: str) -> RawRecords:
+        return _records("endnote-xml", "", parse_endnote_xml(raw, source), notes)
     from layersel.data.workbook import parse_workbook
 
     table = parse_workbook(raw, source, has_titles, names_only)
-    return RawRecords("xlsx", "", table.columns, _some(table.rows, table.columns, source), table.notes)
+    rows = _some(table.rows, table.columns, source)
+    return RawRecords("xlsx", "", table.columns, rows, (*notes, *table.notes))
 
 
 def _text_records(raw: bytes, source: str, extension: str, encoding: str | None) -> RawRecords:
