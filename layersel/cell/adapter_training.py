@@ -38,7 +38,7 @@ class Trained:
         precision: The training's effective precision.
         logged: What was logged, a dict of values and `step` for each step.
         selection: The layers whose adapter is left, with what the training has found of each.
-        seconds: How long it took, wherever it was done.
+        seconds: How long it took, wherever it was done, an interrupted part included.
     """
 
     module: AdapterModule
@@ -96,7 +96,8 @@ class AdapterTraining:
         for moving in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(moving, MovingLayers):
                 selection = moving.regime.chosen(selection, moving.state)
-        return Trained(module, str(trainer.precision), logged, selection, time.perf_counter() - begin)
+        seconds = module.seconds_before + time.perf_counter() - begin
+        return Trained(module, str(trainer.precision), logged, selection, seconds)
 
     def restored(self, packed: Tensors, loggers: Sequence[Logger]) -> Trained:
         """Returns what another cell's training of these layers has left, and logs what that had logged."""

@@ -36,8 +36,9 @@ def best_without_adapter(metrics: Mapping[str, Any], task: Task) -> str | None:
 def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
     """Returns the line that compares the final model with the best outcome without the adapter; None without one.
 
-    A difference that resampled test examples undo is told, with how many labelled ones to test on would show it: the
-    interval narrows with the square root of their number. So is why there is no interval, where the task says it.
+    A difference that resampled test examples undo is told, with how many labelled ones to test on would show it: with
+    the square root of their number the ends of the interval draw nearer to the difference, the one beyond 0 too. So is
+    why there is no interval, where the task says it.
     """
     best = best_without_adapter(metrics, task)
     if best is None:
@@ -58,7 +59,8 @@ def what_the_adapter_adds(metrics: Mapping[str, Any], task: Task) -> str | None:
         return line
     line += f"; 95 % interval {low:+.3f} to {high:+.3f} over resampled test examples"
     if low <= 0 <= high and "n_test" in metrics:
-        needed = metrics["n_test"] * ((high - low) / 2 / difference) ** 2
+        beyond = difference - low if difference > 0 else high - difference
+        needed = metrics["n_test"] * (beyond / difference) ** 2
         line += f", so it may be chance: about {_rounded(needed):,} labelled test examples like these would tell"
     return line
 

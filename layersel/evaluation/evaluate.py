@@ -108,8 +108,9 @@ def judge(model: EvaluatedModel, figures: str | None = None) -> tuple[Any, dict[
     subject = model.subject(problem)
     if model.own_data:
         check_unchanged(model, problem, subject.texts)
-    exclude = frozenset() if model.own_data else model.learnt
-    outcome = problem.judge(subject, model.head, exclude)
+    else:
+        problem.leave_out(subject.texts, model.learnt)
+    outcome = problem.judge(subject, model.head)
     if figures is not None:
         draw(model, problem, subject, outcome, Path(figures).expanduser())
     return outcome.head, {**outcome.metrics, **outcome.counts}

@@ -59,7 +59,7 @@ class RepresentationScore(StatesScore):
         raise NotImplementedError
 
     def check(self, kept: list[Any], n_texts: int) -> int:
-        """Looks at what is kept of all depths; returns the fewest texts that a bootstrap sample must have.
+        """Looks at what is kept of all depths; returns the fewest texts that can be compared.
 
         Raises:
             UserError: It cannot be compared.
@@ -103,21 +103,25 @@ class RepresentationScore(StatesScore):
         return torch.stack([1 - self.similarity(before, after) for before, after in pairwise(samples)])
 
     def _resampled(self, kept: list[Any], n_texts: int, fewest: int, generator: "torch.Generator") -> "Tensor | None":
-        """Computes the importance in bootstrap samples without repeats: a text drawn twice would be two equal ones."""
+        """Computes the importance in random halves of the texts, as a text drawn twice would be two equal ones.
+
+        A mean of half of N texts, drawn without repeats, varies as that of N texts of other probes does (Politis, Romano
+        and Wolf, Subsampling (1999), section 2.2); of a larger share it would vary less.
+        """
         import torch
 
-        draws = self.draws(n_texts, generator)
-        if draws is None:
+        half = n_texts // 2
+        if self.bootstrap == 0:
             return None
-        samples = [rows for draw in draws if len(rows := draw.unique()) >= fewest]
-        if not samples:
+        if half < fewest:
             note(
-                f"probe: no bootstrap sample of {n_texts} texts has the {fewest} different ones that {self.name} "
-                "needs, so that nothing tells how stable the choice is; use more texts, or what needs fewer",
+                f"probe: half of {n_texts} texts are fewer than the {fewest} that {self.name} needs, so that nothing "
+                "tells how stable the choice is; use more texts, or what needs fewer",
                 once=True,
             )
             return None
-        return torch.stack([self._importance(kept, rows) for rows in samples])
+        halves = [torch.randperm(n_texts, generator=generator)[:half] for _ in range(self.bootstrap)]
+        return torch.stack([self._importance(kept, rows) for rows in halves])
 
     def problems(self) -> list[str]:
         """Returns one line for each option that is wrong, a probe of too few texts among them."""

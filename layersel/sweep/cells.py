@@ -144,7 +144,8 @@ def _column(values: Sequence[Scalar], if_empty: str) -> "pd.Series[Any]":
 def with_types(table: pd.DataFrame) -> pd.DataFrame:
     """Gives the columns of groups and comparisons types that do not depend on what the table holds."""
     text = {"configuration", "name", "kind", "dataset", "metric", "reference", "against", "unit", "lacks"}
-    whole = {"datasets", "n", "expected", "failed", "missing", "compared", "uncompared", "wins", "ties", "losses"}
+    counts = ("datasets", "n", "expected", "failed", "missing", "settings", "compared", "uncompared")
+    whole = {*counts, "wins", "ties", "losses"}
     types = {name: "string" if name in text else "Int64" if name in whole else "float64" for name in table}
     return table.astype(types | ({"pareto": "boolean"} if "pareto" in table else {}))
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from layersel.sweep.averages import SEED
 from layersel.sweep.cells import Cells, head_title, with_types
+from layersel.sweep.splits import Split, among, splits_of
 from layersel.sweep.statistics import (
     FEWEST,
     Floats,
@@ -26,6 +27,7 @@ COMPARISONS = (
     "reference",
     "against",
     "metric",
+    "settings",
     "compared",
     "uncompared",
     "datasets",
@@ -61,7 +63,7 @@ class Comparison:
         reference: What it is compared with.
         against: The kind of the reference; Holm's correction is for all comparisons with one kind.
         contrasts: The values of either, where all else is equal. Of several, each under other options, the differences
-            are averaged.
+            are averaged, as `balanced` says.
     """
 
     name: str
@@ -143,9 +145,9 @@ def compare(comparisons: Iterable[Comparison], metric: Metric) -> pd.DataFrame:
         metric: The metric that is compared. A difference above 0 is a win, where lower is better one below 0.
 
     Returns:
-        The columns `COMPARISONS`. `mean` is that of the values that are compared, `compared` the number of differences,
-        `uncompared` that of the values of either without a counterpart; `p_holm` is corrected for all comparisons with
-        one kind of reference.
+        The columns `COMPARISONS`. `mean` is that of the values that are compared, `settings` the number of contrasts
+        that are averaged, `compared` that of differences, `uncompared` that of the values of either that are left out;
+        `p_holm` is corrected for all comparisons with one kind of reference.
     """
     rows = [
         {"name": own.name, "reference": own.reference, "against": own.against, "metric": metric.name}
@@ -158,19 +160,37 @@ def compare(comparisons: Iterable[Comparison], metric: Metric) -> pd.DataFrame:
 
 
 def by_split(contrasts: Sequence[Contrast]) -> pd.DataFrame:
-    """Returns `value`, `reference` and `difference` by dataset and seed, the means of those of the contrasts.
+    """Returns `value`, `reference` and `difference` by dataset and seed, the means of those of the contrasts."""
+    tables = balanced(contrasts) or [_matched(own) for own in contrasts]
+    return pd.concat(tables).groupby(level=["dataset", "seed"], dropna=False).mean()
 
-    These are of the datasets and seeds for which both sides have one value: which of several cells with the same
-    dataset and seed (run with other versions) is meant nobody can say.
+
+def balanced(contrasts: Sequence[Contrast]) -> list[pd.DataFrame]:
+    """Returns `value`, `reference` and `difference` of the contrasts, each by the same datasets and seeds.
+
+    If one setting lacks a seed that another has, the means under the two seeds are of different settings, and would
+    differ by these. Kept are some datasets and seeds, and the contrasts that have them all: as many values as can be
+    with `FEWEST` datasets, else with `FEWEST` datasets and seeds, so that there is an interval.
     """
-    return _matched(contrasts).groupby(level=["dataset", "seed"], dropna=False).mean()
+    tables = [table for table in map(_matched, contrasts) if len(table)]
+    has = [splits_of(table.reset_index()) for table in tables]
+
+    def size(splits: frozenset[Split]) -> tuple[int, int, int, int, list[Split]]:
+        datasets, values = len({dataset for dataset, _ in splits}), len(splits) * sum(splits <= own for own in has)
+        return min(datasets, FEWEST), min(len(splits), FEWEST), values, len(splits), sorted(splits)
+
+    kept = max({*has, frozenset.intersection(*has)}, key=size) if has else frozenset()
+    whole = [table for table, own in zip(tables, has, strict=True) if kept <= own]
+    return [table[among(table.reset_index(), kept).to_numpy()] for table in whole]
 
 
-def _matched(contrasts: Sequence[Contrast]) -> pd.DataFrame:
-    """Returns the values and differences of all contrasts, a row each."""
-    once = [[values[~values.index.duplicated(keep=False)] for values in contrast] for contrast in contrasts]
-    both = [pd.concat(contrast, axis=1, join="inner", keys=["value", "reference"]) for contrast in once]
-    table = pd.concat(both).astype(float)
+def _matched(contrast: Contrast) -> pd.DataFrame:
+    """Returns the values and differences of the datasets and seeds for which both sides have one value.
+
+    Which of several cells with the same dataset and seed (run with other versions) is meant nobody can say.
+    """
+    once = [values[~values.index.duplicated(keep=False)] for values in contrast]
+    table = pd.concat(once, axis=1, join="inner", keys=["value", "reference"]).astype(float)
     return table.assign(difference=table["value"] - table["reference"])
 
 
@@ -192,8 +212,10 @@ def _difference(contrasts: Sequence[Contrast], metric: Metric) -> dict[str, Any]
     units = np.concatenate(samples) if samples else np.array([])
     low, high = mean_interval(samples, np.random.default_rng(SEED))
     wins, ties, losses = wins_ties_losses(units if metric.higher_is_better else -units)
-    compared = len(_matched(contrasts))
+    tables = balanced(contrasts)
+    compared = sum(map(len, tables))
     return {
+        "settings": len(tables),
         "compared": compared,
         "uncompared": sum(len(own) + len(other) for own, other in contrasts) - 2 * compared,
         "datasets": len(datasets),

@@ -71,16 +71,18 @@ def with_value(cells: Cells, metric: Metric, factor: str, reference: str) -> tup
 def _contrasts(
     values: Mapping[str, Values], counts: Mapping[str, pd.Series], alike: Iterable[tuple[str, str]]
 ) -> Iterator[Contrast]:
-    """Yields the values of configurations that are alike; of counted layers those where there are as many, or none."""
+    """Yields the values of configurations that are alike and share a dataset and seed.
+
+    Of counted layers it yields those where there are as many, or none.
+    """
     for one, other in alike:
         own, reference = values[one], values[other]
         if counts:
             mine, its = counts[one].align(counts[other], join="inner")
             unlike = mine.index[(mine != its) & (mine > 0) & (its > 0)]
             reference = reference[~reference.index.isin(unlike)]
-            if len(unlike) and reference.empty:
-                continue
-        yield own, reference
+        if own.index.isin(reference.index).any():
+            yield own, reference
 
 
 def _layer_counts(cells: Cells) -> dict[str, pd.Series]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,14 +142,17 @@ class Problem(ABC):
         """Returns the LightningModule that trains an adapter in the backbone."""
 
     @abstractmethod
-    def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> Outcome:
-        """Returns what a model is worth.
+    def judge(self, subject: Subject, head: Any = None) -> Outcome:
+        """Returns what a model is worth on the texts of `test`.
 
         Args:
             subject: The model.
             head: What was fitted or trained on top of it in a run; None fits it anew on what is learnt from.
-            exclude: Fingerprints of texts that must not be judged on, since the adapter has learnt from them.
         """
+
+    def leave_out(self, texts: TokenizedTexts, learnt: Container[str]) -> None:
+        """Takes those texts out of `test` whose fingerprints are among `learnt`: an adapter has learnt from them."""
+        self.test = [index for index in self.test if text_fingerprint(texts.texts[index]) not in learnt]
 
     def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:
         """Returns the outcomes that an adapter must beat, by the names of `Task.references`.

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from layersel.tasks.problem import Problem
 
 
+FEWEST_WITNESSES = 20
+"""Fewest test examples for an interval of a difference, of AWSS@95 fewest included records: that of a mean leaves out 0
+for 8 % of simulated pairs of equal models with 20 examples, and for 16 % with 5."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """The number that cells are compared by.
@@ -79,6 +84,8 @@ class Task(Hyperparameters, ABC):
     """Extensions of the files that predictions can be written to; none if the task predicts nothing."""
     trains_head: ClassVar[bool] = False
     """This flag says whether its module trains parameters of its own, so that no adapter is needed for a training."""
+    witnesses: ClassVar[tuple[str, str]] = ("n_test", "test examples")
+    """The count of what an interval of a difference resamples, and what that is."""
     offers: ClassVar[frozenset[str]] = frozenset()
     """What its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS (`layersel.merging.method`)."""
 
@@ -152,8 +159,10 @@ class Task(Hyperparameters, ABC):
         return None
 
     def why_no_interval(self, metrics: Mapping[str, Any]) -> str | None:
-        """Returns why test data like these give a difference no interval; None if they do, or the task does not say."""
-        return None
+        """Returns that the test data are too few for an interval of a difference, with their number; else None."""
+        count, what = self.witnesses
+        number = metrics.get(count, FEWEST_WITNESSES)
+        return None if number >= FEWEST_WITNESSES else f"too few {what} ({number}) to tell"
 
     def heading(self, metrics: Mapping[str, Any]) -> str:
         """Returns a line that says what the metrics are of."""

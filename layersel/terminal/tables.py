@@ -10,6 +10,8 @@ from rich.table import Table
 
 _noted: set[str] = set()
 _silent: list[bool] = []
+ROUNDING = 1e-9
+"""Numbers up to this size are 0 but for the rounding of what they are computed from."""
 ALIGNMENT: Mapping[str, Literal["left", "center", "right"]] = {"l": "left", "c": "center", "r": "right"}
 
 
@@ -73,13 +75,15 @@ def counted(number: int, what: str) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """Returns the number with three decimals; a dash where there is none.
+    """Returns the number with three decimals, with two digits where these would be zeros; a dash where there is none.
 
     Example:
-        >>> format_number(0.25), format_number(None), format_number(float("nan"))
-        ('0.250', '-', '-')
+        >>> format_number(0.25), format_number(0.000061), format_number(None), format_number(float("nan"))
+        ('0.250', '6.1e-05', '-', '-')
     """
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.2g}" if ROUNDING < abs(value) < 0.0005 else f"{value:.3f}"
 
 
 def _console() -> Console:

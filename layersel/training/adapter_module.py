@@ -1,6 +1,7 @@
 """Everything of the training of an adapter that does not depend on the task: the task gives the loss."""
 
 import math
+import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -51,7 +52,8 @@ class AdapterModule(LightningModule):
         options: The task's options.
 
     Attributes:
-        n_tokens: Tokens of the texts that this process has trained on, the frozen prefix' among them.
+        n_tokens: Tokens of the texts that have been trained on, the frozen prefix' among them.
+        seconds_before: How long earlier attempts at this training took, up to the checkpoint that it goes on from.
     """
 
     strict_loading = False  # a checkpoint holds the trained parameters only; `load_state_dict` checks their names
@@ -68,6 +70,8 @@ class AdapterModule(LightningModule):
         self.placed: Placed = Unadapted(backbone)
         self.skipped_batches = 0
         self.n_tokens = 0
+        self.seconds_before = 0.0
+        self._began = time.perf_counter()
         self._step_losses: list[Tensor] = []
         self._adapter_start = 0
         self._awake = False
@@ -209,14 +213,16 @@ class AdapterModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what an adapter keeps between steps, and the count of skipped batches."""
+        """Adds what an adapter keeps between steps, the counts, and the seconds so far."""
         checkpoint["adapter"] = self.placed.state()
-        checkpoint["skipped_batches"] = self.skipped_batches
+        checkpoint["skipped_batches"], checkpoint["n_tokens"] = self.skipped_batches, self.n_tokens
+        checkpoint["seconds"] = self.seconds_before + time.perf_counter() - self._began
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes them back; the adapter is given its state when the training has begun."""
         self._adapter_state = checkpoint["adapter"]
-        self.skipped_batches = checkpoint["skipped_batches"]
+        self.skipped_batches, self.n_tokens = checkpoint["skipped_batches"], checkpoint["n_tokens"]
+        self.seconds_before = checkpoint["seconds"]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Returns the trained parameters only: the pretrained weights are where they came from."""

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from layersel.metrics import auroc, difference_interval
 from layersel.seeding import stream
-from layersel.tasks.screening.options import FEWEST_INCLUDED
+from layersel.tasks.task import FEWEST_WITNESSES
 
 
 def ranking(seed: int, separation: float, labels: torch.Tensor) -> torch.Tensor:
@@ -50,7 +50,7 @@ def test_few_included_records_tell_nothing(included: int, known: bool) -> None:
     """Below 20 of them AWSS@95 is that of the last one: resampled, it leaves 0 out too often."""
     labels = torch.tensor([1] * included + [0] * 80)
     rankings = ranking(0, 2.0, labels), ranking(1, 1.0, labels)
-    low, high = difference_interval(*rankings, labels, stream(0, "difference"), fewest=FEWEST_INCLUDED)
+    low, high = difference_interval(*rankings, labels, stream(0, "difference"), fewest=FEWEST_WITNESSES)
     assert (low < high) if known else (math.isnan(low) and math.isnan(high))
 
 

@@ -86,25 +86,27 @@ def test_signed_ranks_ignore_rounding() -> None:
     assert wins_ties_losses([]) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "samples", [[[0.1, 0.4, 0.2, 0.7, 0.3]], [[0.1, 0.5, 0.9, 0.8, 0.6], [0.2, 0.3, 0.7, 0.4, 0.1, 0.9]]]
-)
-def test_interval_is_that_of_resampled_means(samples: list[list[float]]) -> None:
+@pytest.mark.parametrize("sizes", [[10], [10, 14]], ids=str)
+def test_interval_is_that_of_resampled_means(sizes: list[int]) -> None:
     """Against a loop; each dataset's values are resampled among themselves, and the percentiles are Hesterberg's."""
     draw = np.random.default_rng(7)
+    samples = [(place + 1) * draw.random(size) for place, size in enumerate(sizes)]
     means = [np.mean([np.mean(draw.choice(own, len(own))) for own in samples]) for _ in range(20000)]
-    least = min(map(len, samples))
-    steps = t.ppf(0.975, sum(map(len, samples)) - len(samples)) * (least / (least - 1)) ** 0.5
-    tail = 100 * norm.cdf(-steps)
+    if len(samples) == 1:
+        freedom = len(samples[0]) - 1
+    else:
+        freedom = ttest_ind(samples[0], np.negative(samples[1]), equal_var=False).df
+    error = sum(np.var(own, ddof=1) / len(own) for own in samples) ** 0.5 / len(samples)
+    tail = 100 * norm.cdf(-t.ppf(0.975, freedom) * error / np.std(means))
     low, high = mean_interval(samples, np.random.default_rng(0))
-    assert (low, high) == pytest.approx(tuple(np.percentile(means, [tail, 100 - tail])), abs=0.04)
+    assert (low, high) == pytest.approx(tuple(np.percentile(means, [tail, 100 - tail])), abs=0.01)
     assert low < mean_of_means(samples) < high
     assert mean_interval(samples, np.random.default_rng(0)) == (low, high)
     assert mean_interval(samples, np.random.default_rng(0), confidence=0.5)[0] > low
 
 
 @pytest.mark.parametrize(
-    "samples", [[[0.1, 0.4, 0.2]], [[0.1, 0.4, 0.2, 0.7]], [[0.1, 0.5, 0.9], [0.2, 0.3, 0.7, 0.4]]]
+    "samples", [[[0.1, 0.4, 0.2]], [[0.1, 0.4, 0.2, 0.7] * 2], [[0.1, 0.5, 0.9], [0.2, 0.3, 0.7, 0.4]]]
 )
 def test_few_values_have_students_interval(samples: list[list[float]]) -> None:
     """The interval is that of scipy's t-test; of two samples half of Welch's for one and the negated other."""
@@ -117,11 +119,14 @@ def test_few_values_have_students_interval(samples: list[list[float]]) -> None:
         assert (2 * low, 2 * high) == pytest.approx((expected.low, expected.high))
 
 
-@pytest.mark.parametrize("sizes", [[3], [4], [5], [8], [10], [3, 3], [4, 4], [5, 5]], ids=str)
+@pytest.mark.parametrize("sizes", [[3], [5], [8], [10], [12], [3, 3], [5, 5], [10, 30]], ids=str)
 def test_intervals_hold_the_mean_as_often_as_they_say(sizes: list[int]) -> None:
-    """The interval holds it in 95 % of 300 normal draws, but for chance (3 deviations: 3.8 %) and few resamples."""
+    """The interval holds it in 95 % of 300 normal draws, but for chance (3 deviations: 3.8 %) and few resamples.
+
+    Also where the dataset with few seeds varies most.
+    """
     draw = np.random.default_rng(3)
-    intervals = [mean_interval([draw.normal(size=size) for size in sizes], draw) for _ in range(300)]
+    intervals = [mean_interval([draw.normal(scale=60 / size, size=size) for size in sizes], draw) for _ in range(300)]
     assert 0.91 <= np.mean([low <= 0 <= high for low, high in intervals]) <= 0.99
 
 

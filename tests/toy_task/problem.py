@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerBase
 from layersel.backbone.backbone import Backbone
 from layersel.backbone.prefix import PrefixCache
 from layersel.data.tokens import TokenizedTexts
-from layersel.runs.fingerprints import text_fingerprint
 from layersel.runs.store import Store
 from layersel.seeding import stream
 from layersel.tasks.problem import Outcome, Problem, Subject
@@ -83,13 +82,12 @@ class RegressionProblem(Problem):
         """The training."""
         return RegressionModule(backbone, self.task)
 
-    def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> Outcome:
+    def judge(self, subject: Subject, head: Any = None) -> Outcome:
         """Returns the error of a ridge on the vectors."""
         vectors_ND = subject.vectors()
         if head is None:
             head = Ridge.fit(vectors_ND[self.train], self.numbers[self.train], self.task.penalty)
-        test = [index for index in self.test if text_fingerprint(subject.texts.texts[index]) not in exclude]
-        return self._outcome(head.predict(vectors_ND), test, head)
+        return self._outcome(head.predict(vectors_ND), self.test, head)
 
     def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:
         """Returns the error of the mean of what is learnt from."""

@@ -30,17 +30,20 @@ from layersel.sweep.markdown import markdown
 from layersel.sweep.reading import Row, is_grid
 from layersel.sweep.rows import Rows, collect_rows
 from layersel.tasks.task import Metric
-from layersel.terminal.tables import counted
+from layersel.terminal.tables import ROUNDING, counted
 
 UNKNOWN = "unknown"
 READING = """A row compares values of the same datasets and seeds: their difference is the mean over datasets of the
-means over seeds, and over the `settings` of all other options. From 3 datasets on, interval (95 %), wins/ties/losses
-and p (Wilcoxon; Holm's for the rows with one reference) are over the datasets, as seeds of one dataset are not
-independent; of fewer datasets they are over the seeds and say nothing of other datasets. Selections are compared with
-one another where they adapt as many layers, and each with `none`. The interval is Student's t of 3 or 4 of these
-values, a bootstrap of more, and missing of fewer. `±` is half the interval: about the smallest difference that so many
-datasets and seeds tell from none. Where layers were trained alone, the regret is what the chosen ones are worth alone
-below as many of the best; 1 `of chance` is that of random ones."""
+means over seeds, and over the `settings` of all other options that have all of these. From 3 datasets on, interval
+(95 %), wins/ties/losses and p (Wilcoxon; Holm's for the rows with one reference) are over the datasets, as seeds of one
+dataset are not independent; of fewer datasets they are over the seeds and say nothing of other datasets. p is at least
+.25 with 3 of these values, .0625 with 5 and .0156 with 7: of so few, Holm's can be small for few rows only. The
+interval is Student's t of 3 to 9 of these values, a bootstrap of more, and missing of fewer. `±` is half the interval:
+about the smallest difference that so many datasets and seeds tell from none. Selections are compared with one another
+where they adapt as many layers, and each with `none`. `random` draws the same layers for all datasets under one seed
+and `selection.choice`: an interval over datasets does not say what other draws would give. Where layers were trained
+alone, the regret is what the chosen ones are worth alone below as many of the best; 1 `of chance` is that of random
+ones."""
 NUMBERS = (
     "settings",
     "datasets",
@@ -132,18 +135,18 @@ def _table(comparisons: Sequence[Comparison], metric: Metric) -> str:
         [
             _code(row["name"]),
             _code(row["reference"]) if row["against"] == CONFIGURATION else row["reference"],
-            str(len(comparison.contrasts)),
+            str(row["settings"]),
             str(row["datasets"]),
             str(row["compared"]),
             _number(row["mean"], ".3f"),
             _number(row["difference"], "+.3f"),
-            "-" if pd.isna(row["low"]) else f"{row['low']:+.3f} to {row['high']:+.3f}",
+            "-" if pd.isna(row["low"]) else f"{_end(row['low'])} to {_end(row['high'])}",
             _number((row["high"] - row["low"]) / 2, ".3f"),
             f"{row['wins']}/{row['ties']}/{row['losses']}",
             _number(row["p"], ".3g"),
             _number(row["p_holm"], ".3g"),
         ]
-        for comparison, row in zip(comparisons, table.to_dict("records"), strict=True)
+        for row in table.to_dict("records")
     ]
     return markdown(["", "against", *NUMBERS], rows)
 
@@ -191,6 +194,11 @@ def _regrets(cells: Cells, metric: Metric) -> tuple[str, list[str]]:
 
 def _code(text: str) -> str:
     return f"`{text}`"
+
+
+def _end(value: float) -> str:
+    """Returns an end of an interval, with as many digits as tell on which side of 0 it lies."""
+    return f"{value:+.1g}" if ROUNDING < abs(value) < 0.0005 else f"{value:+.3f}"
 
 
 def _number(value: Any, form: str) -> str:

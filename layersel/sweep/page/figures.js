@@ -96,7 +96,7 @@ function budgetFigure({cells, metric, hue}, width) {
   const apart = unique(all.map((cell) => cell.configuration).filter((each) => incomplete.has(each))).length;
   const note = `Mean over seeds and ${plural(datasets.length, "dataset")}` +
     (shared.length < known.length ? ", those that every point has" : "") +
-    "; error bars: standard deviation of that mean." +
+    "; error bars: standard deviation of that mean under one seed." +
     (lines.some(({means}) => means.some(({sets}) => sets > 1)) ? " A mark of several sets of layers is their mean, and its bar tells their differences too." : "") +
     (apart ? ` Not shown: ${plural(apart, "incomplete configuration")}.` : "");
   return budgetDrawing({known: shared, lines, columns, datasets, metric, hue, note}, width);

@@ -88,7 +88,7 @@ function addComparisons() {
   const words = ([against, [first]]) => (against === "configuration" ? "another configuration" : text(first.reference));
   const select = make("select", {}, ...kinds.map((kind) => new Option(words(kind), kind[0])), new Option("all", ""));
   host.append(make("label", {}, "Compared with ", select), make("p", {}, `Differences in ${directedTitle} over the same datasets and ` +
-    "seeds, each dataset the same weight. Where there are 3 datasets or more, the dataset is the unit of std, interval (bootstrap; Student's t of 3 or 4 units), " +
+    "seeds, each dataset the same weight. Where there are 3 datasets or more, the dataset is the unit of std, interval (bootstrap; Student's t of 3 to 9 units), " +
     "wins, ties, losses and p (Wilcoxon signed-rank test, Holm over the rows of one kind of reference): seeds of one dataset are not " +
     "independent of each other."));
   const sign = {difference: signed, low: signed, high: signed};

@@ -57,6 +57,7 @@ class CausalLM(Task):
     )
     takes: ClassVar[type] = AnswerSource
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
+    witnesses: ClassVar[tuple[str, str]] = ("n_test_texts", "held-out texts")
     judging: ClassVar[tuple[str, ...]] = ("template", "passage", "retention")
     result_files: ClassVar[tuple[str, ...]] = (SAMPLES,)
 

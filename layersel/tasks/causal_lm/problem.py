@@ -17,7 +17,6 @@ from layersel.data.texts.examples import TEST, TRAIN, VALIDATION, Example, TextD
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
 from layersel.metrics.resampling import resampled_difference
-from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
 from layersel.tasks.amounts import amount
 from layersel.tasks.causal_lm.datamodule import AnswerData
@@ -29,12 +28,13 @@ from layersel.tasks.causal_lm.samples import answered, words
 from layersel.tasks.causal_lm.templates import Piece, pieces_of
 from layersel.tasks.causal_lm.tokenizing import answer_ends, cut_answers, prompts, tokenized
 from layersel.tasks.problem import Outcome, Problem, Subject
+from layersel.tasks.task import FEWEST_WITNESSES
 from layersel.terminal.tables import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Shapes: N held-out examples.
+# Shapes: N held-out examples, T texts of which they are passages.
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,9 @@ class AnswerProblem(Problem):
         """Returns the training by the answers' loss."""
         return AnswerTraining(backbone, self.task)
 
-    def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> AnswerOutcome:
+    def judge(self, subject: Subject, head: Any = None) -> AnswerOutcome:
         """Measures the loss of the held-out answers and of the texts of another domain, and lets the model answer."""
-        texts = subject.texts
-        test = [index for index in self.test if text_fingerprint(texts.texts[index]) not in exclude]
+        texts, test = subject.texts, self.test
         if not test:
             raise UserError("data: expected examples that the model has not learnt from, but it has learnt from all")
         measured = [*test, *self.elsewhere]
@@ -179,7 +178,9 @@ class AnswerProblem(Problem):
         )
         own_N2, others_N2 = torch.split(losses_N2, [len(test), len(self.elsewhere)])
         metrics = _metrics("", own_N2) | (_metrics("retention_", others_N2) if self.elsewhere else {})
-        counts = {"n_test": len(test), "n_answer_tokens": int(own_N2[:, 1].sum()), "n_retention": len(self.elsewhere)}
+        whole = set(self._whole_texts())
+        counts = {"n_test": len(test), "n_test_texts": len(whole), "n_answer_tokens": int(own_N2[:, 1].sum())}
+        counts["n_retention"] = len(self.elsewhere)
         return AnswerOutcome(metrics, counts, losses_N2=own_N2, samples=self._samples(subject, test))
 
     def write(self, outcome: Outcome, folder: Path) -> None:
@@ -214,16 +215,31 @@ class AnswerProblem(Problem):
         return {"losses": losses_beside(means["base"], means["adapted"])}
 
     def difference_interval(self, one: Outcome, other: Outcome, generator: torch.Generator) -> tuple[float, float]:
-        """Returns the 95 % interval of the difference of the losses over resampled held-out examples."""
+        """Returns the 95 % interval of the difference of the losses over resampled held-out texts.
+
+        Passages of one text are alike, so that a text is drawn with all of them; of fewer than `FEWEST_WITNESSES` texts
+        there is no interval.
+        """
         if not isinstance(one, AnswerOutcome) or not isinstance(other, AnswerOutcome):
             return math.nan, math.nan
-        counts_N = one.losses_N2[:, 1]
+        whole, place_N = torch.unique(torch.tensor(self._whole_texts()), return_inverse=True)
+        if len(whole) < FEWEST_WITNESSES:
+            return math.nan, math.nan
+        ones_T2, others_T2 = (
+            torch.zeros(len(whole), 2, dtype=own.losses_N2.dtype).index_add(0, place_N, own.losses_N2)
+            for own in (one, other)
+        )
 
-        def mean(sums_N: Tensor, counts_N: Tensor) -> float:
-            return float(sums_N.sum() / counts_N.sum())
+        def mean(sums_T: Tensor, counts_T: Tensor) -> float:
+            return float(sums_T.sum() / counts_T.sum())
 
-        everywhere = [torch.arange(len(counts_N))]
-        return resampled_difference(one.losses_N2[:, 0], other.losses_N2[:, 0], counts_N, everywhere, generator, mean)
+        everywhere = [torch.arange(len(whole))]
+        return resampled_difference(ones_T2[:, 0], others_T2[:, 0], ones_T2[:, 1], everywhere, generator, mean)
+
+    def _whole_texts(self) -> list[int]:
+        """Returns the text of which each held-out example is a passage, as a number."""
+        texts = list(accumulate((not own.goes_on for own in self.dataset.examples), initial=0))
+        return [texts[index] for index in self.test]
 
     def _written(self, tokenizer: PreTrainedTokenizerBase) -> list[list[Piece]]:
         known = self._pieces.get(id(tokenizer))

@@ -30,6 +30,7 @@ from layersel.tasks.classification.predictions import write_predictions
 from layersel.tasks.classification.probe import fit_probe, folds
 from layersel.tasks.classification.split import Split, split
 from layersel.tasks.problem import Outcome, Problem, Subject
+from layersel.tasks.task import FEWEST_WITNESSES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,7 +131,7 @@ class ClassificationProblem(Problem):
         """Returns the training of the head and the adapter."""
         return ClassificationModule(backbone, self.task, self.targets[self.train], self.classes, self.seed)
 
-    def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> ClassificationOutcome:
+    def judge(self, subject: Subject, head: Any = None) -> ClassificationOutcome:
         """Measures the predictions of a head; without one, of the linear probe of the vectors.
 
         The probe learns from the validation examples too, for it needs none.
@@ -148,10 +149,9 @@ class ClassificationProblem(Problem):
             balanced = self.task.class_weights == "balanced"
             head = fit_probe(vectors_ND[known], self.targets[known], self.classes, balanced)
         outputs_NK = head.outputs(vectors_ND.cpu())
-        test = [index for index in self.test if text_fingerprint(subject.texts.texts[index]) not in exclude]
-        metrics = _metrics(head.predicted(outputs_NK)[test], targets_N[test], head.classes)
-        counts = {"n_test": len(test)}
-        return ClassificationOutcome(metrics, counts, head, outputs_NK, head.predicted(outputs_NK))
+        predicted_N = head.predicted(outputs_NK)
+        metrics = _metrics(predicted_N[self.test], targets_N[self.test], head.classes)
+        return ClassificationOutcome(metrics, {"n_test": len(self.test)}, head, outputs_NK, predicted_N)
 
     def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:
         """Returns logistic or ridge regression on TF-IDF, and the most frequent class or the mean of the numbers."""
@@ -221,6 +221,8 @@ class ClassificationProblem(Problem):
         if not isinstance(one, ClassificationOutcome) or not isinstance(other, ClassificationOutcome):
             raise TypeError("expected the outcomes of predictions")
         true_N = self.targets[self.test]
+        if len(true_N) < FEWEST_WITNESSES:
+            return math.nan, math.nan
         groups_N = true_N if self.classes else torch.zeros(len(true_N))
         strata = [(groups_N == group).nonzero()[:, 0] for group in sorted(set(groups_N.tolist()))]
         return resampled_difference(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 HEAD = "head.safetensors"
 RANKING = "ranking.csv"
-FEWEST_INCLUDED = 20
-"""Fewest included test records for an interval of a difference in AWSS@95."""
 
 
 @dataclass
@@ -62,6 +60,7 @@ class Screening(Task):
         "nearest": "nearest, untouched encoder",
         "fusion": "fusion, untouched encoder",
     }
+    witnesses: ClassVar[tuple[str, str]] = ("n_included", "included records")
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
     result_files: ClassVar[tuple[str, ...]] = (RANKING,)
     prediction_files: ClassVar[tuple[str, ...]] = (".csv", ".ris", ".xlsx")
@@ -99,11 +98,6 @@ class Screening(Task):
             f"task.head={compares[0]}: expected the vectors of several layers side by side, but got "
             f"model.layers={model.layers} model.combine={model.combine}; give model.layers=all model.combine=concat"
         )
-
-    def why_no_interval(self, metrics: Mapping[str, Any]) -> str | None:
-        """Returns that the included test records are too few, with their number."""
-        included = metrics.get("n_included", FEWEST_INCLUDED)
-        return None if included >= FEWEST_INCLUDED else f"too few included records ({included}) to tell"
 
     def load_head(self, folder: Path) -> "FittedHead":
         """Fits the head on the examples that a run kept."""

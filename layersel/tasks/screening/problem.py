@@ -32,9 +32,10 @@ from layersel.tasks.screening.heads.head import Scorer, check_protocol
 from layersel.tasks.screening.heads.pool import Pool
 from layersel.tasks.screening.losses.loss import Unlabelled
 from layersel.tasks.screening.module import ContrastiveScreening
-from layersel.tasks.screening.options import FEWEST_INCLUDED, HEAD, RANKING, Screening
+from layersel.tasks.screening.options import HEAD, RANKING, Screening
 from layersel.tasks.screening.ranking import write_ranking
 from layersel.tasks.screening.split import few_shot_split
+from layersel.tasks.task import FEWEST_WITNESSES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,7 +138,7 @@ class ScreeningProblem(Problem):
         """Returns the contrastive training."""
         return ContrastiveScreening(backbone, self.task)
 
-    def judge(self, subject: Subject, head: Any = None, exclude: frozenset[str] = frozenset()) -> ScreeningOutcome:
+    def judge(self, subject: Subject, head: Any = None) -> ScreeningOutcome:
         """Ranks the records by the task's head and measures the other heads, fitted on the same training records."""
         if self.dataset.report.no_labels:
             raise UserError(self.dataset.report.no_labels)
@@ -145,14 +146,11 @@ class ScreeningProblem(Problem):
         vectors_ND = labelled.vectors_ND
         if head is None:
             head = FittedHead.fit(self.task.head, labelled.at(self.train))
-        test = self.test
-        if exclude:
-            test = [index for index in test if text_fingerprint(subject.texts.texts[index]) not in exclude]
-        outcome = self._outcome(self.scores(head, vectors_ND), test)
+        outcome = self._outcome(self.scores(head, vectors_ND))
         metric = self.task.primary.name
         for name, other in self.task.compared_heads().items():
             scores_N = self.scores(FittedHead.fit(other, head.examples), vectors_ND)
-            outcome.metrics[f"{name}_head/{metric}"] = self._outcome(scores_N, test).metrics[metric]
+            outcome.metrics[f"{name}_head/{metric}"] = self._outcome(scores_N).metrics[metric]
         return replace(outcome, head=head, vectors=vectors_ND)
 
     def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:
@@ -169,7 +167,7 @@ class ScreeningProblem(Problem):
             lambda: {name: self.scores(FittedHead.fit(head, known), vectors_ND) for name, head in heads.items()},
             code=[self.task],
         )
-        return {name: self._outcome(found[name], self.test) for name in heads}  # the store keeps no order
+        return {name: self._outcome(found[name]) for name in heads}  # the store keeps no order
 
     def write(self, outcome: Outcome, folder: Path) -> None:
         """Writes the ranking of all records that were not learnt from, the likeliest first, and the head."""
@@ -241,7 +239,7 @@ class ScreeningProblem(Problem):
         """Returns between what the difference of AWSS@95 lies (95 %) over resampled test records."""
         scores_N, others_N = self._tested({"one": one, "other": other}).values()
         labels_N = self.labels[self.test]
-        return difference_interval(scores_N, others_N, labels_N, generator, fewest=FEWEST_INCLUDED)
+        return difference_interval(scores_N, others_N, labels_N, generator, fewest=FEWEST_WITNESSES)
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
         """Returns the identifier, the label and the fingerprint of the text of each training record."""
@@ -278,10 +276,10 @@ class ScreeningProblem(Problem):
             if isinstance(outcome, ScreeningOutcome)
         }
 
-    def _outcome(self, scores_N: Tensor, test: list[int]) -> ScreeningOutcome:
-        labels = self.labels[test]
-        counts = {"n_test": len(test), "n_included": int(labels.sum())}
-        return ScreeningOutcome(screening_metrics(scores_N[test], labels), counts, scores=scores_N)
+    def _outcome(self, scores_N: Tensor) -> ScreeningOutcome:
+        labels = self.labels[self.test]
+        counts = {"n_test": len(self.test), "n_included": int(labels.sum())}
+        return ScreeningOutcome(screening_metrics(scores_N[self.test], labels), counts, scores=scores_N)
 
     def _write_ranking(self, path: Path, scores_N: Tensor) -> None:
         ranked = self.unlabelled
