@@ -24,7 +24,6 @@ from layersel.merging.conflicts import conflicts
 from layersel.merging.live import module_layers
 from layersel.merging.merge import check_mergeable, merge_adapters
 from layersel.merging.method import LearntWeights, MergeMethod
-from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
 from layersel.terminal.figures import PNG, SVG, grouped_bars, write_figures
 from layersel.terminal.tables import note
@@ -139,7 +138,7 @@ class MergingCell:
     def learnt_by_others(self, member: Member, texts: TokenizedTexts) -> int:
         """Returns how many test texts of a member another's adapter, and so the merged one, has learnt from."""
         others = frozenset().union(*(other.learnt for other in self.members if other is not member))
-        return sum(text_fingerprint(texts.texts[index]) in others for index in member.problem.test)
+        return sum(member.problem.fingerprint_of(index, texts) in others for index in member.problem.test)
 
     def report(self, model: AdaptedModel, metrics: dict[str, Any]) -> None:
         """Draws the figure and logs what was measured once."""

@@ -21,7 +21,6 @@ from layersel.cell.warm_up import WarmUp
 from layersel.cell.worth import BASE, HIGH, LOW, best_without_adapter
 from layersel.data.tokens import TokenizedTexts
 from layersel.files import write_json
-from layersel.runs.fingerprints import text_fingerprint
 from layersel.runs.folder import learnt_by_run
 from layersel.seeding import stream
 from layersel.selection.dashboard import LAYER, layer_curves, selection_summary
@@ -103,7 +102,7 @@ class TrainingCell:
         if not before:
             return
         others = before - {record["text"] for record in self.problem.learnt(texts)}
-        count = sum(text_fingerprint(text) in others for text in texts.texts)
+        count = sum(self.problem.fingerprint_of(index, texts) in others for index in range(len(texts.texts)))
         if count:
             known = counted(count, "text")
             note(f"model.path: its run has learnt from {known} that may be tested on here, which flatters the metrics")

@@ -92,7 +92,10 @@ class Precision:
         from layersel.compression.quantisation.quantising import quantise
 
         if not tokens:
-            raise UserError("precision.calibration: expected texts to calibrate on, but got none")
+            raise UserError(
+                "precision.calibration: expected texts to calibrate on that are not tested on, but got none; give "
+                "task/retention=python"
+            )
         drawn = torch.randperm(len(tokens), generator=generator)[: self.calibration].tolist()
         return quantise(backbone, self.infer, [tokens[index] for index in drawn], self.engine, self.outliers)
 

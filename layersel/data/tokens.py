@@ -170,7 +170,8 @@ class TokenizedTexts:
             tokens[index] = own
         return cls(texts, tokens, full, max_length)
 
-    def lengths_line(self) -> str:
-        """Returns the line on token lengths, and on how many texts are cut."""
-        lengths = token_lengths(self.full_lengths, self.max_length)
+    def lengths_line(self, chosen: Sequence[int] | None = None) -> str:
+        """Returns the line on token lengths of all or some texts, and on how many of them are cut."""
+        full = self.full_lengths if chosen is None else [self.full_lengths[index] for index in chosen]
+        lengths = token_lengths(full, self.max_length)
         return "token lengths: " + ", ".join(f"{name} {value:.0f}" for name, value in lengths.items())

@@ -82,7 +82,7 @@ def pretrained_model(options: Evaluation) -> EvaluatedModel:
             placed.merge()
     backbone.to(options.trainer.device).eval()
     if options.precision.quantises:
-        problem = options.task.problem(dataset, options.seed)
+        problem = options.task.problem(dataset, None)
         texts = _texts(problem, backbone)
         visible = [texts.tokens[text] for text in problem.visible]
         quantised = options.precision.quantise(backbone, visible, stream(options.seed, "quantisation"))

@@ -1,5 +1,6 @@
 """What scores share that compare a layer's input with its output over pooled states of a probe."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -72,8 +73,6 @@ class RepresentationScore(StatesScore):
         Raises:
             UserError: There are too few texts, or some states are not finite.
         """
-        import torch
-
         from layersel.backbone.encode import layer_representations
         from layersel.selection.measures.records import check_finite
 
@@ -87,14 +86,18 @@ class RepresentationScore(StatesScore):
         fewest = self.check(kept, n_texts)
         spread = (representations[0] - representations[0, :1]).abs().max()
         constant = bool(spread <= 1e-5 * representations[0].abs().max())  # up to rounding, if a projection makes it
-        excluded = (
-            {0: "its input, the pooled embedding, is the same for every text, as of [CLS]: nothing to compare"}
-            if constant
-            else {}
-        )
         values_L = self._importance(kept, slice(None))
-        values_L[list(excluded)] = torch.nan
-        return LayerScores(values_L, excluded, self._resampled(kept, n_texts, fewest, probe.generator))
+        resampled_SL = self._resampled(kept, n_texts, fewest, probe.generator)
+        if not constant:
+            return LayerScores(values_L, {}, resampled_SL)
+        for scores in (values_L, *([] if resampled_SL is None else resampled_SL)):
+            scores[0] = self.of_constant_input(backbone.pooling)
+        excluded = {0: "its input, the pooled embedding, is the same for every text, as of [CLS]: nothing to compare"}
+        return LayerScores(values_L, excluded if values_L[0].isnan() else {}, resampled_SL)
+
+    def of_constant_input(self, pooling: str) -> float:
+        """Returns the score of a first layer whose input, pooled so, is the same for every text; NaN for none."""
+        return math.nan
 
     def _importance(self, kept: list[Any], rows: "slice | Tensor") -> "Tensor":
         import torch
@@ -105,8 +108,8 @@ class RepresentationScore(StatesScore):
     def _resampled(self, kept: list[Any], n_texts: int, fewest: int, generator: "torch.Generator") -> "Tensor | None":
         """Computes the importance in random halves of the texts, as a text drawn twice would be two equal ones.
 
-        A mean of half of N texts, drawn without repeats, varies as that of N texts of other probes does (Politis, Romano
-        and Wolf, Subsampling (1999), section 2.2); of a larger share it would vary less.
+        A mean of half of N texts, drawn without repeats, varies as that of N texts of other probes does (Politis,
+        Romano and Wolf, Subsampling (1999), section 2.2); of a larger share it would vary less.
         """
         import torch
 

@@ -61,6 +61,7 @@ class Outcome:
         reused: Whether it had finished before.
         value: The metric that the cell is compared by, which a sweeper may optimise.
         title: The title of that metric.
+        higher_is_better: Whether higher values of it are better.
         crashed: Whether it failed by an unforeseen error, which leaves libraries in an unknown state.
     """
 
@@ -71,6 +72,7 @@ class Outcome:
     reused: bool = False
     value: float | None = None
     title: str | None = None
+    higher_is_better: bool = True
     crashed: bool = False
 
 

@@ -114,10 +114,11 @@ def done_before(grid: Grid, job: Job, config: DictConfig, finder: "Finder") -> O
 
 
 def _objective(folder: RunFolder) -> dict[str, Any]:
-    """Returns the value and the title of the metric that a finished cell is compared by."""
+    """Returns the value, the title and the direction of the metric that a finished cell is compared by."""
     metric = folder.read_identity()["metric"]
     value = folder.read_metrics()[metric["name"]]
-    return {"value": math.nan if value is None else float(value), "title": metric["title"]}
+    known = {name: metric[name] for name in ("title", "higher_is_better")}
+    return {"value": math.nan if value is None else float(value), **known}
 
 
 def _waiting(train: Callable[[], RunFolder], wait: bool) -> RunFolder:

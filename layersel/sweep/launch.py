@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.types import HydraContext
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from layersel.errors import UserError
@@ -17,6 +18,7 @@ from layersel.runs.folder import FINISHED, INTERRUPTED, finished_runs
 from layersel.sweep.estimate import estimate
 from layersel.sweep.grid import Grid, Job, Outcome, grid_name, tally
 from layersel.sweep.local import Pool
+from layersel.tasks.task import Metric
 from layersel.terminal.tables import counted, format_number
 
 NAME = re.compile(r"(?!\.)[\w.+-]+")
@@ -43,6 +45,9 @@ class Sweep:
             raise UserError(
                 f"grid: expected letters, digits and any of -_.+, no dot at the beginning, but got {name!r}"
             )
+        metric = getattr(get_class(config.task._target_), "primary", None)
+        if isinstance(metric, Metric):  # else the dataset decides it
+            self._check_direction(metric.title, metric.higher_is_better)
         self.grid = Grid(Path(config.output), name)
         self.pool: Pool | None = None
         self.jobs: list[Job] = []
@@ -142,7 +147,19 @@ class Sweep:
     def returns(self, jobs: Sequence[Job]) -> list[JobReturn]:
         """Returns what Hydra's sweeper expects; its own one stops at the first error, so it is given none."""
         strict = not self.config.hydra.sweeper._target_.startswith("hydra._internal.")
+        for own in (self.outcomes[job.num] for job in jobs if strict):
+            if own.state == FINISHED:
+                self._check_direction(str(own.title), own.higher_is_better)
         return [self._return(self.outcomes[job.num], strict) for job in jobs]
+
+    def _check_direction(self, title: str, higher_is_better: bool) -> None:
+        """Checks that a sweeper which looks for the best cell looks for it at the right end of the metric."""
+        wanted, got = "maximize" if higher_is_better else "minimize", self.config.hydra.sweeper.get("direction")
+        if got not in (None, wanted):
+            better = "more" if higher_is_better else "less"
+            raise UserError(
+                f"hydra.sweeper.direction: expected {wanted}, as {better} of {title} is better, but got {got}"
+            )
 
     def _return(self, outcome: Outcome, strict: bool) -> JobReturn:
         returned = JobReturn(overrides=list(outcome.job.overrides), cfg=self.config, status=JobStatus.COMPLETED)

@@ -152,7 +152,11 @@ class Problem(ABC):
 
     def leave_out(self, texts: TokenizedTexts, learnt: Container[str]) -> None:
         """Takes those texts out of `test` whose fingerprints are among `learnt`: an adapter has learnt from them."""
-        self.test = [index for index in self.test if text_fingerprint(texts.texts[index]) not in learnt]
+        self.test = [index for index in self.test if self.fingerprint_of(index, texts) not in learnt]
+
+    def fingerprint_of(self, index: int, texts: TokenizedTexts) -> str:
+        """Returns the fingerprint of a text, by which other data are told to have it too."""
+        return text_fingerprint(texts.texts[index])
 
     def references(self, store: Store, base: Outcome) -> dict[str, Outcome]:
         """Returns the outcomes that an adapter must beat, by the names of `Task.references`.
@@ -207,7 +211,7 @@ class Problem(ABC):
 
     def learnt(self, texts: TokenizedTexts) -> list[dict[str, Any]]:
         """Returns what is learnt from: for each text at least its fingerprint, as `text`."""
-        return [{"text": text_fingerprint(texts.texts[index])} for index in self.train]
+        return [{"text": self.fingerprint_of(index, texts)} for index in self.train]
 
     def held_out_loss(self, texts: PrefixCache) -> float:
         """Returns the loss on `texts`, those that are learnt from, each part under a head that has not seen it.

@@ -44,12 +44,16 @@ def test_nothing_to_compare_with() -> None:
 
 
 def test_how_many_labels_would_tell() -> None:
-    """Half the interval is .2 and the difference .1: four times as many records halve it twice."""
+    """The end of the interval beyond 0 is .2 from the difference of .1: four times as many records halve that."""
     unsure = {"awss@95": 0.6, "difference/low": -0.1, "difference/high": 0.3}
     assert what_the_adapter_adds(SCREENING | unsure, Screening()) == (
         f"AWSS@95: 0.600 with the adapter, +0.100 beside {BEST}; 95 % interval -0.100 to +0.300 over resampled test "
         "examples, so it may be chance: about 400 labelled test examples like these would tell"
     )
+    skewed = {"awss@95": 0.6, "difference/low": 0.0, "difference/high": 0.12}  # as many as did not tell, at least
+    assert "about 100 labelled" in str(what_the_adapter_adds(SCREENING | skewed, Screening()))
+    worse = {"awss@95": 0.4, "difference/low": -0.12, "difference/high": 0.1}
+    assert "about 400 labelled" in str(what_the_adapter_adds(SCREENING | worse, Screening()))
     sure = {"awss@95": 0.6, "difference/low": 0.05, "difference/high": 0.15}
     assert str(what_the_adapter_adds(SCREENING | sure, Screening())).endswith(
         "95 % interval +0.050 to +0.150 over resampled test examples"

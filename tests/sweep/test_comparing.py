@@ -14,7 +14,15 @@ from scipy.stats import wilcoxon
 from layersel.errors import UserError
 from layersel.sweep.averages import ALL_DATASETS
 from layersel.sweep.cells import Cells, as_table
-from layersel.sweep.comparing import COMPARISONS, compare, names_of, with_outcomes, with_references
+from layersel.sweep.comparing import (
+    COMPARISONS,
+    Comparison,
+    balanced,
+    compare,
+    names_of,
+    with_outcomes,
+    with_references,
+)
 from layersel.sweep.configurations import configurations, named, names, references
 from layersel.sweep.grouping import GROUPS, group
 from layersel.sweep.reading import EARLIER_LOWER
@@ -355,6 +363,34 @@ def test_a_further_head_is_the_adapted_models_and_no_baseline(tmp_path: Path) ->
             ]
         }
     )
+
+
+def values(numbers: dict[tuple[str, int], float]) -> "pd.Series[float]":
+    """Values by dataset and seed."""
+    index = pd.MultiIndex.from_tuples(list(numbers), names=["dataset", "seed"])
+    return pd.Series(list(numbers.values()), index, dtype=float)
+
+
+def test_settings_are_averaged_over_seeds_that_they_all_have() -> None:
+    """Nine settings under the first seed alone, better by .5, do not count against two that have all three."""
+    reference = values({("A", 0): 1.0, ("A", 1): 2.0, ("A", 2): 3.0})
+    whole = [reference + 0.1, reference + 0.3]
+    alone = [values({("A", 0): 1.5})] * 9
+    apart = values({("B", 7): 0.0})
+    contrasts = [(own, reference) for own in [*alone, *whole, apart]]
+    table = compare([Comparison("own", "reference", "configuration", contrasts)], AWSS)
+    row = table.iloc[0]
+    assert (row["settings"], row["compared"], row["datasets"]) == (2, 6, 1)
+    assert (row["difference"], row["std"], row["mean"]) == pytest.approx((0.2, 0, 2.2))
+    assert [len(own) for own in balanced(contrasts)] == [3, 3]
+
+
+def test_a_failed_cell_costs_its_seed_in_all_settings_or_its_setting() -> None:
+    """Whichever keeps more values."""
+    full = values({(name, seed): seed for name in "ABC" for seed in range(3)})
+    for lost, kept in (([("C", 2)], [8, 8, 8]), ([(name, seed) for name in "ABC" for seed in (0, 1)], [9, 9])):
+        found = balanced([(full, full), (full.drop(lost), full), (full, full)])
+        assert [len(own) for own in found] == kept
 
 
 def test_identical_values(tmp_path: Path) -> None:

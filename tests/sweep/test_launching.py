@@ -224,8 +224,9 @@ def test_a_worker_that_still_imports_is_not_waited_for(grid: Grid, monkeypatch: 
 
 def sweep_of(output: Path, overrides: list[str]) -> Sweep:
     """A sweep that was called with these overrides."""
-    hydra = {"overrides": {"task": overrides}, "runtime": {"choices": {}}}
-    return Sweep(OmegaConf.create({"output": str(output), "grid": None, "hydra": hydra}), None)  # type: ignore[arg-type]
+    hydra = {"overrides": {"task": overrides}, "runtime": {"choices": {}}, "sweeper": {}}
+    task = {"_target_": "layersel.tasks.screening.options.Screening"}
+    return Sweep(OmegaConf.create({"output": str(output), "grid": None, "task": task, "hydra": hydra}), None)  # type: ignore[arg-type]
 
 
 def test_a_grid_without_cells_is_refused(tmp_path: Path) -> None:
@@ -233,6 +234,44 @@ def test_a_grid_without_cells_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^-m: expected at least one cell, but seed=range\(1,1\) gives no value"):
         sweep_of(tmp_path, ["model=minilm", "seed=range(1,1)"]).add([], 0, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "direction", "refused"),
+    [
+        (
+            "layersel.tasks.causal_lm.options.CausalLM",
+            "maximize",
+            "expected minimize, as less of held-out loss is better",
+        ),
+        ("layersel.tasks.causal_lm.options.CausalLM", "minimize", None),
+        ("layersel.tasks.screening.options.Screening", "minimize", "expected maximize, as more of AWSS@95 is better"),
+        ("layersel.tasks.screening.options.Screening", None, None),
+        ("layersel.tasks.classification.options.Classification", "minimize", None),  # the dataset decides
+    ],
+)
+def test_a_search_looks_at_the_right_end_of_the_metric(
+    task: str, direction: str | None, refused: str | None, tmp_path: Path
+) -> None:
+    """The sweeper's direction is checked before anything runs, where the task has one metric."""
+    hydra = {"overrides": {"task": []}, "runtime": {"choices": {}}, "sweeper": {"direction": direction}}
+    config = OmegaConf.create({"output": str(tmp_path), "grid": "g", "task": {"_target_": task}, "hydra": hydra})
+    if refused is None:
+        Sweep(config, None)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(UserError, match=rf"^hydra\.sweeper\.direction: {refused}, but got {direction}$"):
+            Sweep(config, None)  # type: ignore[arg-type]
+
+
+def test_a_search_is_told_of_its_direction_by_the_first_cell(grid: Grid, tmp_path: Path) -> None:
+    """Where the dataset decides the metric."""
+    sweeper = {"_target_": "optuna", "direction": "maximize"}
+    task = {"_target_": "layersel.tasks.classification.options.Classification"}
+    hydra = {"overrides": {"task": []}, "runtime": {"choices": {}}, "sweeper": sweeper}
+    sweep = Sweep(OmegaConf.create({"output": str(tmp_path), "grid": "g", "task": task, "hydra": hydra}), None)  # type: ignore[arg-type]
+    sweep.outcomes[JOBS[0].num] = Outcome(JOBS[0], FINISHED, value=0.5, title="RMSE", higher_is_better=False)
+    with pytest.raises(UserError, match="expected minimize, as less of RMSE is better, but got maximize"):
+        sweep.returns([JOBS[0]])
 
 
 def test_an_option_may_name_a_swept_one(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def documents(text: str) -> list[str]:
         >>> documents("One,\nto its end.\n\n \nTwo.\n")
         ['One,\nto its end.', 'Two.']
     """
-    lines = text.strip().splitlines()
+    lines = re.split(r"\r\n|\r|\n", text.strip())  # others, such as U+2028, stand within documents
     if all(line.strip() for line in lines):
         return [line.rstrip() for line in lines]
     found: list[list[str]] = [[]]

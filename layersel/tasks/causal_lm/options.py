@@ -31,8 +31,9 @@ class CausalLM(Task):
     passage: int = 250
     """Longest passage of a plain text, in words: longer texts are divided into passages."""
     template: str = AUTO
-    """How a prompt and its response are written: chat (the tokenizer's own template), alpaca, plain (a blank line
-    between them), or auto: chat if the tokenizer has a template, else plain."""
+    """How a prompt and its response are written: chat (the tokenizer's own template), alpaca, paper (alpaca as the code
+    of Ogawa et al. has it), plain (a blank line between them), or auto: chat if the tokenizer has a template, else
+    plain."""
     learning_rate: float = 2e-4
     """The highest learning rate of AdamW."""
     weight_decay: float = 0.0

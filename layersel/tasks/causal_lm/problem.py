@@ -1,6 +1,8 @@
 """Examples under a seed: those that are learnt from, those that are held out, and texts of another domain."""
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
@@ -17,6 +19,7 @@ from layersel.data.texts.examples import TEST, TRAIN, VALIDATION, Example, TextD
 from layersel.data.tokens import TokenizedTexts
 from layersel.errors import UserError
 from layersel.metrics.resampling import resampled_difference
+from layersel.runs.fingerprints import text_fingerprint
 from layersel.seeding import stream
 from layersel.tasks.amounts import amount
 from layersel.tasks.causal_lm.datamodule import AnswerData
@@ -26,7 +29,7 @@ from layersel.tasks.causal_lm.options import SAMPLES, CausalLM
 from layersel.tasks.causal_lm.sample_files import write_samples
 from layersel.tasks.causal_lm.samples import answered, words
 from layersel.tasks.causal_lm.templates import Piece, pieces_of
-from layersel.tasks.causal_lm.tokenizing import answer_ends, cut_answers, prompts, tokenized
+from layersel.tasks.causal_lm.tokenizing import answer_ends, cuts, prompts, tokenized
 from layersel.tasks.problem import Outcome, Problem, Subject
 from layersel.tasks.task import FEWEST_WITNESSES
 from layersel.terminal.tables import counted
@@ -35,6 +38,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Shapes: N held-out examples, T texts of which they are passages.
+
+# a word, or a character of a script that is written without spaces: Thai to Khmer, kana, Han
+_WORD = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|"
+    r"[^\s\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,10 @@ class AnswerProblem(Problem):
         dataset: The examples, those without anything to predict left out and plain texts divided into passages.
         train: Indices of the examples that are learnt from.
         test: Indices of those that are held out.
-        retention: The texts of another domain.
+        retention: The texts of another domain. Their ends are not predicted: what a model learns to end its answers
+            with would count as a change of how it reads.
         left_out: How many rows have nothing to predict.
+        wholes: What stands in the row that each example is, or is a passage of; None if each is a row.
 
     Attributes:
         unlabelled: Indices of all texts that are not learnt from; those of another domain come last.
@@ -73,11 +84,13 @@ class AnswerProblem(Problem):
         test: Sequence[int],
         retention: Sequence[Example] = (),
         left_out: int = 0,
+        wholes: Sequence[str] | None = None,
     ):
         self.task: CausalLM = task
         self.dataset: TextDataset = dataset
         self.train, self.test = list(train), list(test)
-        self.all = [*dataset.examples, *retention]
+        self.all = [*dataset.examples, *(replace(own, goes_on=True) for own in retention)]
+        self.wholes = [own.said for own in dataset.examples] if wholes is None else list(wholes)
         self.elsewhere = list(range(len(dataset.examples), len(self.all)))
         learnt = set(train)
         self.unlabelled = [index for index in range(len(self.all)) if index not in learnt]
@@ -110,19 +123,21 @@ class AnswerProblem(Problem):
         texts = [_passages(example, task.passage) for example in usable]
         retention = [part for own in task.retention.load().examples for part in _passages(own, task.passage)]
         divided = replace(dataset, examples=tuple(part for parts in texts for part in parts))
-        if seed is None:
-            return cls(task, divided, [], range(len(divided.examples)), retention, left_out)
         ends = list(accumulate(map(len, texts)))
         train, test = (
             [place for index in chosen for place in range(ends[index] - len(texts[index]), ends[index])]
             for chosen in _split(task, usable, seed)  # whole texts: a passage tells of those beside it
         )
-        return cls(task, divided, train, test, retention, left_out)
+        wholes = [own.said for own, parts in zip(usable, texts, strict=True) for _ in parts]
+        return cls(task, divided, train, test, retention, left_out, wholes)
 
     @property
     def visible(self) -> Sequence[int]:
-        """Indices of the texts that are learnt from: the others tell answers that are tested on."""
-        return self.train
+        """Indices of the texts that are learnt from: the others tell answers that are tested on.
+
+        Where none is learnt from, they are those of another domain.
+        """
+        return self.train or self.elsewhere
 
     @property
     def token_key(self) -> Any:
@@ -135,6 +150,10 @@ class AnswerProblem(Problem):
         if self._left_out:
             found.append(f"{counted(self._left_out, 'example')} with nothing to predict left out")
         found.append(f"{len(self.train)} examples to learn from; {len(self.test)} to test on")
+        learnt = {self.wholes[index] for index in self.train}
+        repeated = sum(self.wholes[index] in learnt for index in self.test)
+        if repeated:
+            found.append(f"{repeated} of the test examples repeat one that is learnt from, which flatters the metrics")
         if self.elsewhere:
             found.append(f"retention: {len(self.elsewhere)} texts of {self.task.retention.name}")
         return found
@@ -149,12 +168,25 @@ class AnswerProblem(Problem):
 
     def token_lines(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
         """Returns how long the examples are, and how many answers are cut."""
-        cut = cut_answers(self._written(tokenizer), texts, tokenizer)
-        return super().token_lines(texts, tokenizer) + (
-            [f"{counted(cut, 'example')} whose answer ends early, at model.max_length={texts.max_length}"]
-            if cut
-            else []
-        )
+        written, limit = self._written(tokenizer), f"at model.max_length={texts.max_length}"
+
+        def cut(chosen: Sequence[int]) -> Counter[str]:
+            lengths = [texts.full_lengths[index] for index in chosen]
+            return cuts([written[index] for index in chosen], lengths, texts.max_length, tokenizer)
+
+        used = [*self.train, *self.test]
+        lines, elsewhere = [texts.lengths_line(used)], cut(self.elsewhere).total()
+        found = [f"{counted(count, 'example')} {what}" for what, count in cut(used).items()]
+        if found:
+            lines.append(", ".join([*found, limit]))
+        if elsewhere:
+            lines.append(f"retention: {counted(elsewhere, 'text')} whose end is left out, {limit}")
+        return lines
+
+    def fingerprint_of(self, index: int, texts: TokenizedTexts) -> str:
+        """Returns the fingerprint of what stands in the row of an example, however it is written or divided."""
+        own = self.wholes[index] if index < len(self.wholes) else self.all[index].said
+        return text_fingerprint(own)
 
     def data(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase, seed: int) -> AnswerData:
         """Batches of the examples that are learnt from."""
@@ -178,8 +210,8 @@ class AnswerProblem(Problem):
         )
         own_N2, others_N2 = torch.split(losses_N2, [len(test), len(self.elsewhere)])
         metrics = _metrics("", own_N2) | (_metrics("retention_", others_N2) if self.elsewhere else {})
-        whole = set(self._whole_texts())
-        counts = {"n_test": len(test), "n_test_texts": len(whole), "n_answer_tokens": int(own_N2[:, 1].sum())}
+        counts = {"n_test": len(test), "n_test_texts": len({self.wholes[index] for index in test})}
+        counts["n_answer_tokens"] = int(own_N2[:, 1].sum())
         counts["n_retention"] = len(self.elsewhere)
         return AnswerOutcome(metrics, counts, losses_N2=own_N2, samples=self._samples(subject, test))
 
@@ -222,24 +254,20 @@ class AnswerProblem(Problem):
         """
         if not isinstance(one, AnswerOutcome) or not isinstance(other, AnswerOutcome):
             return math.nan, math.nan
-        whole, place_N = torch.unique(torch.tensor(self._whole_texts()), return_inverse=True)
-        if len(whole) < FEWEST_WITNESSES:
+        places = {whole: place for place, whole in enumerate(dict.fromkeys(self.wholes[index] for index in self.test))}
+        if len(places) < FEWEST_WITNESSES:
             return math.nan, math.nan
+        place_N = torch.tensor([places[self.wholes[index]] for index in self.test])
         ones_T2, others_T2 = (
-            torch.zeros(len(whole), 2, dtype=own.losses_N2.dtype).index_add(0, place_N, own.losses_N2)
+            torch.zeros(len(places), 2, dtype=own.losses_N2.dtype).index_add(0, place_N, own.losses_N2)
             for own in (one, other)
         )
 
         def mean(sums_T: Tensor, counts_T: Tensor) -> float:
             return float(sums_T.sum() / counts_T.sum())
 
-        everywhere = [torch.arange(len(whole))]
+        everywhere = [torch.arange(len(places))]
         return resampled_difference(ones_T2[:, 0], others_T2[:, 0], ones_T2[:, 1], everywhere, generator, mean)
-
-    def _whole_texts(self) -> list[int]:
-        """Returns the text of which each held-out example is a passage, as a number."""
-        texts = list(accumulate((not own.goes_on for own in self.dataset.examples), initial=0))
-        return [texts[index] for index in self.test]
 
     def _written(self, tokenizer: PreTrainedTokenizerBase) -> list[list[Piece]]:
         known = self._pieces.get(id(tokenizer))
@@ -253,8 +281,7 @@ class AnswerProblem(Problem):
         if tokenizer is None:
             return []
         written = self._written(tokenizer)
-        excess = [texts.full_lengths[index] - texts.max_length for index in chosen]
-        found = prompts([written[index] for index in chosen], excess, tokenizer)
+        found = prompts([written[index] for index in chosen], texts.max_length, tokenizer)
         asked = {index: prompt for index, prompt in zip(chosen, found, strict=True) if prompt}
         if not asked:
             return []
@@ -265,25 +292,44 @@ class AnswerProblem(Problem):
             lambda: answered(subject.backbone, given, ends, new_tokens, f"answering, {subject.name}"),
             [answered],
         )
-        said = zip(asked, words(subject.backbone, answers), strict=True)
-        return [_sample(written[index], self.all[index], answer) for index, answer in said]
+        said = zip(asked.items(), words(subject.backbone, answers), strict=True)
+        return [
+            _sample(
+                written[index],
+                tokenizer.decode(prompt) if texts.full_lengths[index] > texts.max_length else None,
+                self.all[index],
+                answer,
+            )
+            for (index, prompt), answer in said
+        ]
 
 
-def _split(task: CausalLM, examples: Sequence[Example], seed: int) -> tuple[list[int], list[int]]:
-    """Returns the indices of the examples that are learnt from and of those that are tested on."""
+def _split(task: CausalLM, examples: Sequence[Example], seed: int | None) -> tuple[list[int], list[int]]:
+    """Returns the indices of the examples that are learnt from and of those that are tested on.
+
+    Without a seed none is learnt from, and all are tested on unless the data say which. Of rows that repeat each other
+    one is tested on, and none is learnt from then.
+    """
     named = {split: [index for index, own in enumerate(examples) if own.split == split] for split in (TEST, VALIDATION)}
     test = named[TEST] or named[VALIDATION]
+    if seed is None:
+        return [], test or list(range(len(examples)))
     rest = [index for index, own in enumerate(examples) if own.split in (None, TRAIN)]
     generator = stream(seed, "split")
     if not test:
-        order = torch.randperm(len(rest), generator=generator).tolist()
-        count = amount(task.test, len(rest))
-        if not 0 < count < len(rest):
+        alike: dict[str, list[int]] = {}
+        for index in rest:
+            alike.setdefault(examples[index].said, []).append(index)
+        groups = list(alike.values())
+        order = torch.randperm(len(groups), generator=generator).tolist()
+        count = amount(task.test, len(groups))
+        if not 0 < count < len(groups):
             raise UserError(
-                f"task.test: expected to leave some of the {len(rest)} examples to learn from and some to test on, but "
-                f"got {task.test:g}"
+                f"task.test: expected to leave some of the {len(groups)} examples to learn from and some to test on, "
+                f"but got {task.test:g}"
             )
-        test, rest = sorted(rest[place] for place in order[:count]), sorted(rest[place] for place in order[count:])
+        test = sorted(groups[place][0] for place in order[:count])
+        rest = sorted(index for place in order[count:] for index in groups[place])
     if task.train is not None:
         count = amount(task.train, len(rest))
         if not 0 < count <= len(rest):
@@ -310,11 +356,13 @@ def _passages(example: Example, most: int) -> list[Example]:
     """
     if example.text is None or example.messages or example.prompt is not None:
         return [example]
-    said = example.text.split(" ")
+    said = [word.span() for word in _WORD.finditer(example.text)]
     count = math.ceil(len(said) / most)
+    if count < 2:
+        return [example]
     bounds = [len(said) * place // count for place in range(count + 1)]
-    passages = [own for start, end in pairwise(bounds) if (own := " ".join(said[start:end])).strip()]
-    return [replace(example, text=own, goes_on=place < len(passages)) for place, own in enumerate(passages, 1)]
+    passages = [example.text[said[start][0] : said[end - 1][1]] for start, end in pairwise(bounds)]
+    return [replace(example, text=own, goes_on=place < count) for place, own in enumerate(passages, 1)]
 
 
 def _metrics(prefix: str, losses_N2: Tensor) -> dict[str, float]:
@@ -323,8 +371,8 @@ def _metrics(prefix: str, losses_N2: Tensor) -> dict[str, float]:
     return {f"{prefix}loss": loss, f"{prefix}perplexity": math.exp(min(loss, 700.0))}
 
 
-def _sample(pieces: Sequence[Piece], example: Example, answer: str) -> dict[str, str]:
+def _sample(pieces: Sequence[Piece], shortened: str | None, example: Example, answer: str) -> dict[str, str]:
     first = next(place for place, piece in enumerate(pieces) if piece.answer)
-    prompt = "".join(piece.text for piece in pieces[:first])
+    prompt = "".join(piece.text for piece in pieces[:first]) if shortened is None else shortened
     expected = pieces[first].text if example.response is None else example.response
     return {"prompt": prompt, "expected": expected, "answered": answer}

@@ -1,4 +1,4 @@
 """The names of the ways to write an example for a language model."""
 
-AUTO, CHAT, ALPACA, PLAIN = "auto", "chat", "alpaca", "plain"
-TEMPLATES = (AUTO, CHAT, ALPACA, PLAIN)
+AUTO, CHAT, ALPACA, PAPER, PLAIN = "auto", "chat", "alpaca", "paper", "plain"
+TEMPLATES = (AUTO, CHAT, ALPACA, PAPER, PLAIN)

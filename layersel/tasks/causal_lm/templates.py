@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from layersel.data.texts.examples import Example, Message
 from layersel.errors import UserError
-from layersel.tasks.causal_lm.template_names import ALPACA, AUTO, CHAT, PLAIN
+from layersel.tasks.causal_lm.template_names import ALPACA, AUTO, CHAT, PAPER, PLAIN
 
 BEFORE_ALPACA = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
     "\n\n### Instruction:\n"
 )
-AFTER_ALPACA = "\n\n### Response:\n"
+AFTER_ALPACA = "\n\n### Response:"
+DATE = datetime(2024, 7, 26)
+"""The day that is today in templates that tell it, as in those of Llama 3 where no day is known: runs of two days would
+differ."""
 MARK = "\u2063asked\u2063"
 """Stands in for what is asked, to find where a template writes it."""
 
@@ -26,7 +30,7 @@ class Piece:
     Attributes:
         text: What stands there.
         answer: Whether its tokens are to be predicted.
-        yields: Whether its end is left out where the example is too long.
+        yields: Whether its end may be left out where the example is too long.
         alone: Whether what follows is tokenised as if nothing stood before it.
     """
 
@@ -42,7 +46,8 @@ def pieces_of(example: Example, tokenizer: PreTrainedTokenizerBase, template: st
     Args:
         example: A prompt with its response, a conversation, or a plain text, all of which is to be predicted.
         tokenizer: Has the template of conversations and the tokens that begin and end a text.
-        template: `auto`, `chat`, `alpaca` or `plain`.
+        template: `auto`, `chat`, `alpaca` (Taori et al. 2023), `paper` (the same with a line's end behind the response,
+            as the code of Ogawa et al. 2026 has it) or `plain`.
 
     Raises:
         UserError: A conversation is to be written, and the tokenizer has no template for it.
@@ -53,9 +58,10 @@ def pieces_of(example: Example, tokenizer: PreTrainedTokenizerBase, template: st
     chats = template == CHAT or (template == AUTO and tokenizer.chat_template is not None)
     if chats or example.messages:
         return _conversation(example.messages or _as_messages(example), tokenizer, template)
-    before, after = (BEFORE_ALPACA, AFTER_ALPACA) if template == ALPACA else ("", "\n\n")
-    prompt = Piece(example.prompt or "", yields=True)
-    return [begin, Piece(before), prompt, Piece(after), Piece((example.response or "") + end, answer=True)]
+    before, after = (BEFORE_ALPACA, AFTER_ALPACA) if template in (ALPACA, PAPER) else ("", "\n\n")
+    prompt, response = Piece(example.prompt or "", yields=True), example.response or ""
+    end = f"\n{end}" if template == PAPER else end
+    return [begin, Piece(before), prompt, Piece(after), Piece(response + end, answer=True)]
 
 
 def _as_messages(example: Example) -> list[Message]:
@@ -97,7 +103,11 @@ def _conversation(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBas
 def _rendered(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, opens: bool = False) -> str:
     turns = [{"role": message.role, "content": message.content} for message in messages]
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opens))
+        return str(
+            tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=opens, strftime_now=DATE.strftime
+            )
+        )
     except TemplateError as error:
         roles = ", ".join(message.role for message in messages)
         reason = " ".join(str(error).split())

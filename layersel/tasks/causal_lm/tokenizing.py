@@ -1,6 +1,7 @@
 """Turns pieces of examples into token ids, and says which of them are to be predicted."""
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, takewhile
 
@@ -16,8 +17,8 @@ def tokenized(
 ) -> TokenizedTexts:
     """Returns the token ids of the examples, whose pieces are tokenised together, as transformers does.
 
-    A token is to be predicted if it has a character of an answer, and may be left out if all its characters may.
-    Where an example is too long, what is asked loses its last tokens, and what still is too long ends early.
+    A token is to be predicted if it has a character of an answer, and may be left out if all its characters may. Of an
+    example that is too long is left what `_fitted` says.
 
     Raises:
         UserError: Of some example no token that is to be predicted would be left.
@@ -25,10 +26,9 @@ def tokenized(
     tokens, answers, lengths = [], [], []
     for pieces, parts in zip(examples, _parts(examples, tokenizer), strict=True):
         lengths.append(sum(map(len, parts)))
-        shorter = _shortened(pieces, parts, lengths[-1] - max_length)
-        tokens.append([token for ids in shorter for token in ids][:max_length])
-        marks = [int(piece.answer) for piece, ids in zip(pieces, shorter, strict=True) for _ in ids]
-        answers.append(marks[:max_length])
+        kept = _fitted(pieces, parts, max_length)
+        tokens.append([token for ids in kept for token in ids])
+        answers.append([int(piece.answer) for piece, ids in zip(pieces, kept, strict=True) for _ in ids])
     empty = sum(not any(marks[1:]) for marks in answers)
     if empty:
         raise UserError(
@@ -39,13 +39,20 @@ def tokenized(
     return TokenizedTexts(texts, tokens, lengths, max_length, answers)
 
 
-def cut_answers(examples: Sequence[Sequence[Piece]], texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Returns of how many of the examples, tokenised in `texts`, the end is left out, beyond what is asked."""
-    measured = zip(examples, texts.full_lengths, strict=True)
-    long = [pieces for pieces, length in measured if length > texts.max_length]
-    parts = zip(long, _parts(long, tokenizer), strict=True)
-    kept = [[ids for piece, ids in zip(*own, strict=True) if not piece.yields] for own in parts]
-    return sum(sum(map(len, ids)) > texts.max_length for ids in kept)
+def cuts(
+    examples: Sequence[Sequence[Piece]], lengths: Sequence[int], max_length: int, tokenizer: PreTrainedTokenizerBase
+) -> Counter[str]:
+    """Counts of how many examples, of these lengths in tokens, something is left out, by what that is."""
+    long = [pieces for pieces, length in zip(examples, lengths, strict=True) if length > max_length]
+    found: Counter[str] = Counter()
+    for pieces, parts in zip(long, _parts(long, tokenizer), strict=True):
+        kept = _fitted(pieces, parts, max_length)
+        end = _first_turn(pieces)
+        lost = [place for place, (whole, own) in enumerate(zip(parts, kept, strict=True)) if len(own) < len(whole)]
+        found["whose prompt ends early"] += any(pieces[place].yields for place in lost if place < end)
+        found["whose answer ends early"] += any(pieces[place].answer for place in lost if place < end)
+        found["without later turns"] += any(place >= end for place in lost)
+    return +found
 
 
 def answer_ends(texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -55,19 +62,18 @@ def answer_ends(texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> li
     return sorted(special & last)
 
 
-def prompts(
-    examples: Sequence[Sequence[Piece]], excess: Sequence[int], tokenizer: PreTrainedTokenizerBase
-) -> list[TokenIds]:
+def prompts(examples: Sequence[Sequence[Piece]], max_length: int, tokenizer: PreTrainedTokenizerBase) -> list[TokenIds]:
     """Returns what stands before each example's first answer, tokenised without it, as it is when a model answers.
 
-    Args:
-        examples: The pieces of the examples.
-        excess: How many tokens of each example are left out; what is asked loses as many.
-        tokenizer: The model's tokenizer.
+    What is asked is as long as it is where the example, with its answer, has `max_length` tokens.
     """
     before = [_before_answers(pieces) for pieces in examples]
-    shorter = map(_shortened, before, _parts(before, tokenizer), excess)
-    return [[token for ids in parts for token in ids] for parts in shorter]
+    found = []
+    for pieces, parts, alone in zip(examples, _parts(examples, tokenizer), _parts(before, tokenizer), strict=True):
+        kept = _fitted(pieces, parts, max_length)
+        lost = [len(whole) - len(own) for whole, own in zip(parts, kept, strict=True)]
+        found.append([token for ids, less in zip(alone, lost, strict=False) for token in ids[: len(ids) - less]])
+    return found
 
 
 def _parts(examples: Sequence[Sequence[Piece]], tokenizer: PreTrainedTokenizerBase) -> list[list[TokenIds]]:
@@ -142,11 +148,32 @@ def _divided(run: Sequence[Piece], ids: TokenIds, spans: Sequence[tuple[int, int
     return parts, crosses
 
 
-def _shortened(pieces: Sequence[Piece], parts: Sequence[TokenIds], excess: int) -> list[TokenIds]:
-    """Returns the pieces' ids without the last `excess` of those that yield, from the first of them on."""
-    shorter = []
-    for piece, ids in zip(pieces, parts, strict=True):
-        cut = min(max(excess, 0), len(ids)) if piece.yields else 0
-        shorter.append(ids[: len(ids) - cut])
+def _fitted(pieces: Sequence[Piece], parts: Sequence[TokenIds], max_length: int) -> list[TokenIds]:
+    """Returns the pieces' ids that are left where an example has no more than `max_length` tokens.
+
+    A conversation ends with the last turn that fits. Where not even the first one does, what is asked there loses its
+    end, but keeps a quarter of the room beside its frame if it has as much; what is too long then ends early.
+    """
+    ends = [0, *accumulate(map(len, parts))]
+    if ends[-1] <= max_length:
+        return list(parts)
+    fits = [place for place, piece in enumerate(pieces, 1) if piece.answer and ends[place] <= max_length]
+    if fits:
+        return [*parts[: fits[-1]], *([] for _ in parts[fits[-1] :])]
+    first = _first_turn(pieces)
+    excess = ends[first] - max_length
+    frame = sum(
+        len(ids) for piece, ids in zip(pieces[:first], parts, strict=False) if not (piece.yields or piece.answer)
+    )
+    least, kept, left = max(max_length - frame, 0) // 4, [], max_length
+    for place, (piece, ids) in enumerate(zip(pieces, parts, strict=True)):
+        cut = max(0, min(excess, len(ids) - least)) if piece.yields else 0
         excess -= cut
-    return shorter
+        kept.append(ids[: min(len(ids) - cut, left)] if place < first else [])
+        left -= len(kept[-1])
+    return kept
+
+
+def _first_turn(pieces: Sequence[Piece]) -> int:
+    """Returns the number of pieces up to the first answer, that one included."""
+    return min(len(_before_answers(pieces)) + 1, len(pieces))

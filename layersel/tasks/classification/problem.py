@@ -96,11 +96,9 @@ class ClassificationProblem(Problem):
             raise UserError(f"data: expected texts for task={task.name}, but got {dataset.name}; give data=embedded")
         _check_texts(dataset)
         labels = read_labels(dataset)
-        if seed is None:
-            return cls(task, dataset, labels, Split([], [], labels.known), 0)
-        if not labels.known:
+        if seed is not None and not labels.known:
             raise UserError(f"data: expected labelled rows to learn from, but {dataset.name} has none")
-        return cls(task, dataset, labels, split(task, dataset, labels, seed), seed)
+        return cls(task, dataset, labels, split(task, dataset, labels, seed), seed or 0)
 
     def lines(self) -> list[str]:
         """Returns what was read, what the labels are, how the examples are split, and which of them repeat."""

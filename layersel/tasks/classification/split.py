@@ -69,8 +69,10 @@ def _quotas(sizes: list[int], count: int, least: int) -> list[int]:
     return quotas
 
 
-def split(task: Classification, dataset: TextDataset, labels: Labels, seed: int) -> Split:
+def split(task: Classification, dataset: TextDataset, labels: Labels, seed: int | None) -> Split:
     """Returns the data's own split where they have one, or draws it, of each class its part.
+
+    Without a seed none is learnt from, and all are tested on unless the data say which.
 
     Raises:
         UserError: There is too little to learn from.
@@ -79,6 +81,8 @@ def split(task: Classification, dataset: TextDataset, labels: Labels, seed: int)
     given = any(example.split is not None for example in dataset.examples)
     train = own[TRAIN] if given else labels.known
     test = (own[TEST] or own[VALIDATION]) if given else []
+    if seed is None:
+        return Split([], [], test or labels.known)
     validation = own[VALIDATION] if own[TEST] and task.patience is not None else []
     if not train:
         raise UserError(f"data: expected labelled rows of the split {TRAIN}, but {dataset.name} has none")

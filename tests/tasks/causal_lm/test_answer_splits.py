@@ -67,6 +67,12 @@ def test_a_smaller_training_set_has_the_same_test_set() -> None:
     assert set(few.train) < set(whole.train)
 
 
+def test_without_a_seed_the_datas_own_test_set_is_tested_on() -> None:
+    """Or its validation set, as where something is learnt."""
+    assert problem(*NAMED, seed=None).test == [1, 4]
+    assert problem("train", "validation", None, seed=None).test == [1]
+
+
 def test_without_a_seed_all_are_tested_on() -> None:
     """Of another's data nothing is learnt."""
     own = problem(*[None] * 5, seed=None)
@@ -91,7 +97,7 @@ def test_the_interval_of_a_difference() -> None:
     counts = torch.randint(5, 20, (200,), generator=generator).tolist()
     other = torch.rand(200, generator=generator)
     one = other - 0.1 + 0.2 * torch.randn(200, generator=generator)
-    own = problem(*[None] * 5)
+    own = problem(*["test"] * 200, seed=None)
     low, high = own.difference_interval(outcome(one.tolist(), counts), outcome(other.tolist(), counts), stream(0, "x"))
     weights_N = torch.tensor(counts) / sum(counts)
     mean = float((weights_N * (one - other)).sum())
@@ -103,8 +109,46 @@ def test_the_interval_of_a_difference() -> None:
 
 def test_equal_models_do_not_differ() -> None:
     """Whatever examples are drawn."""
-    same = outcome([0.5, 1.0, 2.0], [3, 1, 7])
-    assert problem(*[None] * 5).difference_interval(same, same, stream(0, "x")) == (0.0, 0.0)
+    same = outcome([0.5, 1.0, 2.0, 0.1] * 5, [3, 1, 7, 2] * 5)
+    assert problem(*[None] * 20, seed=None).difference_interval(same, same, stream(0, "x")) == (0.0, 0.0)
+
+
+def test_too_few_texts_for_an_interval() -> None:
+    """What is drawn are whole texts: many passages of one are one witness."""
+    texts = TextDataset("toy", tuple(Example(text=" ".join([f"text {place} of"] * 30)) for place in range(19)))
+    own = CausalLM(passage=3).problem(texts, None)
+    assert len(own.test) == 570
+    same = outcome([0.5] * 570, [3] * 570)
+    assert all(map(math.isnan, own.difference_interval(same, same, stream(0, "x"))))
+    assert CausalLM().why_no_interval({"n_test_texts": 19}) == "too few held-out texts (19) to tell"
+    assert CausalLM().why_no_interval({"n_test_texts": 20}) is None
+
+
+def test_passages_are_drawn_with_their_text() -> None:
+    """The interval is as wide as that of the texts' means, though there are ten times as many passages."""
+    generator = torch.Generator().manual_seed(0)
+    texts = TextDataset("toy", tuple(Example(text=" ".join([f"text {place} of"] * 10)) for place in range(40)))
+    own = CausalLM(passage=3).problem(texts, None)
+    shift = torch.randn(40, generator=generator).repeat_interleave(10).tolist()
+    low, high = own.difference_interval(outcome(shift, [1] * 400), outcome([0.0] * 400, [1] * 400), stream(0, "x"))
+    assert high - low == pytest.approx(3.92 / 40**0.5, rel=0.2)
+
+
+def test_repeated_rows_are_not_learnt_and_tested_on() -> None:
+    """Of those that are tested on one is; the others are left out."""
+    examples = tuple(Example(prompt=f"{place % 10}?", response="Yes.") for place in range(30))
+    own = CausalLM(test=3).problem(TextDataset("toy", examples), 0)
+    told = [{own.wholes[index] for index in side} for side in (own.train, own.test)]
+    assert (len(own.train), len(own.test), [len(side) for side in told]) == (21, 3, [7, 3])
+    assert not told[0] & told[1]
+
+
+def test_repeated_rows_of_the_datas_own_splits_are_told() -> None:
+    """They are as the data have them."""
+    examples = tuple(Example(prompt="Why?", response="Yes.", split=split) for split in ("train", "test", "test"))
+    assert (
+        CausalLM().problem(TextDataset("toy", examples), 0).lines()[-1].startswith("2 of the test examples repeat one")
+    )
 
 
 def test_a_source_of_records_is_refused() -> None:

@@ -91,6 +91,18 @@ MISTRAL = (
     "{{ bos_token }}{% for m in messages %}{% if m.role != 'assistant' %}[INST] {{ m.content }} [/INST]"
     "{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
 )
+TELLS_THE_DAY = (
+    "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    "Today: {{ date_string }}, {{ strftime_now('%H:%M') }}\n" + ZEPHYR
+)
+
+
+def test_a_template_that_tells_the_day_tells_always_the_same() -> None:
+    """It is the day that Llama's templates fall back on; runs of two days would differ."""
+    text, _ = read_back(KIND, decoder_tokenizer(template=TELLS_THE_DAY), "chat")
+    assert text.startswith("Today: 26 Jul 2024, 00:00\n")
+
+
 TOKENIZERS = {"bytes": decoder_tokenizer(bos=True), "metaspace": metaspace_tokenizer(), "slow": ByT5Tokenizer()}
 
 
@@ -108,7 +120,7 @@ def test_the_tokens_of_a_conversation_are_those_of_the_library(kind: str, name: 
     assert found == whole[: len(found)]
     assert tokenizer.decode(whole[len(found) :]).strip(f" \n{END if written == CHAT else ''}") == ""
     asked = tokenizer.apply_chat_template(turns[: answers[0]], add_generation_prompt=True, return_dict=False)
-    assert prompts([pieces], [0], tokenizer) == [asked]
+    assert prompts([pieces], 1000, tokenizer) == [asked]
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
@@ -137,7 +149,7 @@ def test_an_example_begins_with_what_is_asked(tokenizer: PreTrainedTokenizerBase
     """With the tokens of the prompt alone, though a tokenizer splits a blank line in another way before a word."""
     pieces = pieces_of(KIND, tokenizer, template)
     texts = tokenized([pieces], tokenizer, 1000)
-    (asked,) = prompts([pieces], [0], tokenizer)
+    (asked,) = prompts([pieces], 1000, tokenizer)
     assert texts.tokens[0][: len(asked)] == asked
     assert texts.answers[0] == [0] * len(asked) + [1] * (len(texts.tokens[0]) - len(asked))
     assert tokenizer.decode(texts.tokens[0]) == tokenizer.decode(
@@ -202,13 +214,17 @@ def decoder_tokenizer_once(known: list[PreTrainedTokenizerFast] = []) -> PreTrai
     return known[0]
 
 
-def test_alpaca(chat: PreTrainedTokenizerFast) -> None:
-    """The text is that of Stanford Alpaca (Taori et al. 2023) without an input; its end is to be predicted too."""
+@pytest.mark.parametrize(("template", "end"), [("alpaca", END), ("paper", f"\n{END}")])
+def test_alpaca(chat: PreTrainedTokenizerFast, template: str, end: str) -> None:
+    """The text is that of Stanford Alpaca (Taori et al. 2023) without an input, or that of Ogawa et al.'s code.
+
+    Its end is to be predicted too.
+    """
     expected = (
         "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-        "### Instruction:\nBe kind?\n\n### Response:\n"
+        "### Instruction:\nBe kind?\n\n### Response:"
     )
-    assert read_back(KIND, chat, "alpaca") == (f"{expected}Yes, always.{END}", [f"Yes, always.{END}"])
+    assert read_back(KIND, chat, template) == (f"{expected}Yes, always.{end}", [f"Yes, always.{end}"])
 
 
 @pytest.mark.parametrize("template", ["plain", "auto"])

@@ -42,18 +42,21 @@ def test_a_long_prompt_keeps_its_frame_and_the_answer() -> None:
     assert texts.tokens == [frame + ids(LONG_PROMPT.prompt)[:room] + after + answer]
     assert texts.answers == [[0] * (40 - len(answer)) + [1] * len(answer)]
     assert texts.full_lengths == [len(frame) + len(ids(LONG_PROMPT.prompt)) + len(after) + len(answer)]
-    excess = texts.full_lengths[0] - 40
-    assert prompts([pieces_of(LONG_PROMPT, TOKENIZER, "auto")], [excess], TOKENIZER) == [
+    assert prompts([pieces_of(LONG_PROMPT, TOKENIZER, "auto")], 40, TOKENIZER) == [
         frame + ids(LONG_PROMPT.prompt)[:room] + after
     ]
 
 
-def test_a_long_answer_ends_early_when_nothing_of_the_prompt_is_left() -> None:
-    """The frame stands, and the answer has what remains."""
-    texts = cut(LONG_ANSWER, 30)
-    frame = ids(FRAME[0]) + ids(FRAME[1])
-    assert texts.tokens == [(frame + ids(LONG_ANSWER.response))[:30]]
-    assert texts.answers == [[0] * len(frame) + [1] * (30 - len(frame))]
+def test_a_long_answer_ends_early_and_leaves_the_prompt_a_quarter() -> None:
+    """The frame stands; a prompt that is no longer than that stands too, and the answer has what remains."""
+    frame = len(ids(FRAME[0]) + ids(FRAME[1]))
+    for max_length in (30, 80):
+        texts = cut(LONG_ANSWER, max_length)
+        asked = ids(LONG_ANSWER.prompt)[: (max_length - frame) // 4]
+        before = ids(FRAME[0]) + asked + ids(FRAME[1])
+        assert texts.tokens == [(before + ids(LONG_ANSWER.response))[:max_length]]
+        assert texts.answers == [[0] * len(before) + [1] * (max_length - len(before))]
+    assert asked == ids(LONG_ANSWER.prompt)
 
 
 def test_what_fits_exactly_is_not_cut() -> None:
@@ -67,15 +70,15 @@ def test_what_fits_exactly_is_not_cut() -> None:
     assert shorter.tokens[0][-4:] == whole.tokens[0][-4:]
 
 
-def test_the_first_of_several_prompts_is_cut_first() -> None:
-    """Of a conversation the later turns are the last to go."""
+@pytest.mark.parametrize("less", [1, 10])
+def test_a_conversation_ends_with_the_last_turn_that_fits(less: int) -> None:
+    """Every question that is left is whole, and so is its answer."""
     turns = ("user", "One two three four"), ("assistant", "Five"), ("user", "Six seven"), ("assistant", "Eight")
     example = Example(messages=tuple(Message(*turn) for turn in turns))
-    whole = cut(example, 1000).tokens[0]
-    own = TOKENIZER.decode(cut(example, len(whole) - 2).tokens[0])
-    assert "Six seven" in own
-    assert "One two three four" not in own
-    assert own.endswith("Eight<|end|>")
+    whole = cut(example, 1000)
+    own = cut(example, len(whole.tokens[0]) - less)
+    assert own.tokens == cut(Example(messages=example.messages[:2]), 1000).tokens
+    assert own.answers == [whole.answers[0][: len(own.tokens[0])]]
 
 
 @pytest.mark.parametrize(
@@ -101,8 +104,9 @@ PIECES = st.lists(
 
 @given(PIECES, st.integers(1, 30))
 def test_of_any_pieces(pieces: list[Piece], max_length: int) -> None:
-    """All tokens are the whole text's, but for those of pieces that yield, which lose their ends, and what is too long.
+    """All tokens are the whole text's up to the last answer that fits, or else up to the first one.
 
+    Then pieces that yield lose their ends, but for a quarter of the room, and the rest is cut at the end.
     A token with a character of an answer is the answer's, and one with a character of what stands is cut last.
     """
     whole = ids("".join(piece.text for piece in pieces))
@@ -118,9 +122,17 @@ def test_of_any_pieces(pieces: list[Piece], max_length: int) -> None:
         owned.append(((both or answers or stands or places)[0], token))
         start += length
     assert start == len(owner)
-    for place, piece in enumerate(pieces):
-        while piece.yields and len(owned) > max_length and any(own == place for own, _ in owned):
-            del owned[max(at for at, (own, _) in enumerate(owned) if own == place)]
+    if len(owned) > max_length:
+        answers = [place for place, piece in enumerate(pieces) if piece.answer]
+        fit = [place for place in answers if sum(own <= place for own, _ in owned) <= max_length]
+        last = max(fit) if fit else min([*answers, len(pieces)])
+        owned = [own for own in owned if own[0] <= last]
+        room = max_length - sum(not (pieces[own].yields or pieces[own].answer) for own, _ in owned)
+        for place, piece in enumerate(pieces):
+            while (
+                piece.yields and len(owned) > max_length and sum(own == place for own, _ in owned) > max(room, 0) // 4
+            ):
+                del owned[max(at for at, (own, _) in enumerate(owned) if own == place)]
     kept = [token for _, token in owned][:max_length]
     marks = [int(pieces[place].answer) for place, _ in owned][:max_length]
     if not any(marks[1:]):
@@ -134,7 +146,7 @@ def test_of_any_pieces(pieces: list[Piece], max_length: int) -> None:
 
 @given(st.text("abc .", min_size=1), st.text("abc .", min_size=1), st.integers(20, 60))
 def test_of_any_prompt_and_response(prompt: str, response: str, max_length: int) -> None:
-    """The frame stands whole and in its place, and the answer is cut only when nothing of the prompt is left."""
+    """The frame stands whole and in its place, and the answer is cut only when the prompt has a quarter of the room."""
     texts = cut(Example(prompt=prompt, response=response), max_length)
     (tokens,), (marks,) = texts.tokens, texts.answers
     before, after, answer = ids(FRAME[0]), ids(FRAME[1]), [*ids(response), END]
@@ -144,7 +156,8 @@ def test_of_any_prompt_and_response(prompt: str, response: str, max_length: int)
     assert marks == [0] * (len(tokens) - len(said)) + [1] * len(said)
     assert asked == ids(prompt)[: len(asked)]
     assert said == answer[: len(said)]
-    assert said == answer or not asked
+    assert said == answer or len(asked) <= (max_length - len(before) - len(after)) // 4
+    assert asked == ids(prompt) or len(asked) >= (max_length - len(before) - len(after)) // 4
     assert len(tokens) == min(max_length, texts.full_lengths[0])
 
 
@@ -160,11 +173,13 @@ OTHER_END = CHAT.replace("<|end|>", "<s>")
 
 @pytest.mark.parametrize("template", [CHAT, OTHER_END])
 def test_answers_that_end_early_are_counted(template: str) -> None:
-    """A prompt that loses its end is none of them, whatever ends the answer."""
+    """Prompts that lose their ends are counted apart, whatever ends the answer."""
     tokenizer = decoder_tokenizer(template=template)
     asked = problem([SHORT, LONG_PROMPT, LONG_ANSWER, LONG_ANSWER, LONG_PROMPT])
     lines = asked.token_lines(asked.tokenized(tokenizer, 40), tokenizer)
-    assert lines[1:] == ["2 examples whose answer ends early, at model.max_length=40"]
+    assert lines[1:] == [
+        "2 examples whose prompt ends early, 2 examples whose answer ends early, at model.max_length=40"
+    ]
     whole = asked.tokenized(tokenizer, 1000)
     assert len(asked.token_lines(whole, tokenizer)) == 1
 
@@ -173,7 +188,8 @@ def test_an_answer_without_an_end_is_whole() -> None:
     """Without a token that ends a text, an answer that is not cut is not counted."""
     tokenizer = decoder_tokenizer(eos=False)
     asked = problem([SHORT, LONG_PROMPT, LONG_PROMPT])
-    assert len(asked.token_lines(asked.tokenized(tokenizer, 20), tokenizer)) == 1
+    lines = asked.token_lines(asked.tokenized(tokenizer, 20), tokenizer)
+    assert lines[1:] == ["2 examples whose prompt ends early, at model.max_length=20"]
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,8 @@ def loss_of(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, pairs: l
 def held_out(run: RunFolder, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str]]:
     """The examples that the run has not learnt from."""
     learnt = {record["text"] for record in json.loads(run.training_records.read_text())}
-    pairs = [chat(tokenizer, row) for row in examples()]
-    return [pair for pair in pairs if text_fingerprint("".join(pair)) not in learnt]
+    kept = [row for row in examples() if text_fingerprint(f"{row['prompt']}\n{row['response']}") not in learnt]
+    return [chat(tokenizer, row) for row in kept]
 
 
 def test_the_losses_are_those_of_the_libraries(run: RunFolder, adapted: Pair, tiny_decoder_folder: Path) -> None:
@@ -244,6 +244,47 @@ def test_evaluate_on_other_data(run: RunFolder, adapted: Pair, tmp_path: Path) -
     pairs = [*held_out(run, tokenizer), *(chat(tokenizer, row) for row in examples("it was.")[:5])]
     assert found["n_test"] == 7 + 5
     assert found["loss"] == pytest.approx(loss_of(model, tokenizer, pairs), rel=1e-5)
+
+
+def test_figures_of_other_data_leave_out_what_was_learnt(run: RunFolder, tmp_path: Path) -> None:
+    """The pretrained model is judged on the same examples."""
+    file = write_rows(tmp_path / "more.jsonl", [*examples(), *examples("it was.")[:5]])
+    folder = tmp_path / "figures"
+    evaluated(run, tmp_path / "other.json", "data=instructions", f"data.path={file}", f"figures={folder}")
+    assert (folder / "losses.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("template", ["auto", "alpaca", "plain"])
+def test_what_was_learnt_is_known_however_it_is_written(
+    template: str, run: RunFolder, tiny_decoder_folder: Path, data: Path, tmp_path: Path
+) -> None:
+    """Only the seven examples are tested on that the adapter's run has held out."""
+    model = ["task=causal_lm", NO_RETENTION, "model=smollm2", f"model.path={tiny_decoder_folder}", "trainer=cpu"]
+    options = ["data=instructions", f"data.path={data}", f"task.template={template}", "task.samples=0"]
+    out = tmp_path / "metrics.json"
+    assert here("evaluate.py", *model, *options, f"adapter_folder={run.adapter}", f"out={out}") == 0
+    assert content(out)["n_test"] == 7
+
+
+def test_a_quantised_model_is_calibrated_on_other_texts(tiny_decoder_folder: Path, tmp_path: Path) -> None:
+    """One row that is tested on is enough; without texts of another domain the line says what is missing."""
+    file = write_rows(tmp_path / "one.jsonl", examples()[:1])
+    model = ["task=causal_lm", "model=smollm2", f"model.path={tiny_decoder_folder}", "trainer=cpu"]
+    options = ["data=instructions", f"data.path={file}", "task.samples=0", "precision=int8_weight"]
+    out = tmp_path / "metrics.json"
+    assert here("evaluate.py", *model, *options, f"out={out}") == 0
+    assert content(out)["n_test"] == 1
+    assert here("evaluate.py", *model, *options, NO_RETENTION, f"out={tmp_path / 'none.json'}") == 2
+
+
+def test_the_datas_own_test_rows_are_judged_on(tiny_decoder_folder: Path, tmp_path: Path) -> None:
+    """Not those that a model may have learnt from."""
+    files = [write_rows(tmp_path / f"{name}.jsonl", rows) for name, rows in (("a", examples()), ("b", examples()[:9]))]
+    model = ["task=causal_lm", NO_RETENTION, "model=smollm2", f"model.path={tiny_decoder_folder}", "trainer=cpu"]
+    options = ["data=instructions", f"data.path={files[0]}", f"data.test_path={files[1]}", "task.samples=0"]
+    out = tmp_path / "metrics.json"
+    assert here("evaluate.py", *model, *options, f"out={out}") == 0
+    assert content(out)["n_test"] == 9
 
 
 def test_evaluate_a_pretrained_model_with_an_adapter(

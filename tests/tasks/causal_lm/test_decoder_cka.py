@@ -20,6 +20,7 @@ from layersel.data.tokens import TokenIds
 from layersel.seeding import stream
 from layersel.selection.score import Probe
 from layersel.selection.scores.cka import CKA
+from layersel.selection.scores.cka_paper import PaperCKA
 from layersel.tasks.causal_lm.options import CausalLM
 
 
@@ -104,6 +105,32 @@ def test_the_probe_of_a_cell() -> None:
     assert_close(scores(backbone, tokens), expected(model, tokens, "left"), rtol=0, atol=1e-5)
     ended = [[*own, tokenizer.eos_token_id] for own in tokens]
     assert scores(backbone, ended)[0].isnan()
+
+
+@pytest.mark.parametrize(("pooling", "first"), [("last", True), ("cls", False)])
+def test_the_papers_code_takes_the_cka_of_constant_embeddings_for_0(pooling: str, first: bool) -> None:
+    """So that a decoder's first layer comes first where all texts end alike; of [CLS] it is left out."""
+    backbone = Backbone(seeded(LANGUAGE_MODELS["llama"]), pooling=pooling, max_length=60)
+    tokens = [[5, *own, 5] for own in ragged((7, 12, 3, 30, 12, 5, 17, 9, 21, 2))]
+    probe = Probe(token_batches(backbone, tokens), stream(0, "selection"))
+    found = PaperCKA(bootstrap=3).scores(backbone, probe)
+    assert (float(found.values_L[0]) == 1.0) == first
+    assert found.values_L[0].isnan() != first
+    assert bool(found.excluded) != first
+    assert found.resampled_SL is not None
+    assert (found.resampled_SL[:, 0] == 1.0).all() == first
+
+
+def test_the_template_of_the_papers_code_ends_all_texts_alike() -> None:
+    """In a line's end, as the token that ends a text is none of the probe's."""
+    model, tokenizer = seeded(LANGUAGE_MODELS["llama"]), decoder_tokenizer(template=CHAT)
+    backbone = Backbone(model, tokenizer, pooling="last", max_length=200)
+    texts = CausalLM(template="paper").problem(Titles().load(), 0)
+    tokens = texts.data(texts.tokenized(tokenizer, 200), tokenizer, 0).probe_tokens(24)
+    assert {tokenizer.decode(own[-1]) for own in tokens} == {"\n"}
+    assert (
+        PaperCKA(bootstrap=0).scores(backbone, Probe(token_batches(backbone, tokens), stream(0, "x"))).values_L[0] == 1
+    )
 
 
 @pytest.mark.real
