@@ -89,6 +89,7 @@ def test_an_interrupted_job_keeps_its_cell(grid: Grid) -> None:
         "reused": False,
         "value": None,
         "title": None,
+        "higher_is_better": True,
         "crashed": False,
     }
 

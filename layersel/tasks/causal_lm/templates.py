@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -16,9 +15,10 @@ BEFORE_ALPACA = (
     "\n\n### Instruction:\n"
 )
 AFTER_ALPACA = "\n\n### Response:"
-DATE = datetime(2024, 7, 26)
-"""The day that is today in templates that tell it, as in those of Llama 3 where no day is known: runs of two days would
-differ."""
+TODAY = {"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%y": "24", "%Y": "2024", "%a": "Fri", "%A": "Friday"}
+TODAY |= dict.fromkeys(("%H", "%I", "%M", "%S"), "00")
+"""The day that is today in templates that tell it, which Llama's fall back on: else runs of two days would differ."""
+TELLS_THE_DAY = "strftime_now"
 MARK = "\u2063asked\u2063"
 """Stands in for what is asked, to find where a template writes it."""
 
@@ -105,7 +105,7 @@ def _rendered(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, o
     try:
         return str(
             tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=opens, strftime_now=DATE.strftime
+                turns, chat_template=_of_one_day(tokenizer), tokenize=False, add_generation_prompt=opens
             )
         )
     except TemplateError as error:
@@ -115,6 +115,15 @@ def _rendered(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, o
             f"task.template: the tokenizer's chat template cannot write a conversation of {roles} ({reason}); leave "
             f"such examples out, or give prompts with responses and task.template={PLAIN} or {ALPACA}"
         ) from error
+
+
+def _of_one_day(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Returns the tokenizer's template, in which `TODAY` stands for the function that tells the day and the time."""
+    template = str(tokenizer.get_chat_template())
+    if TELLS_THE_DAY not in template:
+        return template
+    told = "".join(f"|replace('{code}', '{value}')" for code, value in TODAY.items())
+    return f"{{% macro {TELLS_THE_DAY}(format) %}}{{{{ format{told} }}}}{{% endmacro %}}{template}"
 
 
 def _asked(messages: Sequence[Message], before: str, done: str, tokenizer: PreTrainedTokenizerBase) -> list[Piece]:

@@ -161,10 +161,10 @@ def test_of_any_prompt_and_response(prompt: str, response: str, max_length: int)
     assert len(tokens) == min(max_length, texts.full_lengths[0])
 
 
-def problem(examples: Sequence[Example], **options: object) -> AnswerProblem:
-    """The problem of these examples, one in three of which are held out."""
+def problem(examples: Sequence[Example], seed: int | None = None, **options: object) -> AnswerProblem:
+    """The problem of these examples, all of which are tested on, or one in three under a seed."""
     options = {"test": 1 / 3} | options
-    return AnswerProblem.draw(CausalLM(**options), TextDataset("toy", tuple(examples)), 0)  # type: ignore[arg-type]
+    return AnswerProblem.draw(CausalLM(**options), TextDataset("toy", tuple(examples)), seed)  # type: ignore[arg-type]
 
 
 OTHER_END = CHAT.replace("<|end|>", "<s>")
@@ -226,7 +226,7 @@ def test_a_passage_of_spaces_is_none() -> None:
 
 def test_batches_of_an_epoch() -> None:
     """Each example is in one of them, with its own answers; a resumed epoch and another seed have other orders."""
-    asked = problem([Example(prompt=f"{number}?", response=str(number)) for number in range(12)], batch_size=4)
+    asked = problem([Example(prompt=f"{number}?", response=str(number)) for number in range(12)], 0, batch_size=4)
     texts = asked.tokenized(TOKENIZER, 100)
     data = asked.data(texts, TOKENIZER, 0)
     batches = data.epoch_batches(stream(0, "batches of epoch 0"))
@@ -245,7 +245,7 @@ def test_batches_of_an_epoch() -> None:
 def test_every_token_of_a_step_weighs_the_same() -> None:
     """The mean over a step's batches of their sums, each over `n_tokens`, is the mean over the step's tokens."""
     answers = [Example(prompt="?", response="so " * number) for number in range(1, 13)]
-    asked = problem(answers, batch_size=3, accumulate=2)
+    asked = problem(answers, 0, batch_size=3, accumulate=2)
     texts = asked.tokenized(TOKENIZER, 100)
     batches = asked.data(texts, TOKENIZER, 0).epoch_batches(stream(0, "batches of epoch 0"))
     assert [len(batch.texts) for batch in batches] == [3, 3, 2]
@@ -258,7 +258,7 @@ def test_every_token_of_a_step_weighs_the_same() -> None:
 @pytest.mark.parametrize("template", [CHAT, OTHER_END])
 def test_the_probe_is_what_is_learnt_from_without_its_ends(template: str) -> None:
     """The last token of a text, which stands for it, is not the one that all of them share."""
-    asked = problem([Example(prompt=f"{number}?", response=str(number)) for number in range(12)])
+    asked = problem([Example(prompt=f"{number}?", response=str(number)) for number in range(12)], 0)
     tokenizer = decoder_tokenizer(template=template)
     texts = asked.tokenized(tokenizer, 100)
     probe = asked.data(texts, tokenizer, 0).probe_tokens(100)

@@ -15,6 +15,7 @@ from layersel.backbone.backbone import Backbone
 from layersel.backbone.encode import token_batches
 from layersel.backbone.pretrained import Pretrained
 from layersel.data.source import Dataset
+from layersel.data.texts.examples import Example, TextDataset
 from layersel.data.texts.titles import Titles
 from layersel.data.tokens import TokenIds
 from layersel.seeding import stream
@@ -125,7 +126,8 @@ def test_the_template_of_the_papers_code_ends_all_texts_alike() -> None:
     """In a line's end, as the token that ends a text is none of the probe's."""
     model, tokenizer = seeded(LANGUAGE_MODELS["llama"]), decoder_tokenizer(template=CHAT)
     backbone = Backbone(model, tokenizer, pooling="last", max_length=200)
-    texts = CausalLM(template="paper").problem(Titles().load(), 0)
+    examples = tuple(Example(prompt=f"{place}?", response="yes " * (place % 5 + 1)) for place in range(30))
+    texts = CausalLM(template="paper").problem(TextDataset("toy", examples), 0)
     tokens = texts.data(texts.tokenized(tokenizer, 200), tokenizer, 0).probe_tokens(24)
     assert {tokenizer.decode(own[-1]) for own in tokens} == {"\n"}
     assert (
