@@ -57,7 +57,7 @@ def content(path: Path) -> dict[str, Any]:
 
 def metrics(run: RunFolder) -> dict[str, Any]:
     """The metrics but for times."""
-    return {name: value for name, value in content(run.metrics).items() if "seconds" not in name}
+    return {name: own for name, own in content(run.metrics).items() if "seconds" not in name and own is not None}
 
 
 def evaluated(run: RunFolder, out: Path, *options: str) -> dict[str, Any]:
@@ -126,15 +126,15 @@ def test_it_learns_and_says_what_is_forgotten(run: RunFolder) -> None:
     assert found["loss"] < 0.9 * found["base/loss"]
     assert found["n_retention"] == 60
     assert found["retention_change"] == found["retention_loss"] - found["base/retention_loss"] != 0
-    assert found["difference/low"] < found["loss"] - found["base/loss"] < found["difference/high"] < 0
+    assert content(run.metrics)["difference/low"] is None  # 7 texts are too few
 
 
 def test_the_retention_is_the_loss_of_the_whole_texts(run: RunFolder, adapted: Pair) -> None:
-    """All of a text is predicted, with its end, but its first token."""
+    """All of a text is predicted but its first token, without a token that ends it."""
     model, tokenizer = adapted
     total = count = 0.0
     for example in PythonReference().load().examples:
-        ids = (tokenizer(example.text)["input_ids"] + [tokenizer.eos_token_id])[:64]
+        ids = tokenizer(example.text)["input_ids"][:64]
         with torch.no_grad():
             total += float(model(input_ids=torch.tensor([ids]), labels=torch.tensor([ids])).loss) * (len(ids) - 1)
         count += len(ids) - 1
@@ -250,7 +250,8 @@ def test_figures_of_other_data_leave_out_what_was_learnt(run: RunFolder, tmp_pat
     """The pretrained model is judged on the same examples."""
     file = write_rows(tmp_path / "more.jsonl", [*examples(), *examples("it was.")[:5]])
     folder = tmp_path / "figures"
-    evaluated(run, tmp_path / "other.json", "data=instructions", f"data.path={file}", f"figures={folder}")
+    options = ["data=instructions", f"data.path={file}", "head=fit", f"figures={folder}"]
+    evaluated(run, tmp_path / "other.json", *options)
     assert (folder / "losses.png").stat().st_size > 0
 
 
@@ -423,15 +424,15 @@ def test_other_decoders(name: str, options: list[str], command: list[str], tmp_p
     assert_same(evaluated(own, tmp_path / "out.json"), found)
 
 
-PLAIN = [{"text": f"The {word} is here. " * 9} for word in ("cat", "dog", "tree")]
+PLAIN = [{"text": f"The {word} is here. " * 9} for word in ("cat", "dog", "tree", "one", "two", "sun", "fox", "owl")]
 TURNS = [("user", "Hi"), ("assistant", "Hello.")]
-CHATS = [{"messages": [{"role": role, "content": said + name} for role, said in TURNS]} for name in "abc"]
+CHATS = [{"messages": [{"role": role, "content": said + name} for role, said in TURNS]} for name in "abcdefghijkl"]
 
 
 @pytest.mark.parametrize(("rows", "samples"), [(PLAIN, 0), (CHATS, 2)], ids=["plain texts", "chats"])
 def test_other_forms(rows: list[dict[str, object]], samples: int, command: list[str], tmp_path: Path) -> None:
     """Plain texts in passages, and conversations; samples continue only what has a beginning."""
-    data = write_rows(tmp_path / "rows.jsonl", rows * 4)
+    data = write_rows(tmp_path / "rows.jsonl", rows)
     options = [option for option in command if not option.startswith("data=")]
     own = train(tmp_path / "runs", *options, "data=text", f"data.path={data}", NO_RETENTION, "task.passage=10")
     found = metrics(own)
