@@ -87,7 +87,7 @@ def test_excluded_and_negative_scores_hold_nothing() -> None:
 def test_in_a_model() -> None:
     """The table says why a layer was not chosen, and what is too cheap for any layer is refused before the scores."""
     model = tiny("bert")
-    texts = [padded(model, ragged((7, 12, 5, 9), cls=2))]
+    texts = [padded(model, ragged((7, 12, 5, 9, 4, 8, 11, 3), cls=2))]
     limited = score_named("cka", n=2, max_cost=0.9)
     found = select_layers(model, texts, score=limited, pooling="mean")
     assert found.layers == [1, 2]
@@ -102,7 +102,7 @@ def test_in_a_model() -> None:
 def test_a_layer_that_does_not_fit_is_passed_over() -> None:
     """The table says so, also of a resample; and what fits no layer, or counts none, is refused before the scores."""
     backbone = Backbone(tiny("bert"), pooling="mean")
-    probe = Probe([padded(backbone.model, ragged((7, 12, 5, 9), cls=2))], torch.Generator().manual_seed(0))
+    probe = Probe([padded(backbone.model, ragged((7, 12, 5, 9, 4, 8, 11, 3), cls=2))], torch.Generator().manual_seed(0))
     best = make_selection(backbone, score_named("cka", n=1), probe).layers[0]
     sizes = [5 if layer == best else 2 for layer in range(N_LAYERS)]
     score = score_named("cka", n=None, max_parameters=4)

@@ -207,7 +207,7 @@ def test_a_model_without_known_projections_is_refused() -> None:
 def test_a_selection_survives_json(tmp_path: Path) -> None:
     """It keeps the NaN of an excluded layer and its stability, and still makes the same configuration."""
     model = tiny("bert")
-    selection = select_layers(model, [padded(model, ragged([9] * 6, cls=2))], n=1, pooling="cls")
+    selection = select_layers(model, [padded(model, ragged([9] * 8, cls=2))], n=1, pooling="cls")
     assert math.isnan(selection.scores[0])
     write_json(tmp_path / "selection.json", selection.to_dict())
     text = (tmp_path / "selection.json").read_text()
@@ -222,7 +222,7 @@ def test_a_selection_survives_json(tmp_path: Path) -> None:
 def test_an_undefined_stability_survives_json(tmp_path: Path) -> None:
     """Two layers, one of them excluded, have no rank correlation: null in the file, NaN again when read."""
     model = seeded(lambda: BertModel(bert(num_hidden_layers=2)))
-    selection = select_layers(model, [padded(model, ragged([9] * 6, cls=2))], n=1, pooling="cls")
+    selection = select_layers(model, [padded(model, ragged([9] * 8, cls=2))], n=1, pooling="cls")
     write_json(tmp_path / "selection.json", selection.to_dict())
     loaded = Selection.from_dict(json.loads((tmp_path / "selection.json").read_text()))
     assert loaded.stability is not None

@@ -67,12 +67,13 @@ def test_the_constant_cls_input_is_excluded(name: str) -> None:
 
 @every_score
 def test_resamples_are_scores_of_the_drawn_texts(name: str) -> None:
-    """Without repeats; for CCA in the directions that the whole probe keeps. Another seed draws others."""
+    """Random halves; for CCA in the directions that the whole probe keeps. Another seed draws others."""
     backbone = Backbone(tiny("bert"), pooling="mean")
     found, other = (scored(backbone, name, bootstrap=5, seed=seed) for seed in (0, 1))
     assert torch.equal(found.values_L, other.values_L)
     assert not torch.equal(found.resampled_SL, other.resampled_SL)
-    draws = torch.randint(len(TEXTS), (5, len(TEXTS)), generator=torch.Generator().manual_seed(0))
+    generator, half = torch.Generator().manual_seed(0), len(TEXTS) // 2
+    halves = [torch.randperm(len(TEXTS), generator=generator)[:half] for _ in range(5)]
     depths = layer_representations(backbone, [backbone.batch(TEXTS)], "").double()
     if "cca" in name:
         centred = depths - depths.mean(dim=1, keepdim=True)
@@ -82,15 +83,26 @@ def test_resamples_are_scores_of_the_drawn_texts(name: str) -> None:
         depths = [u[i, :, :k] * s[i, :k] @ v[i, :k] for i, k in enumerate(kept)]
         similarity = {"svcca": svcca, "pwcca": pwcca}[name]
         expected = [
-            [1 - similarity(a[rows], b[rows], 1 - 1e-12).item() for a, b in pairwise(depths)]
-            for rows in map(torch.unique, draws)
+            [1 - similarity(a[rows], b[rows], 1 - 1e-12).item() for a, b in pairwise(depths)] for rows in halves
         ]
     else:
         similarity = SIMILARITIES[name][1]
-        expected = [
-            [1 - similarity(a[rows], b[rows]).item() for a, b in pairwise(depths)] for rows in map(torch.unique, draws)
-        ]
+        expected = [[1 - similarity(a[rows], b[rows]).item() for a, b in pairwise(depths)] for rows in halves]
     torch.testing.assert_close(found.resampled_SL, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_resamples_vary_as_other_probes_do() -> None:
+    """The spread over halves of one probe, on average, is that over 200 probes of as many texts, within a tenth."""
+    generator, n_texts = torch.Generator().manual_seed(0), 64
+    score = score_named("cka", bootstrap=50)
+    values, spreads = [], []
+    for place in range(200):
+        x_ND = torch.randn(n_texts, 4, generator=generator)
+        kept = [score.kept(own) for own in (x_ND, x_ND + torch.randn(n_texts, 4, generator=generator))]
+        values.append(score._importance(kept, slice(None))[0])
+        if place < 20:
+            spreads.append(score._resampled(kept, n_texts, 4, generator)[:, 0].std())
+    assert torch.stack(spreads).mean().item() == pytest.approx(torch.stack(values).std().item(), rel=0.1)
 
 
 def test_too_few_texts_for_the_variance_are_refused_and_half_enough_told(

@@ -104,7 +104,9 @@ BAD = {
     "train too small": Bad(["task.train=0.001"], "task.train: expected 1 to 29 of the examples .* but got 0.001"),
     "train 0": Bad(["task.train=0"], "task.train: expected a number of examples, a share below 1, or null, but got 0"),
     "passage": Bad(["task.passage=0"], "task.passage: expected at least 1 word, but got 0"),
-    "template": Bad(["task.template=vicuna"], "task.template: expected one of auto, chat, alpaca, paper, plain, but got"),
+    "template": Bad(
+        ["task.template=vicuna"], "task.template: expected one of auto, chat, alpaca, paper, plain, but got"
+    ),
     "samples": Bad(["task.samples=-1"], "task.samples: expected at least 0, but got -1"),
     "new tokens": Bad(["task.new_tokens=0"], "task.new_tokens: expected at least 1, but got 0"),
     "retention": Bad(["task/retention=ruby"], "task/retention"),
