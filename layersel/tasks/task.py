@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 FEWEST_WITNESSES = 20
-"""Fewest test examples for an interval of a difference, of AWSS@95 fewest included records: that of a mean leaves out 0
-for 8 % of simulated pairs of equal models with 20 examples, and for 16 % with 5."""
+"""Fewest test examples, or those of them that a metric hangs on, for an interval of a difference: that of a mean leaves
+out 0 for 8 % of simulated comparisons of equal models with 20 examples, and for 16 % with 5."""
 
 
 @dataclass(frozen=True)

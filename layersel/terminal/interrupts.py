@@ -11,7 +11,8 @@ _came: list[int] = []
 
 
 def keep_interrupts() -> None:
-    """Makes this process remember each Ctrl-C, and raise one that a destructor or a callback has swallowed again."""
+    """Makes this process remember each Ctrl-C from now on, and raise again one that a destructor has swallowed."""
+    _came.clear()
     sys.unraisablehook = _raise_again
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the process ignores it, or has its own way
         signal.signal(signal.SIGINT, _interrupt)

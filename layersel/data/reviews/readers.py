@@ -15,7 +15,7 @@ from layersel.errors import UserError
 _TABLES = (".csv", ".tsv")
 _TAGGED = (".ris", ".nbib", ".ciw", ".enw", ".ovd")
 _SELF_DESCRIBED = (".xlsx", ".xml")
-EXTENSIONS = (*_TABLES, *_TAGGED, ".txt", ".bib", *_SELF_DESCRIBED)
+EXTENSIONS = (*_TABLES, ".xlsx", *_TAGGED, ".txt", ".bib", ".xml")
 
 # what Embase calls "CSV, fields by row"
 _FIELD_A_ROW = re.compile(r'^"?TITLE"?[,;\t].*\r?\n"?AUTHOR NAMES"?[,;\t]', re.IGNORECASE | re.MULTILINE)
