@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layersel.terminal.interrupts import interrupt_came, keep_interrupts
+from layersel.terminal.interrupts import forget_interrupts, is_interrupted, keep_interrupts
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -46,6 +46,7 @@ def run(config_name: str, task: "str | Callable[[DictConfig], Any]", options: st
         status = _status(config_name, task)
     except KeyboardInterrupt:
         status = _interrupted()
+    forget_interrupts()
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # all is written: what is left only takes time
     if status != 0:
         sys.exit(status)
@@ -133,9 +134,7 @@ def _user_facing(error: Exception) -> Exception:
 
 def _raise_interruption(error: Exception) -> None:
     """Raises a KeyboardInterrupt if a Ctrl-C has led to the error, or has come before it."""
-    from layersel.errors import is_interruption
-
-    if is_interruption(error) or interrupt_came():
+    if is_interrupted(error):
         raise KeyboardInterrupt from error
 
 

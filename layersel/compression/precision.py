@@ -93,8 +93,8 @@ class Precision:
 
         if not tokens:
             raise UserError(
-                "precision.calibration: expected texts to calibrate on that are not tested on, but got none; give "
-                "task/retention=python"
+                "precision.calibration: expected texts to calibrate on that are not tested on, but got none; give data "
+                "that have others"
             )
         drawn = torch.randperm(len(tokens), generator=generator)[: self.calibration].tolist()
         return quantise(backbone, self.infer, [tokens[index] for index in drawn], self.engine, self.outliers)

@@ -13,9 +13,10 @@ from typing import Any
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from layersel.errors import DamagedError, UserError, error_line, is_interruption
+from layersel.errors import DamagedError, UserError, error_line
 from layersel.files import file_name, read_json, read_sealed, remove, sha256, write_json, write_sealed, write_text
 from layersel.runs.holder import Holder, heartbeat, silence
+from layersel.terminal.interrupts import is_interrupted
 from layersel.terminal.tables import note
 
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
@@ -158,7 +159,7 @@ class RunFolder:
                 yield
             self._close(FINISHED, attempt, results)
         except BaseException as error:
-            interrupted = is_interruption(error)
+            interrupted = is_interrupted(error)
             state = INTERRUPTED if interrupted else FAILED
             self._close_failed(state, attempt, results, error_line(error), traceback.format_exc())
             if interrupted and not isinstance(error, KeyboardInterrupt):

@@ -133,7 +133,7 @@ class LayerScores:
     Attributes:
         values_L: One number a layer, higher = adapt it; NaN for an excluded layer.
         excluded: Why a layer has no meaningful score, by index; such layers are chosen last.
-        resampled_SL: The scores again for each bootstrap sample of the probe, where the score offers this.
+        resampled_SL: The scores again for each resample of the probe, where the score offers this.
         modules: The score of each linear module by its full name, where the layers' scores are made of these.
     """
 

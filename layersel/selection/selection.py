@@ -33,7 +33,7 @@ class Stability:
     """How far the selection depends on which texts were in the probe.
 
     Attributes:
-        samples: Number of bootstrap samples of the probe.
+        samples: Number of resamples of the probe.
         chosen_share: For each layer, the share of samples in which it is chosen.
         rank_correlation: Mean Spearman correlation between the order of layers by a sample and that by the whole probe,
             over the samples that have an order.

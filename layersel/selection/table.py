@@ -23,7 +23,7 @@ def show_selection(selection: Selection) -> None:
     show_table(f"Layers by {selection.score}", shown, printed, alignment, bold=selection.layers)
     if stability is not None and not math.isnan(stability.rank_correlation):
         note(
-            f"stability: rank correlation {stability.rank_correlation:.2f} over {stability.samples} bootstrap samples "
+            f"stability: rank correlation {stability.rank_correlation:.2f} over {stability.samples} resamples "
             "of the probe"
         )
     note(_ranks_line(selection))

@@ -169,17 +169,23 @@ def balanced(contrasts: Sequence[Contrast]) -> list[pd.DataFrame]:
     """Returns `value`, `reference` and `difference` of the contrasts, each by the same datasets and seeds.
 
     If one setting lacks a seed that another has, the means under the two seeds are of different settings, and would
-    differ by these. Kept are some datasets and seeds, and the contrasts that have them all: as many values as can be
-    with `FEWEST` datasets, else with `FEWEST` datasets and seeds, so that there is an interval.
+    differ by these. Kept are some datasets and seeds, and the contrasts that have them all: `FEWEST` datasets, or else
+    datasets and seeds, if there are as many, so that there is an interval, and then as many values as a search finds
+    that adds one setting after the other.
     """
     tables = [table for table in map(_matched, contrasts) if len(table)]
     has = [splits_of(table.reset_index()) for table in tables]
+    different = set(has)
 
-    def size(splits: frozenset[Split]) -> tuple[int, int, int, int, list[Split]]:
+    def size(splits: frozenset[Split]) -> tuple[bool, bool, int, int, list[Split]]:
         datasets, values = len({dataset for dataset, _ in splits}), len(splits) * sum(splits <= own for own in has)
-        return min(datasets, FEWEST), min(len(splits), FEWEST), values, len(splits), sorted(splits)
+        return datasets >= FEWEST, len(splits) >= FEWEST, values, len(splits), sorted(splits)
 
-    kept = max({*has, frozenset.intersection(*has)}, key=size) if has else frozenset()
+    def shared(splits: frozenset[Split]) -> frozenset[Split]:
+        best = max((splits & own for own in different), key=size)  # itself among them
+        return splits if best == splits else shared(best)
+
+    kept = max(map(shared, different), key=size, default=frozenset())
     whole = [table for table, own in zip(tables, has, strict=True) if kept <= own]
     return [table[among(table.reset_index(), kept).to_numpy()] for table in whole]
 

@@ -12,9 +12,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from layersel.errors import UserError, error_line, is_interruption, no_room
+from layersel.errors import UserError, error_line, no_room
 from layersel.runs.folder import FAILED, FINISHED, INTERRUPTED, RUNNING, RunBusyError, RunFolder
 from layersel.sweep.grid import Grid, Job, Outcome
+from layersel.terminal.interrupts import is_interrupted
 from layersel.terminal.messages import print_error
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _recorded(grid: Grid, job: Job, config: DictConfig, wait: bool) -> Outcome |
     except RunBusyError:
         return None
     except BaseException as caught:  # a cell may even exit; the next ones still run
-        if is_interruption(caught):
+        if is_interrupted(caught):
             return ended(INTERRUPTED)
         error = no_room(caught) or caught
         print_error(error)

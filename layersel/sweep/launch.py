@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import ChoiceSweep
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.types import HydraContext
 from hydra.utils import get_class
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from layersel.errors import UserError
 from layersel.runs.folder import FINISHED, INTERRUPTED, finished_runs
@@ -45,9 +45,10 @@ class Sweep:
             raise UserError(
                 f"grid: expected letters, digits and any of -_.+, no dot at the beginning, but got {name!r}"
             )
-        metric = getattr(get_class(config.task._target_), "primary", None)
-        if isinstance(metric, Metric):  # else the dataset decides it
-            self._check_direction(metric.title, metric.higher_is_better)
+        if config.hydra.sweeper.get("direction") is not None:
+            metric = getattr(get_class(config.task._target_), "primary", None)
+            if isinstance(metric, Metric):  # else the dataset decides it
+                self._check_direction(metric.title, metric.higher_is_better)
         self.grid = Grid(Path(config.output), name)
         self.pool: Pool | None = None
         self.jobs: list[Job] = []
@@ -154,11 +155,14 @@ class Sweep:
 
     def _check_direction(self, title: str, higher_is_better: bool) -> None:
         """Checks that a sweeper which looks for the best cell looks for it at the right end of the metric."""
-        wanted, got = "maximize" if higher_is_better else "minimize", self.config.hydra.sweeper.get("direction")
-        if got not in (None, wanted):
+        wanted = "maximize" if higher_is_better else "minimize"
+        given = self.config.hydra.sweeper.get("direction")
+        got = [getattr(own, "name", own) for own in (given if isinstance(given, ListConfig) else [given])]
+        if given is not None and got != [wanted]:
             better = "more" if higher_is_better else "less"
             raise UserError(
-                f"hydra.sweeper.direction: expected {wanted}, as {better} of {title} is better, but got {got}"
+                f"hydra.sweeper.direction: expected {wanted}, as {better} of {title} is better, but got "
+                f"{', '.join(map(str, got))}"
             )
 
     def _return(self, outcome: Outcome, strict: bool) -> JobReturn:

@@ -17,7 +17,7 @@ from layersel.errors import UserError
 from layersel.sweep.grid import Grid, Job, Outcome, source_fingerprint
 from layersel.sweep.job import do_job
 from layersel.sweep.launch import Sweep
-from layersel.terminal.interrupts import keep_interrupts
+from layersel.terminal.interrupts import await_interrupts, keep_interrupts
 from layersel.terminal.messages import hide_library_warnings
 
 COMMON_SETTINGS = {
@@ -85,7 +85,7 @@ class SlurmJob:
         SIGTERM that accompanies a preemption means nothing more; a held one would count as the first of two signals.
         """
         keep_interrupts()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        await_interrupts()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         number = submitit.JobEnvironment._usr_sig()
         queue_again = signal.getsignal(number)

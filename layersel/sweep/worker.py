@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from layersel.sweep.grid import Grid, Job
 from layersel.sweep.job import do_job
 from layersel.terminal.child_process import begin_child
+from layersel.terminal.interrupts import await_interrupts, forget_interrupts
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,15 @@ def _interruptible(order: Order, grid: Grid, context: HydraContext, on_begin: Ca
     """Runs a job that a SIGINT interrupts at any moment; before and after it the signal is ignored."""
     outcome: object = None
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        await_interrupts()
         on_begin()
         outcome = _do(order, grid, context)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         outcome = outcome or grid.record_interrupted(order.job)
+    finally:
+        forget_interrupts()
     return outcome
 
 

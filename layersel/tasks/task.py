@@ -84,8 +84,8 @@ class Task(Hyperparameters, ABC):
     """Extensions of the files that predictions can be written to; none if the task predicts nothing."""
     trains_head: ClassVar[bool] = False
     """This flag says whether its module trains parameters of its own, so that no adapter is needed for a training."""
-    witnesses: ClassVar[tuple[str, str]] = ("n_test", "test examples")
-    """The count of what an interval of a difference resamples, and what that is."""
+    witnesses: ClassVar[tuple[str, str] | None] = None
+    """The count of what an interval of a difference resamples, and what that is; None if there is none of few."""
     offers: ClassVar[frozenset[str]] = frozenset()
     """What its problems offer to merging beyond a training: HELD_OUT_LOSS, LOGITS (`layersel.merging.method`)."""
 
@@ -160,6 +160,8 @@ class Task(Hyperparameters, ABC):
 
     def why_no_interval(self, metrics: Mapping[str, Any]) -> str | None:
         """Returns that the test data are too few for an interval of a difference, with their number; else None."""
+        if self.witnesses is None:
+            return None
         count, what = self.witnesses
         number = metrics.get(count, FEWEST_WITNESSES)
         return None if number >= FEWEST_WITNESSES else f"too few {what} ({number}) to tell"

@@ -5,25 +5,40 @@ import sys
 import threading
 from types import FrameType
 
+from layersel.errors import is_interruption
+
 AGAIN_SECONDS = 0.01
 
 _came: list[int] = []
 
 
 def keep_interrupts() -> None:
-    """Makes this process remember each Ctrl-C from now on, and raise again one that a destructor has swallowed."""
-    _came.clear()
+    """Makes this process raise a Ctrl-C again that a destructor has swallowed, and remember each that comes.
+
+    A process that ignores Ctrl-C goes on to; `await_interrupts` ends that.
+    """
     sys.unraisablehook = _raise_again
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the process ignores it, or has its own way
-        signal.signal(signal.SIGINT, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        await_interrupts()
 
 
-def interrupt_came() -> bool:
-    """Returns whether a Ctrl-C has come, also where nothing of it is left in the error that it has led to.
+def await_interrupts() -> None:
+    """Makes each Ctrl-C from now on raise KeyboardInterrupt and be remembered."""
+    forget_interrupts()
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def forget_interrupts() -> None:
+    """Forgets what has come, as it has been answered."""
+    _came.clear()
+
+
+def is_interrupted(error: BaseException) -> bool:
+    """Returns whether a Ctrl-C has led to an error, also where nothing of it is left in the error.
 
     Torch imports NumPy in C++ and clears what that raises: NumPy stays half imported, and fails later by itself.
     """
-    return bool(_came)
+    return bool(_came) or is_interruption(error)
 
 
 def raise_swallowed_interrupt() -> None:
@@ -32,7 +47,7 @@ def raise_swallowed_interrupt() -> None:
     Raises:
         KeyboardInterrupt: After such a Ctrl-C.
     """
-    if interrupt_came():
+    if _came:
         raise KeyboardInterrupt
 
 

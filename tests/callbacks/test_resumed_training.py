@@ -57,6 +57,16 @@ def test_a_resumed_training_ends_with_the_same_bits(step: int, whole: tuple[Path
     assert_goes_on_as(attempt(tmp_path, checkpoints / f"{step}.ckpt", adapter=ADAPTER), expected, step)
 
 
+def test_tokens_and_seconds_are_counted_on(whole: tuple[Path, Attempt], tmp_path: Path) -> None:
+    """What a training costs includes what was done before an interruption."""
+    checkpoints, expected = whole
+    resumed = attempt(tmp_path, checkpoints / "3.ckpt", adapter=ADAPTER).toy.module
+    before = read_checkpoint(checkpoints / "3.ckpt")
+    assert 0 < before["n_tokens"] < resumed.n_tokens == expected.toy.module.n_tokens
+    assert resumed.seconds_before == before["seconds"] > 0
+    assert read_checkpoint(tmp_path / "checkpoints" / f"{N_STEPS}.ckpt")["seconds"] > before["seconds"]
+
+
 def test_a_training_may_be_interrupted_again_and_again(tmp_path: Path, whole: tuple[Path, Attempt]) -> None:
     """Each attempt does one step, writes it down and is stopped, in one folder whose log it takes over."""
 

@@ -393,6 +393,20 @@ def test_a_failed_cell_costs_its_seed_in_all_settings_or_its_setting() -> None:
         assert [len(own) for own in found] == kept
 
 
+def test_settings_that_each_lack_another_dataset() -> None:
+    """Three of four keep more than one does, and three datasets, of which there is an interval."""
+    full = values({(name, seed): seed for name in "ABCDEF" for seed in range(3)})
+    found = balanced([(full.drop(name, level="dataset"), full) for name in "ABCD"] + [(full[:0], full)])
+    assert [len(own) for own in found] == [9, 9, 9]
+
+
+def test_two_datasets_are_no_more_than_one() -> None:
+    """There is an interval over the seeds of one, and none over two of one seed each."""
+    many = values({("A", seed): float(seed) for seed in range(10)})
+    both = values({("A", 0): 1.0, ("B", 0): 2.0})
+    assert [len(own) for own in balanced([*[(many, many)] * 10, (both, both)])] == [10] * 10
+
+
 def test_identical_values(tmp_path: Path) -> None:
     """All ties: the interval is the value, and there is nothing to test."""
     make(tmp_path, {("none", 0): [0.3, 0.3, 0.3], ("cka", 1): [0.3, 0.3, 0.3]})

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,15 @@ from layersel.sweep.grid import Grid, Job, Outcome, grid_name, source_fingerprin
 from layersel.sweep.launch import Sweep
 from layersel.sweep.local import Pool, Resources, Worker
 from layersel.sweep.worker import Order
+from layersel.terminal.interrupts import forget_interrupts
+
+
+class Direction(Enum):
+    """As Optuna's plugin of Hydra has it."""
+
+    minimize = 1
+    maximize = 2
+
 
 COMMAND_LINE = ["model=minilm", "seed=0,1"]
 JOBS = [Job.of(seed, ["model=minilm", f"seed={seed}"], COMMAND_LINE) for seed in (0, 1)]
@@ -246,13 +256,16 @@ def test_a_grid_without_cells_is_refused(tmp_path: Path) -> None:
             "expected minimize, as less of held-out loss is better",
         ),
         ("layersel.tasks.causal_lm.options.CausalLM", "minimize", None),
+        ("layersel.tasks.causal_lm.options.CausalLM", Direction.minimize, None),
+        ("layersel.tasks.causal_lm.options.CausalLM", ["minimize"], None),
+        ("no.such.task", None, None),  # the cells say so
         ("layersel.tasks.screening.options.Screening", "minimize", "expected maximize, as more of AWSS@95 is better"),
         ("layersel.tasks.screening.options.Screening", None, None),
         ("layersel.tasks.classification.options.Classification", "minimize", None),  # the dataset decides
     ],
 )
 def test_a_search_looks_at_the_right_end_of_the_metric(
-    task: str, direction: str | None, refused: str | None, tmp_path: Path
+    task: str, direction: object, refused: str | None, tmp_path: Path
 ) -> None:
     """The sweeper's direction is checked before anything runs, where the task has one metric."""
     hydra = {"overrides": {"task": []}, "runtime": {"choices": {}}, "sweeper": {"direction": direction}}
@@ -336,5 +349,6 @@ def test_a_preemption_waits_for_the_end_of_the_step(grid: Grid, monkeypatch: pyt
             signals.deliver()
         signals.release()
     finally:
+        forget_interrupts()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -76,6 +76,36 @@ def test_an_interrupt_that_a_library_has_swallowed_ends_the_process(then: str) -
     assert done.stderr == "interrupted\n"
 
 
+RECORDED = """
+import os, signal
+from pathlib import Path
+from layersel.runs.folder import RunFolder
+from layersel.terminal.interrupts import keep_interrupts, raise_swallowed_interrupt
+
+keep_interrupts()
+folder = RunFolder(Path({folder!r}))
+attempt = folder.take()
+try:
+    with folder.recording(attempt, {{}}, {{}}):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            while True:
+                pass
+        except KeyboardInterrupt:
+            pass
+        raise ValueError("half imported")
+except KeyboardInterrupt:
+    print(folder.state)
+"""
+
+
+def test_a_cell_whose_interrupt_was_swallowed_has_not_failed(tmp_path: Path) -> None:
+    """It goes on when it is called again."""
+    command = [sys.executable, "-c", RECORDED.format(folder=str(tmp_path / "cell"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "interrupted\n", done.stderr
+
+
 @pytest.mark.parametrize("seconds", [0.3, 1.2, 2.4])
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"]], ids=["cell", "grid"])
 def test_ctrl_c_before_the_work_begins(seconds: float, more: list[str], tmp_path: Path) -> None:

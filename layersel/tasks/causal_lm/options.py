@@ -27,9 +27,9 @@ class CausalLM(Task):
     train: float | None = None
     """Examples to learn from: a number, or a share below 1 of those that are not tested on; null = all of them."""
     test: float = 0.2
-    """Examples to test on: a number, or a share below 1; where the data say which ones these are, all of them."""
+    """Different examples to test on: a number, or a share below 1; where the data say which these are, all of them."""
     passage: int = 250
-    """Longest passage of a plain text, in words: longer texts are divided into passages."""
+    """Longest passage of a plain text, in words, or characters of a script without spaces: longer texts are divided."""
     template: str = AUTO
     """How a prompt and its response are written: chat (the tokenizer's own template), alpaca, paper (alpaca as the code
     of Ogawa et al. has it), plain (a blank line between them), or auto: chat if the tokenizer has a template, else
@@ -58,7 +58,7 @@ class CausalLM(Task):
     )
     takes: ClassVar[type] = AnswerSource
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
-    witnesses: ClassVar[tuple[str, str]] = ("n_test_texts", "held-out texts")
+    witnesses: ClassVar[tuple[str, str] | None] = ("n_test_texts", "held-out texts")
     judging: ClassVar[tuple[str, ...]] = ("template", "passage", "retention")
     result_files: ClassVar[tuple[str, ...]] = (SAMPLES,)
 

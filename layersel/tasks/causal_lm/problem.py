@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 import torch
 from torch import Tensor
@@ -67,10 +68,11 @@ class AnswerProblem(Problem):
         dataset: The examples, those without anything to predict left out and plain texts divided into passages.
         train: Indices of the examples that are learnt from.
         test: Indices of those that are held out.
-        retention: The texts of another domain. Their ends are not predicted: what a model learns to end its answers
-            with would count as a change of how it reads.
+        retention: The texts of another domain. The ends of plain texts are not predicted: what a model learns to end
+            its answers with would count as a change of how it reads.
         left_out: How many rows have nothing to predict.
         wholes: What stands in the row that each example is, or is a passage of; None if each is a row.
+        repeats: How many rows are left out as they repeat one that is tested on.
 
     Attributes:
         unlabelled: Indices of all texts that are not learnt from; those of another domain come last.
@@ -85,6 +87,7 @@ class AnswerProblem(Problem):
         retention: Sequence[Example] = (),
         left_out: int = 0,
         wholes: Sequence[str] | None = None,
+        repeats: int = 0,
     ):
         self.task: CausalLM = task
         self.dataset: TextDataset = dataset
@@ -94,7 +97,7 @@ class AnswerProblem(Problem):
         self.elsewhere = list(range(len(dataset.examples), len(self.all)))
         learnt = set(train)
         self.unlabelled = [index for index in range(len(self.all)) if index not in learnt]
-        self._left_out = left_out
+        self._left_out, self._repeats = left_out, repeats
         self._pieces: dict[int, list[list[Piece]]] = {}
 
     @classmethod
@@ -124,20 +127,23 @@ class AnswerProblem(Problem):
         retention = [part for own in task.retention.load().examples for part in _passages(own, task.passage)]
         divided = replace(dataset, examples=tuple(part for parts in texts for part in parts))
         ends = list(accumulate(map(len, texts)))
+        own, held_out, repeats = _split(task, usable, seed)  # whole texts: a passage tells of those beside it
         train, test = (
             [place for index in chosen for place in range(ends[index] - len(texts[index]), ends[index])]
-            for chosen in _split(task, usable, seed)  # whole texts: a passage tells of those beside it
+            for chosen in (own, held_out)
         )
         wholes = [own.said for own, parts in zip(usable, texts, strict=True) for _ in parts]
-        return cls(task, divided, train, test, retention, left_out, wholes)
+        return cls(task, divided, train, test, retention, left_out, wholes, repeats)
 
     @property
     def visible(self) -> Sequence[int]:
         """Indices of the texts that are learnt from: the others tell answers that are tested on.
 
-        Where none is learnt from, they are those of another domain.
+        Where none is learnt from, they are those that are not tested on, or else those of another domain.
         """
-        return self.train or self.elsewhere
+        tested = set(self.test)
+        rest = [index for index in range(len(self.dataset.examples)) if index not in tested]
+        return self.train or rest or self.elsewhere
 
     @property
     def token_key(self) -> Any:
@@ -149,6 +155,8 @@ class AnswerProblem(Problem):
         found = self.dataset.lines()
         if self._left_out:
             found.append(f"{counted(self._left_out, 'example')} with nothing to predict left out")
+        if self._repeats:
+            found.append(f"{counted(self._repeats, 'repetition')} of examples that are tested on left out")
         found.append(f"{len(self.train)} examples to learn from; {len(self.test)} to test on")
         learnt = {self.wholes[index] for index in self.train}
         repeated = sum(self.wholes[index] in learnt for index in self.test)
@@ -304,18 +312,18 @@ class AnswerProblem(Problem):
         ]
 
 
-def _split(task: CausalLM, examples: Sequence[Example], seed: int | None) -> tuple[list[int], list[int]]:
-    """Returns the indices of the examples that are learnt from and of those that are tested on.
+def _split(task: CausalLM, examples: Sequence[Example], seed: int | None) -> tuple[list[int], list[int], int]:
+    """Returns the indices of the examples that are learnt from and of those that are tested on, and how many are not.
 
     Without a seed none is learnt from, and all are tested on unless the data say which. Of rows that repeat each other
-    one is tested on, and none is learnt from then.
+    one is tested on, and the others, which are counted, are not learnt from then.
     """
     named = {split: [index for index, own in enumerate(examples) if own.split == split] for split in (TEST, VALIDATION)}
     test = named[TEST] or named[VALIDATION]
     if seed is None:
-        return [], test or list(range(len(examples)))
+        return [], test or list(range(len(examples))), 0
     rest = [index for index, own in enumerate(examples) if own.split in (None, TRAIN)]
-    generator = stream(seed, "split")
+    generator, repeats = stream(seed, "split"), 0
     if not test:
         alike: dict[str, list[int]] = {}
         for index in rest:
@@ -329,6 +337,7 @@ def _split(task: CausalLM, examples: Sequence[Example], seed: int | None) -> tup
                 f"but got {task.test:g}"
             )
         test = sorted(groups[place][0] for place in order[:count])
+        repeats = sum(len(groups[place]) - 1 for place in order[:count])
         rest = sorted(index for place in order[count:] for index in groups[place])
     if task.train is not None:
         count = amount(task.train, len(rest))
@@ -340,7 +349,7 @@ def _split(task: CausalLM, examples: Sequence[Example], seed: int | None) -> tup
         rest = sorted(rest[place] for place in order[:count])
     if not rest:
         raise UserError("data: expected examples to learn from, but all of them are to be tested on")
-    return rest, test
+    return rest, test, repeats
 
 
 def _has_answer(example: Example) -> bool:
@@ -356,12 +365,14 @@ def _passages(example: Example, most: int) -> list[Example]:
     """
     if example.text is None or example.messages or example.prompt is not None:
         return [example]
-    said = [word.span() for word in _WORD.finditer(example.text)]
-    count = math.ceil(len(said) / most)
+    text = example.text
+    words = [word for word in _WORD.finditer(text) if not category(word[0][0]).startswith("M")]  # accents go along
+    count = math.ceil(len(words) / most)
     if count < 2:
         return [example]
-    bounds = [len(said) * place // count for place in range(count + 1)]
-    passages = [example.text[said[start][0] : said[end - 1][1]] for start, end in pairwise(bounds)]
+    starts = [0, *(words[len(words) * place // count].start() for place in range(1, count)), len(text)]
+    ends = [0, *(start - len(text[:start]) + len(text[:start].rstrip()) for start in starts[1:])]
+    passages = [text[start:end].removeprefix(" ") for start, end in pairwise(ends)]
     return [replace(example, text=own, goes_on=place < count) for place, own in enumerate(passages, 1)]
 
 

@@ -15,7 +15,18 @@ BEFORE_ALPACA = (
     "\n\n### Instruction:\n"
 )
 AFTER_ALPACA = "\n\n### Response:"
-TODAY = {"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%y": "24", "%Y": "2024", "%a": "Fri", "%A": "Friday"}
+TODAY = {
+    "%-d": "26",
+    "%d": "26",
+    "%e": "26",
+    "%b": "Jul",
+    "%B": "July",
+    "%m": "07",
+    "%-m": "7",
+    "%y": "24",
+    "%Y": "2024",
+}
+TODAY |= {"%a": "Fri", "%A": "Friday", "%j": "208", "%p": "AM", "%x": "07/26/24", "%F": "2024-07-26"}
 TODAY |= dict.fromkeys(("%H", "%I", "%M", "%S"), "00")
 """The day that is today in templates that tell it, which Llama's fall back on: else runs of two days would differ."""
 TELLS_THE_DAY = "strftime_now"
@@ -123,7 +134,7 @@ def _of_one_day(tokenizer: PreTrainedTokenizerBase) -> str:
     if TELLS_THE_DAY not in template:
         return template
     told = "".join(f"|replace('{code}', '{value}')" for code, value in TODAY.items())
-    return f"{{% macro {TELLS_THE_DAY}(format) %}}{{{{ format{told} }}}}{{% endmacro %}}{template}"
+    return f"{{% macro {TELLS_THE_DAY}(format) %}}{{{{ format{told} }}}}{{% endmacro %}}\n{template}"
 
 
 def _asked(messages: Sequence[Message], before: str, done: str, tokenizer: PreTrainedTokenizerBase) -> list[Piece]:

@@ -63,6 +63,7 @@ class Classification(Task):
         name for name, metric in METRICS.items() if not metric.higher_is_better
     )
     references: ClassVar[Mapping[str, str]] = {"tfidf": "TF-IDF, no encoder", "constant": "most frequent or mean"}
+    witnesses: ClassVar[tuple[str, str] | None] = ("n_test", "test examples")
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
     result_files: ClassVar[tuple[str, ...]] = (PREDICTIONS,)
     prediction_files: ClassVar[tuple[str, ...]] = (".csv",)

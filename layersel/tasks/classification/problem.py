@@ -87,7 +87,7 @@ class ClassificationProblem(Problem):
 
     @classmethod
     def draw(cls, task: Classification, dataset: Dataset, seed: int | None) -> "ClassificationProblem":
-        """Splits the examples as the data or the options say; without a seed all labelled ones are tested on.
+        """Splits the examples as the data or options say; without a seed all are tested on, or the data's test rows.
 
         Raises:
             UserError: A row has no text, or there is too little to learn from.

@@ -60,7 +60,7 @@ class Screening(Task):
         "nearest": "nearest, untouched encoder",
         "fusion": "fusion, untouched encoder",
     }
-    witnesses: ClassVar[tuple[str, str]] = ("n_included", "included records")
+    witnesses: ClassVar[tuple[str, str] | None] = ("n_included", "included records")
     head_files: ClassVar[tuple[str, ...]] = (HEAD,)
     result_files: ClassVar[tuple[str, ...]] = (RANKING,)
     prediction_files: ClassVar[tuple[str, ...]] = (".csv", ".ris", ".xlsx")

@@ -140,6 +140,7 @@ def test_repeated_rows_are_not_learnt_and_tested_on() -> None:
     own = CausalLM(test=3).problem(TextDataset("toy", examples), 0)
     told = [{own.wholes[index] for index in side} for side in (own.train, own.test)]
     assert (len(own.train), len(own.test), [len(side) for side in told]) == (21, 3, [7, 3])
+    assert "6 repetitions of examples that are tested on left out" in own.lines()
     assert not told[0] & told[1]
 
 

@@ -92,15 +92,15 @@ MISTRAL = (
     "{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
 )
 TELLS_THE_DAY = (
-    "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
-    "Today: {{ date_string }}, {{ strftime_now('%H:%M') }}\n" + ZEPHYR
+    "\n{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    "Today: {{ date_string }}, {{ strftime_now('%-d %B, %H:%M') }}\n" + ZEPHYR
 )
 
 
 def test_a_template_that_tells_the_day_tells_always_the_same() -> None:
     """It is the day that Llama's templates fall back on; runs of two days would differ."""
     text, _ = read_back(KIND, decoder_tokenizer(template=TELLS_THE_DAY), "chat")
-    assert text.startswith("Today: 26 Jul 2024, 00:00\n")
+    assert text.startswith("\nToday: 26 Jul 2024, 26 July, 00:00\n")
 
 
 TOKENIZERS = {"bytes": decoder_tokenizer(bos=True), "metaspace": metaspace_tokenizer(), "slow": ByT5Tokenizer()}

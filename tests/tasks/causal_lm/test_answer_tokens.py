@@ -218,6 +218,24 @@ def test_only_the_last_passage_ends_a_text(text: str) -> None:
     assert all(all(marks) for marks in texts.answers)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("if so:\n    do it\n    and that", ["if so:", "\n    do it", "\n    and that"]),
+        (
+            "\u0e01\u0e33\u0e25\u0e31\u0e07",
+            ["\u0e01\u0e33", "\u0e25\u0e31\u0e07"],
+        ),  # a vowel sign stays with its letter
+        ("\u6e2c\u8a66\u6e2c\u8a66", ["\u6e2c\u8a66"] * 2),
+    ],
+    ids=["code", "Thai", "Chinese"],
+)
+def test_passages_of_other_texts(text: str, expected: list[str]) -> None:
+    """Indentation is kept, and scripts without spaces are divided between characters."""
+    own = problem([Example(text=text)], passage=2).dataset.examples
+    assert [example.text for example in own] == expected
+
+
 def test_a_passage_of_spaces_is_none() -> None:
     """Tables and code have more spaces than words."""
     own = problem([Example(text="a" + " " * 9 + "b")] * 3, passage=1).dataset.examples
