@@ -263,7 +263,8 @@ from layersel import select_layers
 before = logging.get_verbosity(), logging.is_progress_bar_enabled()
 backbone = Pretrained(path=sys.argv[1]).load()
 assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
-selection = select_layers(backbone.model, ["war", "peace", "a trauma", "the care"], tokenizer=backbone.tokenizer)
+words = ["war", "peace", "a trauma", "the care", "a nurse", "their fear", "sleep", "no sleep"]
+selection = select_layers(backbone.model, words, tokenizer=backbone.tokenizer)
 adapted = place(backbone, selection, selection.lora_config(), torch.Generator())
 save_adapter(adapted, Path(sys.argv[2]))
 load_adapter(Pretrained(path=sys.argv[1]).load(), Path(sys.argv[2]))

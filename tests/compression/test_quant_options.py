@@ -82,5 +82,5 @@ def test_autocast_only_for_half_precision() -> None:
 
 def test_calibration_needs_records() -> None:
     """The message is one line."""
-    with pytest.raises(UserError, match=r"^precision\.calibration: expected texts [^\n]*, but got none$"):
+    with pytest.raises(UserError, match=r"^precision\.calibration: expected texts [^\n]* others$"):
         Precision(infer="int4").quantise(None, [], torch.Generator())  # type: ignore[arg-type]
