@@ -93,8 +93,8 @@ def simulate(simulation: Simulation, model: EvaluatedModel, folder: Path) -> dic
 def judge(model: EvaluatedModel, figures: str | None = None) -> tuple[Any, dict[str, Any]]:
     """Returns the head, and the metrics on labelled data that neither it nor the adapter has learnt from.
 
-    Of data that name test rows these are judged on. Others are split if they are the run's own,
-    or if a head is to be fitted on a part of them.
+    Of data that name test rows these are judged on. Others are split if they are the run's own, or if a head is to be
+    fitted on a part of them.
 
     Args:
         model: The model.

@@ -159,9 +159,8 @@ def compare(comparisons: Iterable[Comparison], metric: Metric) -> pd.DataFrame:
     return with_types(table)
 
 
-def by_split(contrasts: Sequence[Contrast]) -> pd.DataFrame:
-    """Returns `value`, `reference` and `difference` by dataset and seed, the means of those of the contrasts."""
-    tables = balanced(contrasts) or [_matched(own) for own in contrasts]
+def by_split(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Returns the means over the tables of `balanced`, by dataset and seed."""
     return pd.concat(tables).groupby(level=["dataset", "seed"], dropna=False).mean()
 
 
@@ -173,7 +172,7 @@ def balanced(contrasts: Sequence[Contrast]) -> list[pd.DataFrame]:
     datasets and seeds, if there are as many, so that there is an interval, and then as many values as a search finds
     that adds one setting after the other.
     """
-    tables = [table for table in map(_matched, contrasts) if len(table)]
+    tables = [_matched(contrast) for contrast in contrasts]
     has = [splits_of(table.reset_index()) for table in tables]
     different = set(has)
 
@@ -212,16 +211,16 @@ def unit_samples(values: Values) -> tuple[list[Floats], str]:
 
 
 def _difference(contrasts: Sequence[Contrast], metric: Metric) -> dict[str, Any]:
-    table = by_split(contrasts)
+    tables = balanced(contrasts)
+    table = by_split(tables)
     datasets = table.groupby(level="dataset")
     samples, unit = unit_samples(table["difference"])
     units = np.concatenate(samples) if samples else np.array([])
     low, high = mean_interval(samples, np.random.default_rng(SEED))
     wins, ties, losses = wins_ties_losses(units if metric.higher_is_better else -units)
-    tables = balanced(contrasts)
     compared = sum(map(len, tables))
     return {
-        "settings": len(tables),
+        "settings": sum(len(own) > 0 for own in tables),
         "compared": compared,
         "uncompared": sum(len(own) + len(other) for own, other in contrasts) - 2 * compared,
         "datasets": len(datasets),

@@ -74,8 +74,13 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def format_number(value: float | None) -> str:
-    """Returns the number with three decimals, with two digits where these would be zeros; a dash where there is none.
+def format_number(value: float | None, digits: int = 2, sign: Literal["", "+"] = "") -> str:
+    """Returns the number with three decimals, with some digits where these would be zeros; a dash where there is none.
+
+    Args:
+        value: The number.
+        digits: How many digits it has where three decimals would be zeros.
+        sign: `+` shows the sign of positive numbers too.
 
     Example:
         >>> format_number(0.25), format_number(0.000061), format_number(None), format_number(float("nan"))
@@ -83,7 +88,7 @@ def format_number(value: float | None) -> str:
     """
     if value is None or math.isnan(value):
         return "-"
-    return f"{value:.2g}" if ROUNDING < abs(value) < 0.0005 else f"{value:.3f}"
+    return f"{value:{sign}.{digits}g}" if ROUNDING < abs(value) < 0.0005 else f"{value:{sign}.3f}"
 
 
 def _console() -> Console:

@@ -100,7 +100,7 @@ except KeyboardInterrupt:
 
 
 def test_a_cell_whose_interrupt_was_swallowed_has_not_failed(tmp_path: Path) -> None:
-    """It goes on when it is called again."""
+    """The cell's state is `interrupted`, so that it goes on when it is called again."""
     command = [sys.executable, "-c", RECORDED.format(folder=str(tmp_path / "cell"))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "interrupted\n", done.stderr

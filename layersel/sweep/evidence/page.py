@@ -15,6 +15,7 @@ from layersel.sweep.cells import Cells, as_table
 from layersel.sweep.comparing import (
     CONFIGURATION,
     Comparison,
+    balanced,
     by_split,
     compare,
     names_of,
@@ -30,7 +31,7 @@ from layersel.sweep.markdown import markdown
 from layersel.sweep.reading import Row, is_grid
 from layersel.sweep.rows import Rows, collect_rows
 from layersel.tasks.task import Metric
-from layersel.terminal.tables import ROUNDING, counted
+from layersel.terminal.tables import counted, format_number
 
 UNKNOWN = "unknown"
 READING = """A row compares values of the same datasets and seeds: their difference is the mean over datasets of the
@@ -140,7 +141,9 @@ def _table(comparisons: Sequence[Comparison], metric: Metric) -> str:
             str(row["compared"]),
             _number(row["mean"], ".3f"),
             _number(row["difference"], "+.3f"),
-            "-" if pd.isna(row["low"]) else f"{_end(row['low'])} to {_end(row['high'])}",
+            "-"
+            if pd.isna(row["low"])
+            else " to ".join(format_number(row[end], digits=1, sign="+") for end in ("low", "high")),
             _number((row["high"] - row["low"]) / 2, ".3f"),
             f"{row['wins']}/{row['ties']}/{row['losses']}",
             _number(row["p"], ".3g"),
@@ -155,7 +158,7 @@ def _by_dataset(comparisons: Sequence[Comparison]) -> str:
     """Returns the differences of each dataset, the means over its seeds; nothing where nothing is compared."""
     if not comparisons:
         return ""
-    found = [by_split(own.contrasts)["difference"].groupby(level="dataset").mean() for own in comparisons]
+    found = [by_split(balanced(own.contrasts))["difference"].groupby(level="dataset").mean() for own in comparisons]
     table = pd.concat(found, axis=1, keys=[_code(own.name) for own in comparisons]).sort_index()
     rows = [[str(dataset), *(_number(value, "+.3f") for value in values)] for dataset, *values in table.itertuples()]
     return markdown(["difference", *table], rows)
@@ -194,11 +197,6 @@ def _regrets(cells: Cells, metric: Metric) -> tuple[str, list[str]]:
 
 def _code(text: str) -> str:
     return f"`{text}`"
-
-
-def _end(value: float) -> str:
-    """Returns an end of an interval, with as many digits as tell on which side of 0 it lies."""
-    return f"{value:+.1g}" if ROUNDING < abs(value) < 0.0005 else f"{value:+.3f}"
 
 
 def _number(value: Any, form: str) -> str:

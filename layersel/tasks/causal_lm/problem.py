@@ -141,9 +141,10 @@ class AnswerProblem(Problem):
 
         Where none is learnt from, they are those that are not tested on, or else those of another domain.
         """
+        if self.train:
+            return self.train
         tested = set(self.test)
-        rest = [index for index in range(len(self.dataset.examples)) if index not in tested]
-        return self.train or rest or self.elsewhere
+        return [index for index in range(len(self.dataset.examples)) if index not in tested] or self.elsewhere
 
     @property
     def token_key(self) -> Any:
@@ -175,7 +176,7 @@ class AnswerProblem(Problem):
         return tokenized(self._written(tokenizer), tokenizer, max_length)
 
     def token_lines(self, texts: TokenizedTexts, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-        """Returns how long the examples are, and how many answers are cut."""
+        """Returns how long the examples are, and of how many something is left out."""
         written, limit = self._written(tokenizer), f"at model.max_length={texts.max_length}"
 
         def cut(chosen: Sequence[int]) -> Counter[str]:
@@ -218,9 +219,12 @@ class AnswerProblem(Problem):
         )
         own_N2, others_N2 = torch.split(losses_N2, [len(test), len(self.elsewhere)])
         metrics = _metrics("", own_N2) | (_metrics("retention_", others_N2) if self.elsewhere else {})
-        counts = {"n_test": len(test), "n_test_texts": len({self.wholes[index] for index in test})}
-        counts["n_answer_tokens"] = int(own_N2[:, 1].sum())
-        counts["n_retention"] = len(self.elsewhere)
+        counts = {
+            "n_test": len(test),
+            "n_test_texts": len({self.wholes[index] for index in test}),
+            "n_answer_tokens": int(own_N2[:, 1].sum()),
+            "n_retention": len(self.elsewhere),
+        }
         return AnswerOutcome(metrics, counts, losses_N2=own_N2, samples=self._samples(subject, test))
 
     def write(self, outcome: Outcome, folder: Path) -> None:
@@ -313,7 +317,7 @@ class AnswerProblem(Problem):
 
 
 def _split(task: CausalLM, examples: Sequence[Example], seed: int | None) -> tuple[list[int], list[int], int]:
-    """Returns the indices of the examples that are learnt from and of those that are tested on, and how many are not.
+    """Returns the indices of what is learnt from and of what is tested on, and how many repeats are left out.
 
     Without a seed none is learnt from, and all are tested on unless the data say which. Of rows that repeat each other
     one is tested on, and the others, which are counted, are not learnt from then.

@@ -68,7 +68,7 @@ def test_a_smaller_training_set_has_the_same_test_set() -> None:
 
 
 def test_without_a_seed_the_datas_own_test_set_is_tested_on() -> None:
-    """Or its validation set, as where something is learnt."""
+    """The validation set is tested on where there is no test set, as where something is learnt."""
     assert problem(*NAMED, seed=None).test == [1, 4]
     assert problem("train", "validation", None, seed=None).test == [1]
 
@@ -135,7 +135,7 @@ def test_passages_are_drawn_with_their_text() -> None:
 
 
 def test_repeated_rows_are_not_learnt_and_tested_on() -> None:
-    """Of those that are tested on one is; the others are left out."""
+    """One row of those that repeat each other is tested on; the others are left out."""
     examples = tuple(Example(prompt=f"{place % 10}?", response="Yes.") for place in range(30))
     own = CausalLM(test=3).problem(TextDataset("toy", examples), 0)
     told = [{own.wholes[index] for index in side} for side in (own.train, own.test)]
@@ -145,7 +145,7 @@ def test_repeated_rows_are_not_learnt_and_tested_on() -> None:
 
 
 def test_repeated_rows_of_the_datas_own_splits_are_told() -> None:
-    """They are as the data have them."""
+    """Rows that the data have in both sets stay there, and a line says how many."""
     examples = tuple(Example(prompt="Why?", response="Yes.", split=split) for split in ("train", "test", "test"))
     assert (
         CausalLM().problem(TextDataset("toy", examples), 0).lines()[-1].startswith("2 of the test examples repeat one")

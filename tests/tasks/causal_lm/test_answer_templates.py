@@ -98,7 +98,7 @@ TELLS_THE_DAY = (
 
 
 def test_a_template_that_tells_the_day_tells_always_the_same() -> None:
-    """It is the day that Llama's templates fall back on; runs of two days would differ."""
+    """The template is given the day that Llama's fall back on, as runs of two days would differ."""
     text, _ = read_back(KIND, decoder_tokenizer(template=TELLS_THE_DAY), "chat")
     assert text.startswith("\nToday: 26 Jul 2024, 26 July, 00:00\n")
 
